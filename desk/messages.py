@@ -1,0 +1,442 @@
+"""The words of the desk: commands, events and facts that rooms say to each other.
+
+Every word is a frozen Struct, positional on the wire and tagged with a text that never changes.
+A new field comes last and has a default; a changed meaning is a new tag.
+Times are integer nanoseconds, UTC. Prices and quantities on the order path are Decimal;
+market data (ticks, bars) carries floats.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+
+class Side(StrEnum):
+    """What an order does to the position: BUY adds, SELL takes away."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+    @property
+    def sign(self) -> int:
+        """+1 for BUY, -1 for SELL."""
+        return 1 if self is Side.BUY else -1
+
+
+class OrderType(StrEnum):
+    """How an order meets the market."""
+
+    MARKET = "MARKET"
+    LIMIT = "LIMIT"
+    STOP = "STOP"
+
+
+class Effect(StrEnum):
+    """What an intent wants: open exposure, reduce it, or change the levels of a position."""
+
+    OPEN = "OPEN"
+    CLOSE = "CLOSE"
+    MODIFY = "MODIFY"
+
+
+class ProtectiveStop(StrEnum):
+    """Who watches the stop: the strategy at each bar's close, or an order that rests at the venue."""
+
+    BAR_CLOSE = "bar_close"
+    VENUE = "venue"
+
+
+class Purpose(StrEnum):
+    """Why execution sends an order."""
+
+    ENTRY = "ENTRY"
+    EXIT = "EXIT"
+    STOP_LOSS = "STOP_LOSS"
+    TAKE_PROFIT = "TAKE_PROFIT"
+
+
+class OrderState(StrEnum):
+    """Where an order is in its life. The last four of the first line's words are terminal."""
+
+    PENDING = "PENDING"
+    SUBMITTED = "SUBMITTED"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    UNKNOWN = "UNKNOWN"
+    PENDING_CANCEL = "PENDING_CANCEL"
+    PENDING_REPLACE = "PENDING_REPLACE"
+    FILLED = "FILLED"
+    CANCELLED = "CANCELLED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="word"):
+    """Base of every word of the desk."""
+
+
+# --- the market -------------------------------------------------------------------------------
+
+
+class Tick(Message, frozen=True, tag="market.tick"):
+    """Fact. One price of one symbol. ``bid`` and ``ask`` are 0.0 where the feed has none."""
+
+    symbol: str
+    ts_ns: int
+    price: float
+    bid: float = 0.0
+    ask: float = 0.0
+    size: float = 0.0
+    sequence: int = 0
+
+
+class Bar(Message, frozen=True, tag="market.bar"):
+    """Fact. One complete bar; ``ts_ns`` is its open, ``end_ns`` its close (exclusive).
+
+    ``sequence`` counts all published bars of the desk from 1 (0: a feed's own event, not published).
+    ``journal_sequence`` is the journal's head after the bar's range was settled: a strategy applies
+    its own order events up to it before it evaluates the bar.
+    """
+
+    symbol: str
+    timeframe: str
+    ts_ns: int
+    end_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    sequence: int = 0
+    journal_sequence: int = 0
+
+
+# --- desire -----------------------------------------------------------------------------------
+
+
+class Intent(Message, frozen=True, tag="intent"):
+    """Command. What a strategy wants; risk judges it before anything else happens.
+
+    ``intent_id`` follows from (strategy, symbol, timeframe, bar_ts_ns, number), so the same bar
+    evaluated again gives the same intent. ``epoch`` is the incarnation that sent it and enters no id.
+    Exactly one of ``quantity`` and ``size_pct`` (share of the account's equity, 0..1) says the size of
+    an OPEN; a CLOSE without quantity closes the whole position of its tag.
+    ``decided_ns`` is the market time of the decision; the intent is refused at or after ``expires_ns``.
+    """
+
+    intent_id: str
+    strategy: str
+    symbol: str
+    timeframe: str
+    bar_ts_ns: int
+    number: int
+    effect: Effect
+    side: Side
+    order_type: OrderType
+    quantity: Decimal | None
+    size_pct: Decimal | None
+    limit_price: Decimal | None
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    protective_stop: ProtectiveStop
+    order_ttl_ns: int
+    decided_ns: int
+    expires_ns: int
+    reference_price: Decimal
+    tag: str
+    reason: str
+    epoch: int
+    confidence: float = 0.5
+    horizon: str = "DAY"
+    bar_sequence: int = 0
+
+
+class IntentJudged(Message, frozen=True, tag="intent.judged"):
+    """Command. Risk's verdict: with no reasons execution makes an order of it, else books the refusal.
+
+    ``quantity`` is the size to trade (0 on a refusal). ``reasons`` holds every reason that failed, as ``CODE: text``.
+    """
+
+    order_id: str
+    intent: Intent
+    quantity: Decimal
+    reasons: tuple[str, ...]
+    judged_ns: int
+
+    @property
+    def is_approved(self) -> bool:
+        """True when no check failed."""
+        return not self.reasons
+
+
+# --- orders -----------------------------------------------------------------------------------
+
+
+class Order(Message, frozen=True, tag="order"):
+    """Fact. One order, whole. ``order_id`` is also the client id at the venue (at most 18 characters).
+
+    ``expires_ns`` is 0 for an order without time limit. ``position_effect`` tells entries from exits.
+    ``oco_group`` names orders of which the venue lets one fill only ("" for none).
+    ``average_price`` is 0 until something filled.
+    """
+
+    order_id: str
+    intent_id: str
+    strategy: str
+    symbol: str
+    tag: str
+    purpose: Purpose
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    expires_ns: int
+    oco_group: str
+    state: OrderState
+    filled_quantity: Decimal
+    average_price: Decimal
+    fees: Decimal
+    venue_order_id: str
+    reason: str
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    protective_stop: ProtectiveStop
+    reference_price: Decimal
+    created_ns: int
+    changed_ns: int
+    bar_ts_ns: int = 0
+    timeframe: str = ""
+    exit_reason: str = ""
+
+    @property
+    def effect(self) -> Effect:
+        """OPEN for an entry, CLOSE for everything that reduces."""
+        return Effect.OPEN if self.purpose is Purpose.ENTRY else Effect.CLOSE
+
+
+class OrderChanged(Message, frozen=True, tag="order.changed"):
+    """Event. An order entered ``order.state`` from ``previous`` ("" at birth); carries the new whole."""
+
+    order: Order
+    previous: str
+    source: str
+    ts_ns: int
+
+
+class FillBooked(Message, frozen=True, tag="fill.booked"):
+    """Event. One execution, booked once. ``ts_ns`` is the market time of the fill (a bar's open on bar feeds)."""
+
+    execution_id: str
+    order_id: str
+    strategy: str
+    symbol: str
+    tag: str
+    purpose: Purpose
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    ts_ns: int
+    exit_reason: str
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    reference_price: Decimal | None = None
+
+
+class LevelsChanged(Message, frozen=True, tag="position.levels"):
+    """Event. The recorded protective levels of one position changed (by MODIFY or by averaging in)."""
+
+    strategy: str
+    symbol: str
+    tag: str
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    ts_ns: int
+
+
+class CapitalChanged(Message, frozen=True, tag="capital"):
+    """Event. Capital came in (> 0) or went out (< 0); the first one is the starting balance."""
+
+    amount: Decimal
+    reason: str
+    ts_ns: int
+
+
+class DeskNoted(Message, frozen=True, tag="desk.noted"):
+    """Event. Something an auditor wants to find later: a halt, a gate that closed, a reconciliation's verdict."""
+
+    kind: str
+    text: str
+    ts_ns: int
+    who: str = "desk"
+
+
+JournalBody = OrderChanged | FillBooked | LevelsChanged | CapitalChanged | DeskNoted
+
+
+class JournalRecord(Message, frozen=True, tag="journal"):
+    """One record of the journal. ``written_ns`` is wall time, the body's own time is market time."""
+
+    sequence: int
+    written_ns: int
+    body: JournalBody
+
+
+# --- execution and venue ----------------------------------------------------------------------
+
+
+class SubmitOrder(Message, frozen=True, tag="venue.submit"):
+    """Command. Place one order. The same ``order_id`` again is the same order, never a second one."""
+
+    order_id: str
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    expires_ns: int
+    oco_group: str
+
+
+class CancelOrder(Message, frozen=True, tag="venue.cancel"):
+    """Command. Cancel one order. Cancelling what is already gone does nothing and is answered."""
+
+    order_id: str
+    reason: str
+
+
+class OrderAccepted(Message, frozen=True, tag="venue.accepted"):
+    """Report. The venue has the order."""
+
+    report: int
+    order_id: str
+    venue_order_id: str
+    ts_ns: int
+
+
+class OrderRejected(Message, frozen=True, tag="venue.rejected"):
+    """Report. The venue refused the order for good."""
+
+    report: int
+    order_id: str
+    reason: str
+    ts_ns: int
+
+
+class OrderFilled(Message, frozen=True, tag="venue.filled"):
+    """Report. One execution of the order; ``leaves`` is what still rests (0: filled whole)."""
+
+    report: int
+    order_id: str
+    execution_id: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    is_maker: bool
+    leaves: Decimal
+    ts_ns: int
+
+
+class OrderCancelled(Message, frozen=True, tag="venue.cancelled"):
+    """Report. The order is gone: cancelled on request, by its OCO sibling, or expired at the venue."""
+
+    report: int
+    order_id: str
+    reason: str
+    is_expired: bool
+    ts_ns: int
+
+
+class CancelRejected(Message, frozen=True, tag="venue.cancel_rejected"):
+    """Report. There was nothing to cancel: the order is unknown or already finished."""
+
+    report: int
+    order_id: str
+    reason: str
+    ts_ns: int
+
+
+VenueReport = OrderAccepted | OrderRejected | OrderFilled | OrderCancelled | CancelRejected
+
+
+class VenueOrder(Message, frozen=True, tag="venue.order"):
+    """Fact. One order as the venue sees it."""
+
+    order_id: str
+    venue_order_id: str
+    symbol: str
+    side: Side
+    state: OrderState
+    quantity: Decimal
+    filled_quantity: Decimal
+
+
+class VenueWanted(Message, frozen=True, tag="venue.wanted"):
+    """Query. What does the venue hold? Answered by VenueSnapshot with the same ``query``."""
+
+    query: int
+
+
+class VenueSnapshot(Message, frozen=True, tag="venue.snapshot"):
+    """Fact. The venue's truth: its orders (open ones and those named in unread reports), net positions by symbol,
+    cash, and the reports that it has not yet seen acknowledged, oldest first."""
+
+    query: int
+    orders: tuple[VenueOrder, ...]
+    positions: dict[str, Decimal]
+    cash: Decimal
+    unread: tuple[VenueReport, ...]
+    ts_ns: int
+
+
+# --- catching up ------------------------------------------------------------------------------
+
+
+class BarsWanted(Message, frozen=True, tag="market.bars_wanted"):
+    """Query to market_data. Bars of one topic after ``after`` (a bar sequence), oldest first, at most ``most``."""
+
+    symbol: str
+    timeframe: str
+    after: int
+    most: int
+
+
+class BarsGiven(Message, frozen=True, tag="market.bars_given"):
+    """Answer. ``head`` is the last published bar sequence of the desk when this was read.
+
+    ``is_complete`` is False where ``most`` cut the list: ask again.
+    """
+
+    symbol: str
+    timeframe: str
+    after: int
+    bars: tuple[Bar, ...]
+    head: int
+    is_complete: bool
+    market_ns: int
+
+
+class EventsWanted(Message, frozen=True, tag="ledger.events_wanted"):
+    """Query to execution. The strategy's own journal records after sequence ``after``."""
+
+    strategy: str
+    after: int
+
+
+class EventsGiven(Message, frozen=True, tag="ledger.events_given"):
+    """Answer. Own records, oldest first; complete up to ``head`` unless ``is_complete`` is False."""
+
+    strategy: str
+    after: int
+    records: tuple[JournalRecord, ...]
+    head: int
+    is_complete: bool
+
+
+class CancelWanted(Message, frozen=True, tag="operator.cancel"):
+    """Command of an operator: cancel the working entry orders of one strategy ("" for all)."""
+
+    strategy: str
+    reason: str
