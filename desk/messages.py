@@ -374,14 +374,20 @@ class VenueOrder(Message, frozen=True, tag="venue.order"):
 
 
 class VenueWanted(Message, frozen=True, tag="venue.wanted"):
-    """Query. What does the venue hold? Answered by VenueSnapshot with the same ``query``."""
+    """Query. What does the venue hold? Answered by VenueSnapshot with the same ``query``.
+
+    ``seen`` is the last report that the asker has booked; the venue sends everything behind it once more.
+    """
 
     query: int
+    seen: int = 0
 
 
 class VenueSnapshot(Message, frozen=True, tag="venue.snapshot"):
-    """Fact. The venue's truth: its orders (open ones and those named in unread reports), net positions by symbol,
-    cash, and the reports that it has not yet seen acknowledged, oldest first."""
+    """Fact. The venue's truth: orders, net positions by symbol, cash.
+
+    ``orders`` are the open ones and those named in ``unread``, the reports behind the asker's last one, oldest first.
+    """
 
     query: int
     orders: tuple[VenueOrder, ...]

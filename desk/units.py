@@ -18,7 +18,7 @@ CONTEXT = Context(prec=28, rounding=ROUND_HALF_EVEN)
 TIMEFRAME_UNIT_NS = {"s": NS_PER_S, "m": MINUTE_NS, "h": 60 * MINUTE_NS, "d": DAY_NS}
 
 
-def decimal_of(value: float | int | str | Decimal) -> Decimal:
+def decimal_of(value: float | str | Decimal) -> Decimal:
     """Turn a market figure into the Decimal that its shortest text shows.
 
     A float goes by its repr, so 271.2399 becomes exactly Decimal("271.2399").

@@ -53,6 +53,8 @@ class NoTradeCode(StrEnum):
     NO_POSITION = "NO_POSITION"
     MISSED_BAR = "MISSED_BAR"
     MALFORMED_SIGNAL = "MALFORMED_SIGNAL"
+    SCAN_NOT_DUE = "SCAN_NOT_DUE"
+    NO_SIGNAL = "NO_SIGNAL"
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):

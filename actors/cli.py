@@ -1,0 +1,256 @@
+"""The command line: one verb a command; every answer as text for people or, with ``--json``, for programs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Never
+
+import msgspec
+import typer
+
+from actors import screens, views
+from actors.control_client import DeskDownError, VerbRefusedError, ask
+from actors.desk import run_desk
+from actors.foreground import Foreground
+from actors.journal import read_journal
+from actors.makers import store_path
+from actors.problem import render
+from actors.settings_file import load
+from actors.words import desk_codec
+from desk.messages import JournalRecord
+from runtime.clock import Clock
+from runtime.errors import OperatingError
+from runtime.folder import Sentinel
+from runtime.store import Reader
+
+app = typer.Typer(
+    name="bulkhead", help="A supervised trading desk on paper.", no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False, rich_markup_mode=None,
+)  # fmt: skip
+
+State = Annotated[Path, typer.Option("--state", help="The desk's state folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is written down.")]
+STATE_DEFAULT = Path("var")
+CONFIG_DEFAULT = Path("config/strategies.yaml")
+
+EXIT_DEGRADED = 1
+EXIT_HALTED = 2
+EXIT_REFUSED = 3
+EXIT_DOWN = 4
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Option("--config", help="The configuration file.")] = CONFIG_DEFAULT,
+    state: State = STATE_DEFAULT,
+    duration: Annotated[float, typer.Option("--duration", help="Stop after so many seconds; 0: never.")] = 0.0,
+) -> None:
+    """Run the desk in the foreground until Ctrl-C, `bulkhead stop`, or the end of a replay."""
+    file = config if config.exists() or config != CONFIG_DEFAULT else Path(__file__).parents[1] / CONFIG_DEFAULT
+    loaded = load(file)
+    if loaded.settings is None:
+        _fail(f"{render(loaded.problems)}", EXIT_REFUSED)
+    settings, clock = loaded.settings, Clock()
+    for entry in settings.strategies:
+        if entry.refusal:
+            _say(f"strategy {entry.name} is refused, the others run: {entry.refusal}")
+    feed = settings.feed
+    speed = "as fast as it can" if feed.speed is None else f"at {feed.speed:g} times real time"
+    _say(f"bulkhead: paper desk on {state}, feed {feed.kind.value} {speed}, configuration {file}")
+    foreground = Foreground(settings, Sentinel(state), clock, _say)
+    try:
+        code = run_desk(
+            settings,
+            file=file,
+            state=state,
+            duration_s=max(0.0, duration),
+            clock=clock,
+            on_round=foreground.look,
+        )
+    except OperatingError as error:
+        _fail(str(error), EXIT_REFUSED)
+    _say(f"stopped in good order; orders, positions and trades are in {state}" if code == 0 else "the desk gave up")
+    _say(screens.summary_text(_summary(state)))
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """Show the supervisor tree. Exit code 0: all runs, 1: degraded, 2: halted, 4: no desk."""
+    answer = _ask(state, "status", {})
+    _show(answer, screens.status_text(answer), as_json=as_json)
+    desk_state = answer["desk"]["state"]
+    raise typer.Exit({"RUNNING": 0, "HALTED": EXIT_HALTED}.get(desk_state, EXIT_DEGRADED))
+
+
+@app.command()
+def strategies(state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """List the strategies: state, signals, orders, profit."""
+    rows = _ask(state, "status", {})["strategies"]
+    _show(rows, screens.strategies_text(rows), as_json=as_json)
+
+
+@app.command()
+def why(name: str, state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """Say why a strategy did not trade: its reasons, counted."""
+    rows = _ask(state, "status", {})["strategies"]
+    found = next((row for row in rows if row["name"] == name), None)
+    if found is None:
+        _fail(f"there is no strategy {name!r}; there are {', '.join(row['name'] for row in rows)}", EXIT_REFUSED)
+    _show(found, screens.why_text(found), as_json=as_json)
+
+
+@app.command()
+def enable(name: str, reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """Start a strategy. It lasts until its `enabled` is edited in the configuration."""
+    _verb(state, "enable", {"name": name, "reason": reason}, f"{name} is enabled", as_json=as_json)
+
+
+@app.command()
+def disable(name: str, reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """Stop a strategy. Its position stays; its recorded stop is placed at the venue meanwhile."""
+    _verb(
+        state, "disable", {"name": name, "reason": reason or "disabled by an operator"}, f"{name} is disabled",
+        as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command()
+def release(name: str, reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """Let a strategy out of quarantine."""
+    _verb(state, "release", {"name": name, "reason": reason}, f"{name} is released", as_json=as_json)
+
+
+@app.command()
+def restart(path: str, reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """Restart one process by its path in `status`, such as strategies/spy_vwap. It does not count as a fall."""
+    _verb(state, "restart", {"path": path, "reason": reason}, f"{path} is restarted", as_json=as_json)
+
+
+@app.command()
+def halt(reason: Reason = "halted by an operator", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """No entries any more. Working entry orders are cancelled; exits, stops and positions are not touched."""
+    if not state.is_dir():
+        _fail(f"there is no state folder {state}; nothing was halted", EXIT_DOWN)
+    Sentinel(state).write(reason)
+    try:
+        answer = ask(state, "halt", {"reason": reason}, Clock())
+    except DeskDownError as error:
+        answer = {"halted": reason, "note": f"no desk answers ({error}); it will be halted when it starts"}
+    _show(answer, f"halted: {answer['halted']}", as_json=as_json)
+
+
+@app.command()
+def resume(reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """Lift a halt."""
+    was = Sentinel(state).reason()
+    try:
+        answer = ask(state, "resume", {"reason": reason}, Clock())
+    except DeskDownError:
+        Sentinel(state).remove()
+        answer = {"was_halted": was or ""}
+    _show(answer, f"resumed (was: {answer['was_halted'] or 'not halted'})", as_json=as_json)
+
+
+@app.command()
+def cancel(name: str = "", reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """Cancel working entry orders, of one strategy or of all. Stops and exits stay."""
+    _verb(state, "cancel", {"name": name, "reason": reason}, "working entries are being cancelled", as_json=as_json)
+
+
+@app.command()
+def stop(reason: Reason = "stopped by an operator", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """Stop the desk in good order. Positions and stops resting at venues stay."""
+    _verb(state, "stop", {"reason": reason}, "the desk is stopping", as_json=as_json)
+
+
+@app.command()
+def orders(state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """List all orders; also of a stopped desk."""
+    rows = views.orders_view(_journal(state))
+    _show(rows, screens.orders_text(rows), as_json=as_json)
+
+
+@app.command()
+def positions(state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """List open positions; also of a stopped desk."""
+    rows = views.positions_view(_journal(state))
+    _show(rows, screens.positions_text(rows), as_json=as_json)
+
+
+@app.command()
+def trades(state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """List closed trades; also of a stopped desk."""
+    rows = views.trades_view(_journal(state))
+    _show(rows, screens.trades_text(rows), as_json=as_json)
+
+
+@app.command()
+def journal(
+    state: State = STATE_DEFAULT,
+    tail: Annotated[int, typer.Option("--tail", min=0, help="Only the last so many records; 0: all.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Show the journal, record by record; also of a stopped desk."""
+    rows = views.journal_view(_journal(state), tail or None)
+    _show(rows, screens.journal_text(rows), as_json=as_json)
+
+
+# --- the parts ------------------------------------------------------------------------------------
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _fail(text: str, code: int) -> Never:
+    sys.stderr.write(f"{text}\n")
+    raise typer.Exit(code)
+
+
+def _show(value: Any, text: str, *, as_json: bool) -> None:
+    _say(msgspec.json.encode(value, order="deterministic").decode() if as_json else text)
+
+
+def _ask(state: Path, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return ask(state, verb, arguments, Clock())
+    except DeskDownError as error:
+        _fail(str(error), EXIT_DOWN)
+    except VerbRefusedError as error:
+        _fail(str(error), EXIT_REFUSED)
+
+
+def _verb(state: Path, verb: str, arguments: dict[str, Any], text: str, *, as_json: bool) -> None:
+    answer = _ask(state, verb, arguments)
+    _show(answer or {"done": text}, text, as_json=as_json)
+
+
+def _journal(state: Path) -> list[JournalRecord]:
+    try:
+        reader = Reader.open(store_path(state, "execution"))
+    except OperatingError as error:
+        _fail(f"{error}; has a desk ever run on {state}?", EXIT_DOWN)
+    try:
+        return list(read_journal(reader, desk_codec()))
+    finally:
+        reader.close()
+
+
+def _summary(state: Path) -> dict[str, Any]:
+    """Sum up the run from the stores; the desk is down."""
+    market = Reader.open(store_path(state, "market_data"))
+    bars, refused = market.head(), _refused(market)
+    market.close()
+    return views.summary_view(_journal(state), bars, refused)
+
+
+def _refused(market: Reader) -> dict[str, int]:
+    data = market.get("step", b"refused")
+    return msgspec.json.decode(data) if data is not None else {}

@@ -1,0 +1,1 @@
+"""The operator's doors: one set of verbs behind each of them."""

@@ -1,0 +1,147 @@
+"""Starting a desk on its state folder: the lock, the binding to a feed, the stores, the root supervisor."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import run as run_process
+
+import msgspec
+
+from actors.makers import store_path
+from actors.settings import Settings, settings_fingerprint
+from actors.tree import PRELOAD, ROOM, VERDICT, configured, desk_tree, store_paths
+from actors.words import desk_codec
+from runtime.clock import NS_PER_S, Clock
+from runtime.errors import StartError
+from runtime.folder import FolderLock, Sentinel, socket_folder
+from runtime.keeper import Keeper
+from runtime.log import Log
+from runtime.root import Root, RootSettings
+from runtime.store import Store
+
+CHECK_TIMEOUT_S = 300
+
+
+class Binding(msgspec.Struct, frozen=True):
+    """Which feed a state folder belongs to."""
+
+    fingerprint: str
+    words: str
+
+
+def run_desk(
+    settings: Settings,
+    *,
+    file: Path,
+    state: Path,
+    duration_s: float,
+    clock: Clock,
+    on_round: Callable[[Root], None],
+) -> int:
+    """Run a desk until it stops; give the exit code.
+
+    Raises:
+        StartError, LockHeldError: It cannot start, and nothing was started; the text says what to do.
+    """
+    lock = FolderLock(state)
+    lock.take(clock)
+    log = Log.open(state / "log", "root", settings.log_level, is_echoed=True)
+    _bind(state, settings)
+    _check_stores(state)
+    _make_stores(state, settings)
+    sockets = socket_folder(state)
+    for stale in sockets.iterdir():
+        stale.unlink()
+    (state / "endpoints").write_text(f"{sockets}\n", encoding="utf-8")
+    keeper = Keeper(Store.open(state / "supervisor", is_synced=False), configured(settings))
+    root = Root(
+        desk_tree(settings, str(file.resolve())),
+        RootSettings(
+            state=state.resolve(),
+            sockets=sockets,
+            lock_descriptor=lock.descriptor,
+            preload=PRELOAD,
+            log_level=settings.log_level,
+            told_kinds=frozenset({ROOM}),
+            verdict=VERDICT,
+            watchdog="watchdog",
+            duration_ns=int(duration_s * NS_PER_S),
+        ),
+        keeper,
+        desk_codec(),
+        clock,
+        log,
+        on_round,
+    )
+    log.info("desk.starts", **_summary(settings))
+    try:
+        return root.run()
+    finally:
+        keeper.close()
+        (state / "endpoints").unlink(missing_ok=True)
+
+
+def _summary(settings: Settings) -> dict[str, object]:
+    """Give all limits in one line for the log."""
+    return {
+        "feed": msgspec.to_builtins(settings.feed),
+        "paper": msgspec.to_builtins(settings.paper),
+        "risk": msgspec.to_builtins(settings.risk),
+        "balance": str(settings.default_balance),
+        "strategies": {
+            entry.name: {"enabled": entry.enabled, "risk": msgspec.to_builtins(entry.risk_config)}
+            for entry in settings.strategies
+        },
+    }
+
+
+def _bind(state: Path, settings: Settings) -> None:
+    """Bind a new state folder to its feed; refuse another feed on an old one."""
+    path = state / "feed.json"
+    feed = settings.feed
+    source = feed.url or ", ".join(f"{s}: {p}" for s, p in feed.files.items()) or f"seed {feed.seed}"
+    ours = Binding(settings_fingerprint(feed), f"{feed.kind.value} ({source})")
+    if not path.exists():
+        path.write_bytes(msgspec.json.encode(ours))
+        return
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=Binding)
+    except msgspec.DecodeError as error:
+        msg = f"{path} cannot be read ({error}); choose another folder with --state, nothing was started"
+        raise StartError(msg) from error
+    if kept.fingerprint != ours.fingerprint:
+        msg = (
+            f"{state} belongs to another feed.\n  It was made with:   {kept.words}\n"
+            f"  The file now says:  {ours.words}\n"
+            "  Its positions and orders live in that feed's market. Nothing was started. Choose another folder with"
+            " --state, or restore the feed in the configuration"
+        )
+        raise StartError(msg)
+
+
+def _check_stores(state: Path) -> None:
+    """Open and walk every store in a throw-away process first: a damaged one may kill its reader.
+
+    Raises:
+        StartError: A store is damaged. The desk is halted until a person resumes it.
+    """
+    if not any(state.glob("*/data.mdb")):
+        return
+    command = [sys.executable, "-P", "-m", "runtime.check", str(state)]
+    done = run_process(command, capture_output=True, text=True, timeout=CHECK_TIMEOUT_S, check=False)  # noqa: S603 - our own module
+    if done.returncode == 0:
+        return
+    last = done.stdout.strip().splitlines()[-1:] or [f"{state}: the check died"]
+    reason = last[0] if done.returncode == 1 else f"{last[0]}: reading it killed the reader (status {done.returncode})"
+    Sentinel(state).write(f"a store is damaged: {reason}")
+    msg = (
+        f"a store is damaged: {reason}\n  Nothing was started and no order was sent; resting stops at venues stay."
+        "\n  The desk is halted until you resume it. Keep a copy of the folder, then restore a backup"
+    )
+    raise StartError(msg)
+
+
+def _make_stores(state: Path, settings: Settings) -> None:
+    """Make every store before the first child starts, so that readers find them."""
+    for path in store_paths(settings):
+        Store.open(store_path(state, path)).close()

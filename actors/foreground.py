@@ -1,0 +1,57 @@
+"""What a desk in the foreground shows: its processes coming up, the tree once it is up, and its fills."""
+
+from collections.abc import Callable
+
+from actors.screens import status_text
+from actors.settings import Settings
+from actors.status import desk_status
+from runtime.clock import Clock
+from runtime.folder import Sentinel
+from runtime.root import Root
+
+
+class Foreground:
+    """Prints what is new, twice a second. It reads only what root already knows."""
+
+    def __init__(self, settings: Settings, sentinel: Sentinel, clock: Clock, say: Callable[[str], None]) -> None:
+        """Start with nothing shown."""
+        self._settings, self._sentinel, self._clock, self._say = settings, sentinel, clock, say
+        self._states: dict[str, tuple[str, int]] = {}
+        self._fills = 0
+        self._is_up = False
+        self._is_stopping = False
+
+    def look(self, root: Root) -> None:
+        """Show what changed since the last look."""
+        status = root.status()
+        for row in status["tree"]:
+            if row["kind"] != "node":
+                self._show_process(row)
+        if not self._is_up and status["is_up"]:
+            self._is_up = True
+            count = sum(1 for row in status["tree"] if row["pid"])
+            self._say(f"ready in {status['uptime_s']:.1f} s, {count} actors\n")
+            halted = self._sentinel.reason() or ""
+            document = desk_status(status, self._settings, halted=halted, now_ns=self._clock.wall_ns())
+            self._say(status_text(document))
+            self._say("\nlook at it with: bulkhead status    trades    why NAME    stop with Ctrl-C\n")
+        facts = root.facts("execution")
+        if facts.get("fills", 0) != self._fills:
+            self._fills = facts["fills"]
+            self._say(f"fill {self._fills}  {facts['last_fill']}")
+        if status["stopping"] and not self._is_stopping:
+            self._is_stopping = True
+            self._say(f"stopping: {status['stopping']}")
+
+    def _show_process(self, row: dict[str, object]) -> None:
+        path, state, restarts = str(row["path"]), str(row["state"]), int(str(row["restarts"]))
+        was = self._states.get(path)
+        if was == (state, restarts):
+            return
+        self._states[path] = (state, restarts)
+        if was is not None and restarts > was[1]:
+            self._say(f"{path} fell: {row['last_error']}; restart {restarts}")
+        elif not self._is_up and state == "RUNNING":
+            self._say(f"  {path:<28} ready  (pid {row['pid']})")
+        elif self._is_up and was is not None and was[0] != state:
+            self._say(f"{path} is {state}")

@@ -1,0 +1,238 @@
+"""What each child process is made of: its room, its sockets, its store. Arguments come as bytes from the tree."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from actors.console.room import Console
+from actors.execution import Execution
+from actors.feeds.feed import Feed
+from actors.feeds.replay import ReplayFeed
+from actors.feeds.synthetic import SyntheticFeed
+from actors.market_data import LiveMarketData
+from actors.market_steps import SteppedMarketData
+from actors.risk import Risk
+from actors.settings import FeedKind, FeedSettings, PaperSettings, RiskConfig, RiskLimits, Settings, StrategySettings
+from actors.step import Route
+from actors.strategy import StrategyRoom
+from actors.strategy_catalogue import find_strategy
+from actors.topics import bar_topic, tick_topic
+from actors.venues.paper import PaperVenue
+from actors.watchdog import Watchdog
+from actors.words import desk_codec
+from desk.simulation.matching import PaperTerms
+from runtime.child import Context, Made
+from runtime.folder import Sentinel
+from runtime.room import Wiring
+from runtime.store import Reader, Store
+from strategies.base import Instance
+
+PAPER = "venues/paper"
+MARKET_DATA = "market_data"
+
+
+class PaperArguments(msgspec.Struct, frozen=True):
+    """What the paper venue is told."""
+
+    terms: PaperSettings
+    balance: Decimal
+    symbols: tuple[str, ...]
+    is_stepped: bool
+
+
+class ExecutionArguments(msgspec.Struct, frozen=True):
+    """What execution is told."""
+
+    balance: Decimal
+    symbols: tuple[str, ...]
+    is_stepped: bool
+
+
+class RiskArguments(msgspec.Struct, frozen=True):
+    """What risk is told: the limits of each strategy and of the desk."""
+
+    limits: dict[str, RiskConfig]
+    desk_limits: RiskLimits
+    symbols: tuple[str, ...]
+    is_stepped: bool
+
+
+class StrategyArguments(msgspec.Struct, frozen=True):
+    """What a strategy's process is told: its own entry, and nothing of its siblings."""
+
+    entry: StrategySettings
+    balance: Decimal
+    is_stepped: bool
+
+
+class MarketDataArguments(msgspec.Struct, frozen=True):
+    """What market data is told: the feed, and who is fed what."""
+
+    feed: FeedSettings
+    routes: tuple[Route, ...]
+
+
+class ConsoleArguments(msgspec.Struct, frozen=True):
+    """What the console is told: the settings in force, and the file it watches."""
+
+    settings: Settings
+    file: str
+
+
+def store_path(state: Path, path: str) -> Path:
+    """Say where the store of a process lies."""
+    return state / {PAPER: "venue-paper", "execution": "ledger", MARKET_DATA: "market"}.get(path, path)
+
+
+def _market_streams(symbols: tuple[str, ...], *, is_stepped: bool) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Without barrier the rooms hear the market from its stream; within steps it comes with their turns."""
+    return () if is_stepped else ((MARKET_DATA, tuple(tick_topic(symbol) for symbol in symbols)),)
+
+
+def _barrier(*, is_stepped: bool) -> str:
+    return MARKET_DATA if is_stepped else ""
+
+
+def paper(context: Context, arguments: bytes) -> Made:
+    """Make the paper venue."""
+    told = msgspec.msgpack.decode(arguments, type=PaperArguments)
+    terms = PaperTerms(
+        fill=told.terms.fill.value,
+        slippage_bps=told.terms.slippage_bps,
+        maker_fee_bps=told.terms.maker_fee_bps,
+        taker_fee_bps=told.terms.taker_fee_bps,
+        starting_cash=told.balance,
+    )
+    codec = desk_codec()
+    store = Store.open(store_path(context.state, context.path), is_synced=False)
+    room = PaperVenue(terms, store, codec, is_stepped=told.is_stepped)
+    wiring = Wiring(
+        has_hub=True,
+        spokes=(MARKET_DATA,) if told.is_stepped else (),
+        streams=_market_streams(told.symbols, is_stepped=told.is_stepped),
+        conductor=_barrier(is_stepped=told.is_stepped),
+    )
+    return Made(room, wiring, store, codec)
+
+
+def execution(context: Context, arguments: bytes) -> Made:
+    """Make execution."""
+    told = msgspec.msgpack.decode(arguments, type=ExecutionArguments)
+    codec = desk_codec()
+    store = Store.open(store_path(context.state, context.path))
+    room = Execution(
+        venue=PAPER,
+        capital=told.balance,
+        store=store,
+        codec=codec,
+        clock=context.clock,
+        sentinel=Sentinel(context.state),
+        log=context.log,
+        is_stepped=told.is_stepped,
+    )
+    wiring = Wiring(
+        has_hub=True,
+        has_stream=True,
+        spokes=(PAPER, MARKET_DATA) if told.is_stepped else (PAPER,),
+        streams=_market_streams(told.symbols, is_stepped=told.is_stepped),
+        conductor=_barrier(is_stepped=told.is_stepped),
+    )
+    return Made(room, wiring, store, codec)
+
+
+def risk(context: Context, arguments: bytes) -> Made:
+    """Make risk."""
+    told = msgspec.msgpack.decode(arguments, type=RiskArguments)
+    codec = desk_codec()
+    store = Store.open(store_path(context.state, context.path), is_synced=False)
+    room = Risk(
+        limits=told.limits,
+        desk_limits=told.desk_limits,
+        store=store,
+        ledger=Reader.open(store_path(context.state, "execution")),
+        codec=codec,
+        clock=context.clock,
+        sentinel=Sentinel(context.state),
+        is_stepped=told.is_stepped,
+    )
+    market = _market_streams(told.symbols, is_stepped=told.is_stepped)
+    wiring = Wiring(
+        has_hub=True,
+        spokes=("execution", MARKET_DATA) if told.is_stepped else ("execution",),
+        streams=market if told.is_stepped else (*market, ("execution", ("",))),
+        conductor=_barrier(is_stepped=told.is_stepped),
+    )
+    return Made(room, wiring, store, codec)
+
+
+def strategy(context: Context, arguments: bytes) -> Made:
+    """Make one strategy's room; its module is imported here, in its own process."""
+    told = msgspec.msgpack.decode(arguments, type=StrategyArguments)
+    entry = told.entry
+    found = find_strategy(entry.strategy)
+    assert found is not None, f"strategy {entry.strategy} was there when the settings were read"
+    instance = Instance(
+        entry.name, entry.symbols, entry.timeframe, msgspec.to_builtins(entry.risk_config, builtin_types=(Decimal,))
+    )
+    made = found(msgspec.convert(entry.parameters, type=found.Parameters, strict=False), instance)
+    made.initialize()
+    codec = desk_codec()
+    store = Store.open(store_path(context.state, context.path), is_synced=False, map_bytes=256 << 20)
+    room = StrategyRoom(
+        strategy=made,
+        balance=told.balance,
+        epoch=context.epoch,
+        store=store,
+        codec=codec,
+        clock=context.clock,
+        is_stepped=told.is_stepped,
+    )
+    topics = [bar_topic(symbol, entry.timeframe) for symbol in entry.symbols]
+    topics += [tick_topic(symbol) for symbol in entry.symbols]
+    wiring = Wiring(
+        spokes=("risk", "execution", MARKET_DATA),
+        streams=((MARKET_DATA, tuple(topics)), ("execution", (entry.name,))),
+        conductor=_barrier(is_stepped=told.is_stepped),
+    )
+    return Made(room, wiring, store, codec)
+
+
+def open_feed(feed: FeedSettings) -> Feed:
+    """Open a simulated feed at its beginning.
+
+    Raises:
+        FeedError: Its files cannot be read; the text says which and what to do.
+    """
+    if feed.kind is FeedKind.REPLAY:
+        return ReplayFeed({symbol: feed.files[symbol] for symbol in feed.symbols})
+    return SyntheticFeed(feed.symbols, seed=feed.seed)
+
+
+def market_data(context: Context, arguments: bytes) -> Made:
+    """Make market data: stepped for simulated feeds, live for a publisher that is not ours."""
+    told = msgspec.msgpack.decode(arguments, type=MarketDataArguments)
+    codec, feed = desk_codec(), told.feed
+    store = Store.open(store_path(context.state, context.path), is_synced=False, map_bytes=8 << 30)
+    if feed.kind is FeedKind.ZMQ:
+        live = LiveMarketData(feed.symbols, told.routes, store, codec, context.clock)
+        wiring = Wiring(has_hub=True, has_stream=True, foreign_url=feed.url, foreign_prefixes=feed.symbols)
+        return Made(live, wiring, store, codec)
+    room = SteppedMarketData(
+        open_feed(feed), feed.speed, told.routes, (PAPER,), store, codec, context.clock, has_barrier=feed.lockstep
+    )
+    return Made(room, Wiring(has_hub=True, has_stream=True), store, codec)
+
+
+def console(context: Context, arguments: bytes) -> Made:
+    """Make the console."""
+    told = msgspec.msgpack.decode(arguments, type=ConsoleArguments)
+    codec = desk_codec()
+    room = Console(told.settings, Path(told.file), Sentinel(context.state), context.clock, context.log)
+    return Made(room, Wiring(spokes=("execution",), has_control=True), None, codec)
+
+
+def watchdog(context: Context, _arguments: bytes) -> Made:
+    """Make the watchdog; it is told root's pid by being its child."""
+    room = Watchdog(Sentinel(context.state), context.clock, context.log)
+    return Made(room, Wiring(), None, desk_codec())

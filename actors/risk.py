@@ -1,0 +1,282 @@
+"""Risk: every intent in, one verdict out. Nothing reaches execution but through here."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from typing_extensions import override
+
+from actors.journal import read_journal
+from actors.settings import RiskConfig
+from actors.settings import RiskLimits as LimitSettings
+from actors.topics import AWAY
+from actors.words import Joined, Mark, RiskTurn
+from desk.exposure import Reservation, RiskLimits, RiskPicture
+from desk.identity import order_id
+from desk.messages import (
+    Bar,
+    Effect,
+    Intent,
+    IntentJudged,
+    JournalRecord,
+    Order,
+    OrderChanged,
+    OrderState,
+    Purpose,
+    Tick,
+)
+from desk.portfolio import Ledger
+from desk.risk import judge
+from desk.units import ONE, ZERO, decimal_of
+from runtime.bus_words import StreamItem
+from runtime.clock import Clock
+from runtime.codec import Codec
+from runtime.effects import Effects
+from runtime.folder import Sentinel
+from runtime.room import NOTHING, Room
+from runtime.store import Reader, Store
+from runtime.words import Peer, Turn
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+#: Age beyond a bar's close, or of the last tick, from which no entry is judged on a price.
+DATA_AGE_S_DEFAULT = 65.0
+_PURPOSES = {Purpose.ENTRY: Effect.OPEN, Purpose.EXIT: Effect.CLOSE}
+
+
+class Risk(Room):
+    """Commits each intent on receipt, judges in a fixed order, commits the verdict, and only then speaks.
+
+    Positions and orders come from the ledger's journal, read up to where the step settled it. A verdict that
+    execution has not journalled is said again after every fall.
+    """
+
+    def __init__(  # noqa: PLR0913 - a room's constructor takes its world
+        self,
+        *,
+        limits: Mapping[str, RiskConfig],
+        desk_limits: LimitSettings,
+        store: Store,
+        ledger: Reader,
+        codec: Codec,
+        clock: Clock,
+        sentinel: Sentinel,
+        is_stepped: bool,
+    ) -> None:
+        """Take the limits of each strategy and of the desk; both bind."""
+        self._limits = {name: (_limits(config), _limits(desk_limits)) for name, config in limits.items()}
+        self._store, self._reader, self._codec, self._clock = store, ledger, codec, clock
+        self._sentinel, self._is_stepped = sentinel, is_stepped
+        self._ledger = Ledger(keep_trades=False)
+        self._cursor = 0
+        self._waiting: dict[str, Intent] = {}
+        self._unbooked: dict[str, IntentJudged] = {}
+        self._marks: dict[str, Mark] = {}
+        self._market_ns = 0
+        self._states: dict[str, Peer] | None = None
+        self._refusals: Counter[str] = Counter()
+        self._judged = self._approved = self._repeated = 0
+        self._gate = ""
+
+    # --- life ---------------------------------------------------------------------------------
+
+    @override
+    def recover(self) -> Effects:
+        effects = Effects()
+        for _, data in self._store.scan("waiting"):
+            intent: Intent = self._codec.decode(data)
+            self._waiting[intent.intent_id] = intent
+        for _, data in self._store.scan("unbooked"):
+            judged: IntentJudged = self._codec.decode(data)
+            self._unbooked[judged.order_id] = judged
+        self._read_ledger(effects)
+        for judged in self._unbooked.values():
+            effects.post("execution", judged)
+        return effects
+
+    @override
+    def facts(self) -> dict[str, Any]:
+        return {
+            "judged": self._judged,
+            "approved": self._approved,
+            "repeated": self._repeated,
+            "refusals": dict(self._refusals),
+            "waiting": len(self._waiting),
+            "halted": self._sentinel.reason() or "",
+        }
+
+    @override
+    def connected(self, peer: str) -> Effects:
+        effects = Effects()
+        if peer == "market_data":
+            effects.post(peer, Joined(), is_gated=False)
+        return effects
+
+    @override
+    def peers(self, peers: tuple[Peer, ...]) -> Effects:
+        self._states = {peer.path: peer for peer in peers}
+        down = [peer.path for peer in peers if peer.path == "execution" and peer.state != "RUNNING"]
+        self._gate = f"{down[0]} is down" if down and not self._is_stepped else ""
+        return NOTHING
+
+    # --- hearing ------------------------------------------------------------------------------
+
+    @override
+    def hear(self, peer: str, epoch: int, word: Any) -> Effects:
+        effects = Effects()
+        if isinstance(word, Intent) and peer == f"strategies/{word.strategy}":
+            self._receive(msgspec.structs.replace(word, epoch=epoch), effects)
+        return effects
+
+    @override
+    def hear_stream(self, peer: str, item: StreamItem, word: Any) -> Effects:
+        effects = Effects()
+        if isinstance(word, JournalRecord):
+            self._read_ledger(effects)
+        elif isinstance(word, Bar):
+            self._mark(Mark(word.symbol, word.close, word.end_ns))
+        elif isinstance(word, Tick):
+            self._mark(Mark(word.symbol, word.price, word.ts_ns))
+        return effects
+
+    def _mark(self, mark: Mark) -> None:
+        self._marks[mark.symbol] = mark
+        self._market_ns = max(self._market_ns, mark.ts_ns)
+
+    def _receive(self, intent: Intent, effects: Effects) -> None:
+        """Keep an intent, once; without barrier it is judged at once."""
+        if intent.intent_id in self._waiting or self._store.get("known", intent.intent_id.encode()) is not None:
+            self._repeated += 1
+            return
+        self._waiting[intent.intent_id] = intent
+        effects.put("known", intent.intent_id.encode(), b"")
+        effects.put("waiting", intent.intent_id.encode(), self._codec.encode(intent))
+        if not self._is_stepped:
+            self._read_ledger(effects)
+            self._judge_all(effects)
+
+    @override
+    def begin(self, turn: Turn, payload: Any) -> Effects:
+        effects = Effects()
+        assert isinstance(payload, RiskTurn), "risk's turn carries the last prices"
+        for mark in payload.marks:
+            self._marks[mark.symbol] = mark
+        self._market_ns = max(self._market_ns, turn.market_ns)
+        self._read_ledger(effects)
+        self._judge_all(effects)
+        return effects
+
+    # --- judging ------------------------------------------------------------------------------
+
+    def _read_ledger(self, effects: Effects) -> None:
+        """Take in what execution has journalled; verdicts that are booked need no memory any more."""
+        for record in read_journal(self._reader, self._codec, self._cursor):
+            self._cursor = record.sequence
+            self._ledger.apply(record.body)
+            if isinstance(record.body, OrderChanged):
+                name = record.body.order.order_id
+                if self._unbooked.pop(name, None) is not None:
+                    effects.delete("unbooked", name.encode())
+
+    def _judge_all(self, effects: Effects) -> None:
+        queue = sorted(self._waiting.values(), key=lambda i: (i.strategy, i.symbol, i.timeframe, i.bar_ts_ns, i.number))
+        for intent in queue:
+            judged = self._judge(intent)
+            del self._waiting[intent.intent_id]
+            self._unbooked[judged.order_id] = judged
+            effects.delete("waiting", intent.intent_id.encode())
+            effects.put("unbooked", judged.order_id.encode(), self._codec.encode(judged))
+            effects.post("execution", judged)
+            self._judged += 1
+            self._approved += judged.is_approved
+            self._refusals.update(reason.partition(":")[0] for reason in judged.reasons)
+
+    def _judge(self, intent: Intent) -> IntentJudged:
+        """Judge by the strategy's own limits, then by the desk's; the smaller quantity and all reasons count."""
+        picture = self._picture(intent)
+        verdicts = [judge(intent, picture, limits) for limits in self._limits.get(intent.strategy, (RiskLimits(),))]
+        reasons = tuple(dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons))
+        quantity = ZERO if reasons else min(verdict.quantity for verdict in verdicts)
+        if not reasons and intent.effect is Effect.MODIFY:
+            quantity = ONE
+        return IntentJudged(order_id(intent.intent_id), intent, quantity, reasons, self._market_ns)
+
+    def _picture(self, intent: Intent) -> RiskPicture:
+        ledger, mark = self._ledger, self._marks.get(intent.symbol)
+        marks = {symbol: decimal_of(known.price) for symbol, known in self._marks.items()}
+        peer = (self._states or {}).get(f"strategies/{intent.strategy}")
+        limits = self._limits.get(intent.strategy, ())
+        has_reserve = any(one.min_buying_power_reserve_usd is not None for one in limits)
+        return RiskPicture(
+            halt_reason=self._sentinel.reason() or "",
+            stop_entry_reason="",
+            gate_reason=self._gate,
+            is_enabled=peer is not None and peer.state not in AWAY,
+            epoch_highest=intent.epoch,
+            is_known=False,
+            market_ns=max(self._market_ns, intent.decided_ns if self._is_stepped else 0),
+            last_price=decimal_of(mark.price) if mark is not None else None,
+            last_price_ns=mark.ts_ns if mark is not None else None,
+            equity=ledger.equity(marks),
+            cash=ledger.cash if has_reserve else None,
+            positions=tuple(ledger.positions.values()),
+            reservations=tuple(self._reservations()),
+            unknown_orders=tuple(
+                order.order_id
+                for order in ledger.working.values()
+                if order.state is OrderState.UNKNOWN and order.symbol == intent.symbol
+            ),
+            marks=marks,
+        )
+
+    def _reservations(self) -> list[Reservation]:
+        """List what approved orders may still trade: those that work, and those that execution has not booked yet."""
+        found = [_reserved(order) for order in self._ledger.working.values() if order.purpose in _PURPOSES]
+        for judged in self._unbooked.values():
+            intent = judged.intent
+            if judged.is_approved and intent.effect is not Effect.MODIFY:
+                found.append(
+                    Reservation(
+                        judged.order_id,
+                        intent.strategy,
+                        intent.symbol,
+                        intent.tag,
+                        intent.effect,
+                        intent.side,
+                        judged.quantity,
+                        intent.limit_price or intent.reference_price,
+                    )
+                )
+        return found
+
+
+def _reserved(order: Order) -> Reservation:
+    return Reservation(
+        order.order_id,
+        order.strategy,
+        order.symbol,
+        order.tag,
+        _PURPOSES[order.purpose],
+        order.side,
+        order.quantity - order.filled_quantity,
+        order.limit_price or order.reference_price,
+    )
+
+
+def _limits(settings: LimitSettings) -> RiskLimits:
+    """Turn settings into the gate's bounds; what the file leaves out does not bind, but for the age of data."""
+    size: Decimal | None = settings.max_position_size if isinstance(settings, RiskConfig) else None
+    age_s = settings.max_data_age_s
+    return RiskLimits(
+        max_order_notional_usd=settings.max_order_notional_usd,
+        max_position_size_usd=settings.max_position_size_usd,
+        max_position_size=size,
+        max_positions=settings.max_positions,
+        max_positions_per_symbol=settings.max_positions_per_symbol,
+        max_exposure_pct=settings.max_exposure_pct,
+        max_exposure_usd=settings.max_exposure_usd,
+        min_buying_power_reserve_usd=settings.min_buying_power_reserve_usd,
+        max_data_age_s=DATA_AGE_S_DEFAULT if age_s is None else age_s,
+    )

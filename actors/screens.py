@@ -1,0 +1,248 @@
+"""What the operator sees: the desk's JSON as plain text of at most 80 columns.
+
+State is always a word, never only a colour, and no text of the desk is read as markup or reaches the terminal
+with control characters in it. Missing fields show as "-".
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from io import StringIO
+from typing import Any, cast
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from actors.screen_tree import tree_lines
+from actors.screen_words import (
+    WIDTH,
+    counts_words,
+    cut,
+    decimal_or_none,
+    duration_words,
+    money_words,
+    plain_text,
+    time_words,
+    wrapped,
+)
+
+Json = Mapping[str, Any]
+
+
+class Column:
+    """One column of a table: its head, the key it shows, and how."""
+
+    def __init__(self, head: str, key: str, *, is_number: bool = False, most: int = 0, kind: str = "") -> None:
+        """Describe a column; ``most`` cuts texts, ``kind`` is "time" for nanoseconds or "money" for 2 digits."""
+        self.head = head
+        self.key = key
+        self.is_number = is_number
+        self.most = most
+        self.kind = kind
+
+    def cell(self, row: Json) -> Text:
+        """Give the cell of one row."""
+        value = row.get(self.key)
+        if self.kind == "time":
+            return Text(time_words(value))
+        if self.kind == "money":
+            return Text(money_words(value))
+        said = plain_text(value)
+        return Text(said if not self.most or len(said) <= self.most else said[: self.most - 2] + "..")
+
+
+_STRATEGIES = (
+    Column("name", "name", most=22),
+    Column("symbol", "symbol", most=9),
+    Column("state", "state"),
+    Column("bars", "bars_evaluated", is_number=True),
+    Column("signals", "signals_generated", is_number=True),
+    Column("orders", "orders_sent", is_number=True),
+    Column("errors", "error_count", is_number=True),
+    Column("P&L day", "pnl_day", is_number=True, kind="money"),
+)
+_ORDERS = (
+    Column("order", "order_id", most=18),
+    Column("strategy", "strategy", most=11),
+    Column("symbol", "symbol", most=7),
+    Column("side", "side"),
+    Column("quantity", "quantity", is_number=True, most=9),
+    Column("filled", "filled_quantity", is_number=True, most=9),
+    Column("state", "state"),
+)
+_POSITIONS = (
+    Column("strategy", "strategy", most=18),
+    Column("symbol", "symbol", most=9),
+    Column("quantity", "quantity", is_number=True, most=12),
+    Column("average", "average_price", is_number=True, kind="money"),
+    Column("stop", "stop_loss", is_number=True, kind="money"),
+    Column("target", "take_profit", is_number=True, kind="money"),
+)
+_TRADES = (
+    Column("closed UTC", "closed_ns", kind="time"),
+    Column("strategy", "strategy", most=12),
+    Column("symbol", "symbol", most=7),
+    Column("quantity", "quantity", is_number=True, most=8),
+    Column("P&L", "pnl", is_number=True, kind="money"),
+    Column("why", "exit_reason", most=14),
+)
+_SUMS = (
+    Column("strategy", "strategy", most=30),
+    Column("trades", "trades", is_number=True),
+    Column("wins", "wins", is_number=True),
+    Column("fees", "fees", is_number=True, kind="money"),
+    Column("net P&L", "net_pnl", is_number=True, kind="money"),
+)
+
+
+def status_text(status: Json) -> str:
+    """Draw the desk: one head, the supervisor tree with what each child last died of, alarms, refused input."""
+    desk: Json = status.get("desk") or {}
+    lines = [_head(desk), *_facts(desk)]
+    for alarm in status.get("alarms") or ():
+        lines += wrapped(f"ALARM {plain_text(_alarm_words(alarm))}", "  ")
+    lines += tree_lines(status.get("tree") or (), status.get("strategies") or ())
+    feed: Json = status.get("feed") or {}
+    refused: Json = feed.get("refused") or {}
+    if any(refused.values()):
+        lines += wrapped(f"refused input: {counts_words(refused)}", "")
+    return "\n".join(lines)
+
+
+def strategies_text(strategies: Sequence[Json]) -> str:
+    """Show all strategies, and below the table what went wrong with which."""
+    if not strategies:
+        return "no strategies"
+    lines = [_table(_STRATEGIES, strategies)]
+    for entry in strategies:
+        cause = entry.get("refusal") or entry.get("last_error")
+        if cause:
+            lines += wrapped(f"{plain_text(entry.get('name'))}: {plain_text(cause)}", "  ")
+    return "\n".join(lines)
+
+
+def orders_text(orders: Sequence[Json]) -> str:
+    """Show orders, oldest first, and below the table why each refused one was refused."""
+    if not orders:
+        return "no orders"
+    lines = [_table(_ORDERS, orders)]
+    for order in orders:
+        if order.get("state") == "REJECTED" and order.get("reason"):
+            lines += wrapped(f"{plain_text(order.get('order_id'))}: {plain_text(order.get('reason'))}", "  ")
+    return "\n".join(lines)
+
+
+def positions_text(positions: Sequence[Json]) -> str:
+    """Show open positions."""
+    return _table(_POSITIONS, positions) if positions else "no open positions"
+
+
+def trades_text(trades: Sequence[Json]) -> str:
+    """Show closed trades and their sum."""
+    if not trades:
+        return "no trades"
+    total = sum((decimal_or_none(trade.get("pnl")) or Decimal(0) for trade in trades), Decimal(0))
+    return f"{_table(_TRADES, trades)}\n{len(trades)} trades, net P&L {money_words(total)}"
+
+
+def why_text(why: Json) -> str:
+    """Say why a strategy did not trade.
+
+    Args:
+        why: ``name``, ``state``, ``bars_evaluated``, ``signals_generated``, ``why_not`` {code: count} and, where
+            known, ``refusal``, ``last_error``, ``last_reason`` as ``status`` has them.
+    """
+    counts: Json = why.get("why_not") or {}
+    name, state = plain_text(why.get("name")), plain_text(why.get("state"))
+    seen, sent = plain_text(why.get("bars_evaluated")), plain_text(why.get("signals_generated"))
+    lines = [f"{name} is {state}: {seen} bars evaluated, {sent} signals"]
+    for label, key in (("refused", "refusal"), ("last error", "last_error"), ("last reason", "last_reason")):
+        if why.get(key):
+            lines += wrapped(f"{label}: {plain_text(why[key])}", "  ")
+    if not counts:
+        return "\n".join([*lines, "no evaluation ended without a signal"])
+    total = sum(int(count) for count in counts.values())
+    rows = [
+        {"code": code, "count": count, "share": f"{100 * int(count) // max(total, 1)} %"}
+        for code, count in sorted(counts.items(), key=lambda item: (-int(item[1]), item[0]))
+    ]
+    columns = (
+        Column("why not", "code", most=40),
+        Column("bars", "count", is_number=True),
+        Column("", "share", is_number=True),
+    )
+    return "\n".join([*lines, _table(columns, rows)])
+
+
+def journal_text(rows: Sequence[Json]) -> str:
+    """Show journal records, one paragraph each: sequence, market time, word, strategy, words."""
+    lines: list[str] = []
+    for row in rows:
+        head = f"{plain_text(row.get('sequence'))} {time_words(row.get('ts_ns'))} {plain_text(row.get('word'))}"
+        whose = f" {plain_text(row['strategy'])}:" if row.get("strategy") else ":"
+        lines += wrapped(f"{head}{whose} {plain_text(row.get('text'))}", "    ")
+    return "\n".join(lines) or "the journal is empty"
+
+
+def summary_text(summary: Json) -> str:
+    """Say how a finished run went: bars, trades, net P&L by strategy, orders by state, refused input."""
+    trades = plain_text(summary.get("trades"))
+    lines = [
+        f"finished: {plain_text(summary.get('bars'))} bars, {trades} trades, "
+        f"net P&L {money_words(summary.get('net_pnl'))}"
+    ]
+    if summary.get("strategies"):
+        lines.append(_table(_SUMS, summary["strategies"]))
+    lines += wrapped(f"orders: {counts_words(summary.get('orders') or {})}", "  ")
+    if summary.get("positions"):
+        lines += ["still open:", positions_text(summary["positions"])]
+    return "\n".join([*lines, *wrapped(f"refused input: {counts_words(summary.get('refused') or {})}", "  ")])
+
+
+def _table(columns: Iterable[Column], rows: Iterable[Json]) -> str:
+    chosen = list(columns)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
+    for column in chosen:
+        table.add_column(Text(column.head), justify="right" if column.is_number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(column.cell(row) for column in chosen))
+    paper = StringIO()
+    Console(file=paper, width=WIDTH, force_terminal=False, color_system=None, highlight=False, emoji=False).print(table)
+    return "\n".join(line.rstrip() for line in paper.getvalue().rstrip("\n").split("\n"))
+
+
+def _head(desk: Json) -> str:
+    said = [f"desk  {plain_text(desk.get('state'))} {plain_text(desk.get('mode'))}"]
+    if desk.get("halted"):
+        said.append("HALTED")
+    said.append(f"up {duration_words(desk.get('uptime_s'))}")
+    feed = desk.get("feed")
+    if feed:
+        said.append(f"feed {plain_text(_fields(feed).get('kind', feed))}")
+    if desk.get("market_time"):
+        said.append(f"market {time_words(desk.get('market_time'))}")
+    return cut("  ".join(said))
+
+
+def _facts(desk: Json) -> list[str]:
+    lines: list[str] = []
+    gate = desk.get("gate")
+    if gate:
+        said = ", ".join(f"{key} {value}" for key, value in _fields(gate).items())
+        lines += wrapped(f"gate {plain_text(said or gate)}", "  ")
+    halted = desk.get("halted")
+    if halted and not isinstance(halted, bool):
+        lines += wrapped(f"halted: {plain_text(halted)}", "  ")
+    return lines
+
+
+def _alarm_words(alarm: Any) -> str:
+    fields = _fields(alarm)
+    if not fields:
+        return str(alarm)
+    return " ".join(str(value) for value in fields.values() if value is not None and value != "")
+
+
+def _fields(value: Any) -> Json:
+    """Give a JSON object, {} for anything else."""
+    return cast("Json", value) if isinstance(value, Mapping) else {}

@@ -1,0 +1,240 @@
+"""The settings of a desk: what ``config/strategies.yaml`` says, decoded once, frozen, ready for the wire.
+
+Money and shares are Decimal, times are seconds as the file has them. A limit that is None does not bind.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+
+class FeedKind(StrEnum):
+    """Where market data comes from."""
+
+    SYNTHETIC = "synthetic"
+    REPLAY = "replay"
+    ZMQ = "zmq"
+
+
+class FillMode(StrEnum):
+    """At which price of a bar feed the paper venue fills a market order."""
+
+    NEXT_OPEN = "next_open"
+    CLOSE = "close"
+
+
+class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of one strategy, or of the whole desk. ``…_pct`` are shares of equity in (0, 1]."""
+
+    max_order_notional_usd: Decimal | None = None
+    max_position_size_usd: Decimal | None = None
+    max_positions: int | None = None
+    max_positions_per_symbol: int | None = None
+    max_exposure_pct: Decimal | None = None
+    max_exposure_usd: Decimal | None = None
+    max_data_age_s: float | None = None
+    default_trade_pct: Decimal | None = None
+    min_buying_power_reserve_usd: Decimal | None = None
+
+
+class RiskConfig(RiskLimits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A strategy's ``risk_config``: its limits, and the four keys that size a model strategy's orders.
+
+    ``risk_per_trade`` and ``max_position_size`` are shares of the balance in (0, 1].
+    """
+
+    risk_per_trade: Decimal | None = None
+    max_position_size: Decimal | None = None
+    stop_loss_atr_multiple: Decimal | None = None
+    take_profit_risk_reward: Decimal | None = None
+
+
+class ProcessLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a strategy's process may use. Over ``memory_soft_mb`` it is warned of, over hard it is replaced.
+
+    ``message_rate`` is messages a second; ``hang_s`` the longest silence; ``cpu_s`` of processor time in all.
+    """
+
+    memory_soft_mb: int = 150
+    memory_hard_mb: int = 300
+    address_space_mb: int | None = None
+    open_files: int | None = None
+    cpu_s: int | None = None
+    message_rate: int | None = None
+    hang_s: float = 3.0
+    start_timeout_s: float = 10.0
+
+
+class SupervisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often a child may fall: more than ``intensity`` restarts in ``period_s`` and its node gives up."""
+
+    intensity: int = 3
+    period_s: float = 60.0
+    backoff_base_s: float = 0.2
+    backoff_cap_s: float = 30.0
+
+
+#: What holds for a room where the file says nothing.
+ROOM_SUPERVISION = SupervisionSettings(intensity=10)
+
+
+class StrategySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry. ``strategy`` is a module of ``strategies/`` ("" for a model strategy).
+
+    ``model_path`` is absolute. ``parameters`` are the file's plain values, checked against the
+    strategy's own ``Parameters``.
+    ``refusal`` says why this one strategy cannot run ("" where it can); the others are not touched by it.
+    ``line`` is where the entry begins in the file.
+    """
+
+    name: str
+    symbols: tuple[str, ...]
+    strategy: str = ""
+    model_path: str = ""
+    enabled: bool = True
+    timeframe: str = "1m"
+    threshold: float = 0.5
+    parameters: dict[str, Any] = {}
+    risk_config: RiskConfig = RiskConfig()
+    limits: ProcessLimits = ProcessLimits()
+    supervision: SupervisionSettings = SupervisionSettings()
+    refusal: str = ""
+    line: int = 0
+
+
+class FeedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The market's door. ``files`` are absolute; ``speed`` is market seconds a second, None = as fast as possible.
+
+    ``symbols`` is everything the feed gives, in order, never empty in settings that were loaded.
+    """
+
+    kind: FeedKind = FeedKind.SYNTHETIC
+    files: dict[str, str] = {}
+    url: str = ""
+    symbols: tuple[str, ...] = ()
+    speed: float | None = None
+    seed: int = 1
+    lockstep: bool = True
+
+
+class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The paper venue. Fees are none unless the file names them: US equities, which ship as the example, have none."""
+
+    fill: FillMode = FillMode.NEXT_OPEN
+    slippage_bps: Decimal = Decimal(5)
+    maker_fee_bps: Decimal = Decimal(0)
+    taker_fee_bps: Decimal = Decimal(0)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything the file says. The keys of ``global`` stand beside ``strategies``; URLs are "" where unset."""
+
+    strategies: tuple[StrategySettings, ...]
+    feed: FeedSettings
+    paper: PaperSettings = PaperSettings()
+    risk: RiskLimits = RiskLimits()
+    supervision: SupervisionSettings = ROOM_SUPERVISION
+    default_balance: Decimal = Decimal(10_000)
+    paper_trading: bool = True
+    log_level: str = "INFO"
+    zmq_market_url: str = ""
+    zmq_execution_host: str = ""
+    zmq_execution_port: int = 0
+    feature_api_url: str = ""
+
+    def strategy(self, name: str) -> StrategySettings | None:
+        """Give the entry of that name, or None."""
+        return next((entry for entry in self.strategies if entry.name == name), None)
+
+
+class EnabledChange(msgspec.Struct, frozen=True):
+    """The file now says that strategy ``name`` shall (not) run."""
+
+    name: str
+    enabled: bool
+
+
+def encode_settings(settings: Settings) -> bytes:
+    """Give settings as bytes for a child process."""
+    return msgspec.msgpack.encode(settings)
+
+
+def decode_settings(data: bytes) -> Settings:
+    """Take back what ``encode_settings`` gave."""
+    return msgspec.msgpack.decode(data, type=Settings)
+
+
+def settings_fingerprint(feed: FeedSettings) -> str:
+    """Name a feed in 16 hex digits, to bind a state folder to it.
+
+    Enters: the kind; of a replay its files' symbols, absolute paths and sizes; of a synthetic feed its seed and
+    symbols; of a zmq feed its url. Speed and barrier do not.
+    """
+    match feed.kind:
+        case FeedKind.REPLAY:
+            detail: Any = [[symbol, name, _size_of(Path(name))] for symbol, name in sorted(feed.files.items())]
+        case FeedKind.SYNTHETIC:
+            detail = [feed.seed, sorted(feed.symbols)]
+        case FeedKind.ZMQ:
+            detail = [feed.url]
+    text = msgspec.json.encode([feed.kind.value, detail])
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
+
+
+def differences(old: Settings, new: Settings) -> tuple[tuple[EnabledChange, ...], tuple[str, ...]]:
+    """Compare a newly read file with the one in force.
+
+    Returns:
+        The entries whose ``enabled`` changed, in the new file's order, and words on every other change: those
+        take effect only when the desk is started again. Moved lines are no change.
+    """
+    before = {entry.name: entry for entry in old.strategies}
+    after = {entry.name: entry for entry in new.strategies}
+    switched = tuple(
+        EnabledChange(name, entry.enabled)
+        for name, entry in after.items()
+        if name in before and before[name].enabled != entry.enabled
+    )
+    others: list[str] = [f"strategy {name} is new; restart the desk to run it" for name in after if name not in before]
+    others += [
+        f"strategy {name} is gone from the file; restart the desk to drop it" for name in before if name not in after
+    ]
+    for name in (name for name in after if name in before):
+        pair = (_comparable(before[name], "enabled", "line"), _comparable(after[name], "enabled", "line"))
+        others += [f"strategy {name}: {words}; restart the desk to apply it" for words in _changes("", *pair)]
+    pair = (_comparable(old, "strategies"), _comparable(new, "strategies"))
+    others += [f"global: {words}; restart the desk to apply it" for words in _changes("", *pair)]
+    return switched, tuple(others)
+
+
+def _size_of(path: Path) -> int:
+    """Give a file's size in bytes, -1 where there is none to see."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _comparable(struct: msgspec.Struct, *without: str) -> dict[str, Any]:
+    return {key: value for key, value in msgspec.to_builtins(struct).items() if key not in without}
+
+
+def _changes(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    words: list[str] = []
+    for key in [*old, *(key for key in new if key not in old)]:
+        below = f"{path}.{key}" if path else key
+        was, now = old.get(key), new.get(key)
+        if isinstance(was, dict) and isinstance(now, dict):
+            words += _changes(below, cast("dict[str, Any]", was), cast("dict[str, Any]", now))
+        elif _said(was) != _said(now):
+            words.append(f"{below} changed from {_said(was)} to {_said(now)}")
+    return words
+
+
+def _said(value: Any) -> str:
+    return "nothing" if value is None else msgspec.json.encode(value).decode()

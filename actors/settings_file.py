@@ -1,0 +1,122 @@
+"""Load ``config/strategies.yaml``: all of its errors at once, each with line and path, or settings that hold."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from actors import settings_rule
+from actors.problem import Problem
+from actors.settings import ROOM_SUPERVISION, RiskLimits, Settings
+from actors.settings_entry import read_entries
+from actors.settings_feed import FeedReader
+from actors.settings_reader import Reader, Spot
+from actors.strategy_catalogue import find_strategy, strategy_names
+from actors.yaml_tree import Branch, Leaf, plant
+from strategies.base import Strategy
+
+#: A configuration is a few kilobytes; more than this is some other file.
+SIZE_MAX = 256 * 1024
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What came of a file: settings, or the problems for which there are none."""
+
+    settings: Settings | None
+    problems: tuple[Problem, ...]
+
+
+def load(
+    path: Path,
+    find: Callable[[str], type[Strategy] | None] = find_strategy,
+    names: Callable[[], tuple[str, ...]] = strategy_names,
+) -> Loaded:
+    """Read and check a configuration file.
+
+    Args:
+        path: The file. Paths inside it are relative to its folder.
+        find: Gives a strategy by its module's name, None for an unknown one.
+        names: Names all strategies, for the nearest right one.
+
+    Returns:
+        Settings exactly when there are no problems. Whatever the file holds, nothing is raised.
+    """
+    reader = Reader(str(path))
+    text = _read_text(path, reader)
+    settings = None if text is None else _read_settings(text, path, reader, find, names)
+    problems = tuple(sorted(dict.fromkeys(reader.problems), key=lambda problem: problem.line))
+    return Loaded(settings=None if problems else settings, problems=problems)
+
+
+def _read_text(path: Path, reader: Reader) -> str | None:
+    whole = Spot(0, "")
+    try:
+        with path.open("rb") as file:
+            data = file.read(SIZE_MAX + 1)
+    except FileNotFoundError:
+        reader.blame(whole, fault="the file is missing", expected="give its path with --config")
+        return None
+    except (OSError, ValueError) as error:
+        words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reader.blame(whole, fault=f"the file cannot be read: {words}")
+        return None
+    if len(data) > SIZE_MAX:
+        reader.blame(whole, fault=f"the file has more than {SIZE_MAX // 1024} KiB", expected="is it the right one?")
+        return None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        reader.blame(
+            Spot(line, ""), fault=f"byte 0x{data[error.start]:02x} is not UTF-8", expected="save the file as UTF-8"
+        )
+        return None
+
+
+def _read_settings(
+    text: str,
+    path: Path,
+    reader: Reader,
+    find: Callable[[str], type[Strategy] | None],
+    names: Callable[[], tuple[str, ...]],
+) -> Settings | None:
+    tree, faults = plant(text)
+    for fault in faults:
+        reader.blame(Spot(fault.line, fault.path), fault=fault.words)
+    if tree is None or (isinstance(tree, Leaf) and tree.value is None):
+        if not faults:
+            reader.blame(Spot(0, ""), fault="the file is empty", expected="write strategies: and global:")
+        return None
+    if not isinstance(tree, Branch):
+        reader.misfit(Spot(tree.line, ""), tree, "write a mapping with the keys strategies and global")
+        return None
+    reader.refuse_unknown(tree, "", ("strategies", "global"))
+    entries = read_entries(reader, tree, path.parent, find, names)
+
+    pair = tree.pair("global")
+    spot = Spot(pair.line if pair else tree.line, "global")
+    branch = reader.branch(pair.node if pair else None, spot)
+    nested = ("feed", "paper", "risk", "supervision")
+    values = reader.values(branch, "global", settings_rule.GLOBAL, nested)
+    feed = FeedReader(reader, branch, spot.line, entries, path.parent).read(str(values.get("zmq_market_url", "")))
+    values["paper"] = reader.section(branch, "global", "paper", settings_rule.PAPER)
+    values["risk"] = reader.section(branch, "global", "risk", settings_rule.RISK_LIMITS, RiskLimits())
+    supervision = reader.section(branch, "global", "supervision", settings_rule.SUPERVISION, ROOM_SUPERVISION)
+    values["supervision"] = msgspec.structs.asdict(ROOM_SUPERVISION) | supervision
+    settings = reader.build(Settings, {**values, "feed": feed, "strategies": [entry.settings for entry in entries]})
+    if settings is not None:
+        _check_together(reader, branch, settings)
+    return settings
+
+
+def _check_together(reader: Reader, branch: Branch, settings: Settings) -> None:
+    """Refuse values that are right alone and wrong beside each other."""
+    reserve = settings.risk.min_buying_power_reserve_usd
+    if reserve is not None and reserve >= settings.default_balance:
+        pair = branch.pair("risk")
+        assert pair is not None, "a reserve that was read stands in the file"
+        assert isinstance(pair.node, Branch), "a reserve that was read stands in a mapping"
+        inner = pair.node.pair("min_buying_power_reserve_usd")
+        assert inner is not None, "a reserve that was read has its key"
+        expected = f"write less than default_balance ({settings.default_balance}), or nothing can ever be bought"
+        reader.misfit(Spot(inner.line, "global.risk.min_buying_power_reserve_usd"), inner.node, expected)

@@ -1,0 +1,85 @@
+"""The door from signals to intents: what is malformed goes no further."""
+
+from decimal import Decimal
+
+from desk.identity import intent_id
+from desk.messages import Effect, Intent, OrderType, Side
+from desk.portfolio import Position
+from desk.units import NS_PER_S, ONE, ZERO
+from strategies.base import Action, Signal, Strategy
+
+
+def malformed(signal: Signal, symbols: tuple[str, ...]) -> str:  # noqa: PLR0911 - one return a fault
+    """Say what is wrong with a signal, or "" where it is well-formed.
+
+    Required are an own symbol and an order type, for a BUY exactly one size; prices and sizes are finite and > 0.
+    """
+    if signal.symbol not in symbols:
+        return f"{signal.symbol} is not one of this strategy's symbols"
+    if signal.order_type not in {"MARKET", "LIMIT"}:
+        return f"order type {signal.order_type!r}"
+    for name in ("quantity", "size_pct", "limit_price", "stop_loss", "take_profit"):
+        figure: Decimal | None = getattr(signal, name)
+        if figure is not None and not (isinstance(figure, Decimal) and figure.is_finite() and figure > ZERO):
+            return f"{name} {figure}"
+    if signal.order_type == "LIMIT" and signal.limit_price is None and signal.action is not Action.MODIFY:
+        return "a LIMIT without limit_price"
+    if signal.action is Action.BUY and (signal.quantity is None) == (signal.size_pct is None):
+        return "a BUY names exactly one of quantity and size_pct"
+    if signal.size_pct is not None and signal.size_pct > ONE:
+        return f"size_pct {signal.size_pct} is above 1"
+    return "a time to live below 0" if signal.ttl_s < 0 else ""
+
+
+def intent_of(  # noqa: PLR0913 - an intent has these parts
+    signal: Signal,
+    *,
+    strategy: Strategy,
+    place: tuple[str, int, int],
+    reference_price: Decimal,
+    position: Position | None,
+    decided_ns: int,
+    expires_ns: int,
+    epoch: int,
+    bar_sequence: int,
+) -> Intent:
+    """Make the intent of a well-formed signal; ``place`` is (timeframe, event time, number of the signal).
+
+    SELL and CLOSE reduce, whatever the side of the position; without quantity they close all of it.
+    """
+    timeframe, ts_ns, number = place
+    name = strategy.instance.name
+    effect = {Action.BUY: Effect.OPEN, Action.MODIFY: Effect.MODIFY}.get(signal.action, Effect.CLOSE)
+    is_short = position is not None and position.quantity < ZERO
+    side = Side.BUY if effect is Effect.OPEN or is_short else Side.SELL
+    quantity = signal.quantity
+    if effect is Effect.CLOSE and quantity is None and position is not None:
+        share = signal.size_pct if signal.action is Action.SELL and signal.size_pct is not None else ONE
+        quantity = abs(position.quantity) * share
+    return Intent(
+        intent_id=intent_id(name, signal.symbol, timeframe, ts_ns, number),
+        strategy=name,
+        symbol=signal.symbol,
+        timeframe=timeframe,
+        bar_ts_ns=ts_ns,
+        number=number,
+        effect=effect,
+        side=side,
+        order_type=OrderType(signal.order_type),
+        quantity=quantity,
+        size_pct=signal.size_pct if effect is Effect.OPEN else None,
+        limit_price=signal.limit_price,
+        stop_loss=signal.stop_loss,
+        take_profit=signal.take_profit,
+        protective_stop=strategy.protective_stop,
+        order_ttl_ns=signal.ttl_s * NS_PER_S,
+        decided_ns=decided_ns,
+        expires_ns=expires_ns,
+        reference_price=reference_price,
+        tag=position.tag if position is not None else signal.tag,
+        reason=signal.reason,
+        epoch=epoch,
+        confidence=signal.confidence,
+        horizon=signal.horizon.value,
+        bar_sequence=bar_sequence,
+    )

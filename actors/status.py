@@ -1,0 +1,152 @@
+"""The status dump: what root knows of the processes and what the rooms say of themselves, as one document."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from actors.settings import Settings
+
+Json = Mapping[str, Any]
+NS_PER_S = 1_000_000_000
+DEGRADED = frozenset({"BACKOFF", "QUARANTINED", "STARTING", "WAITING", "STOPPING"})
+
+
+def iso(ts_ns: int) -> str:
+    """Write a time (ns, UTC) as ISO text; "" for 0."""
+    return datetime.fromtimestamp(ts_ns / NS_PER_S, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if ts_ns else ""
+
+
+def desk_status(
+    root: Json, settings: Settings, *, halted: str, now_ns: int, alarms: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Compose the document.
+
+    Args:
+        root: What the root supervisor answered.
+        settings: The settings in force.
+        halted: Why the desk is halted, "" where it is not.
+        now_ns: Wall time.
+        alarms: What an operator should know first, in words.
+
+    Returns:
+        ``{"desk", "tree", "strategies", "feed", "alarms"}``; plain JSON values, decimals as text.
+    """
+    rows: dict[str, Json] = {row["path"]: row for row in root["tree"]}
+    market = _facts(rows, "market_data")
+    execution = _facts(rows, "execution")
+    strategies = [_strategy(rows.get(f"strategies/{entry.name}"), entry) for entry in settings.strategies]
+    state = _state(root, rows, halted, execution)
+    tree = [
+        {**{key: value for key, value in row.items() if key != "facts"}, "headline": _headline(row)}
+        for row in root["tree"]
+    ]
+    return {
+        "desk": {
+            "mode": "paper",
+            "state": state,
+            "version": version("bulkhead"),
+            "pid": root["pid"],
+            "feed": settings.feed.kind.value,
+            "started_at": iso(now_ns - int(root["uptime_s"] * NS_PER_S)),
+            "uptime_s": round(root["uptime_s"], 1),
+            "market_time": iso(int(market.get("market_ns", 0))),
+            "halted": halted,
+            "gate": execution.get("gate", "execution is not up"),
+            "reconciled": execution.get("verdict", ""),
+            "cash": execution.get("cash", ""),
+            "realised": execution.get("realised", ""),
+            "restarts": sum(int(row["restarts"]) for row in rows.values() if row["kind"] != "node"),
+            "overrides": root["overrides"],
+        },
+        "tree": tree,
+        "strategies": strategies,
+        "feed": {
+            "kind": settings.feed.kind.value,
+            "events": market.get("events", 0),
+            "bars": market.get("bars", 0),
+            "step": market.get("step", 0),
+            "is_ended": market.get("is_ended", False),
+            "refused": market.get("refused", {}),
+            "waits_for": market.get("waits_for") or market.get("waits_to_begin_for") or [],
+        },
+        "risk": _facts(rows, "risk"),
+        "execution": execution,
+        "venues": {path: _facts(rows, path) for path in rows if path.startswith("venues/")},
+        "alarms": [*alarms, *_alarms(rows, halted)],
+    }
+
+
+def _facts(rows: Mapping[str, Json], path: str) -> dict[str, Any]:
+    row = rows.get(path)
+    return dict(row["facts"]) if row is not None else {}
+
+
+def _strategy(row: Json | None, entry: Any) -> dict[str, Any]:
+    facts: Json = row["facts"] if row is not None else {}
+    restarts = int(row["restarts"]) if row is not None else 0
+    return {
+        "name": entry.name,
+        "symbol": entry.symbols[0] if len(entry.symbols) == 1 else ",".join(entry.symbols),
+        "symbols": list(entry.symbols),
+        "enabled": row is not None and row["state"] != "DISABLED",
+        "configured": entry.enabled,
+        "state": row["state"] if row is not None else "REFUSED",
+        "refusal": entry.refusal,
+        "signals_generated": facts.get("signals_generated", 0),
+        "orders_sent": facts.get("orders_sent", 0),
+        "ticks_processed": facts.get("ticks_processed", 0),
+        "bars_evaluated": facts.get("bars_evaluated", 0),
+        "bars_missed": facts.get("bars_missed", 0),
+        "last_bars": facts.get("last_bars", {}),
+        "last_tick_time": iso(int(facts.get("last_tick_ns", 0))) or None,
+        "error_count": restarts + int(facts.get("malformed_signals", 0)),
+        "last_error": row["last_error"] if row is not None else "",
+        "position": facts.get("position", {}),
+        "pnl_day": facts.get("pnl_day", "0"),
+        "pnl": facts.get("pnl", "0"),
+        "why_not": facts.get("why_not", {}),
+    }
+
+
+def _state(root: Json, rows: Mapping[str, Json], halted: str, execution: Json) -> str:
+    if root["stopping"]:
+        return "STOPPING"
+    if halted:
+        return "HALTED"
+    if not root["is_up"]:
+        return "STARTING" if not execution.get("verdict") else "DEGRADED"
+    is_degraded = execution.get("gate") or any(row["state"] in DEGRADED for row in rows.values())
+    return "DEGRADED" if is_degraded else "RUNNING"
+
+
+def _headline(row: Json) -> str:
+    """Say in a few words what a process is about."""
+    facts: Json = row["facts"]
+    match row["path"]:
+        case "execution":
+            gate = facts.get("gate")
+            tail = f"gate: {gate}" if gate else "gate open"
+            return f"{facts.get('orders_working', 0)} orders  journal {facts.get('journal', 0)}  {tail}"
+        case "risk":
+            return f"judged {facts.get('judged', 0)}  approved {facts.get('approved', 0)}"
+        case "market_data":
+            return f"bars {facts.get('bars', 0)}  {iso(int(facts.get('market_ns', 0)))[:19]}"
+        case path if path.startswith("venues/"):
+            return f"{facts.get('orders_resting', 0)} resting  cash {str(facts.get('cash', ''))[:12]}"
+        case path if path.startswith("strategies/") and facts:
+            why = sorted(facts.get("why_not", {}).items(), key=lambda pair: -pair[1])[:2]
+            held = ",".join(f"{quantity} {symbol}" for symbol, quantity in facts.get("position", {}).items())
+            return f"{'holds ' + held + '  ' if held else ''}why-not: {', '.join(f'{c} {n}' for c, n in why)}"
+        case _:
+            return ""
+
+
+def _alarms(rows: Mapping[str, Json], halted: str) -> list[str]:
+    found = [f"HALTED: {halted}"] if halted else []
+    for row in rows.values():
+        if row["state"] == "QUARANTINED" and row["kind"] != "node":
+            found.append(f"{row['path']} is quarantined: {row['last_error']}")
+        elif row["state"] == "BACKOFF" and row["kind"] != "node":
+            found.append(f"{row['path']} waits to be restarted: {row['last_error']}")
+    return found

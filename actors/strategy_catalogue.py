@@ -1,0 +1,62 @@
+"""Which strategies there are: the modules of ``strategies/``, each with one ``STRATEGY``."""
+
+import importlib
+import importlib.util
+import pkgutil
+import re
+from pathlib import Path
+
+import msgspec
+
+import strategies
+from strategies.base import Strategy
+
+_MODULE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_DECLARATION = re.compile(rb"^STRATEGY\b", re.MULTILINE)
+
+
+class StrategyBrokenError(Exception):
+    """A strategy's module is there but cannot be used; the text says why."""
+
+
+def strategy_names() -> tuple[str, ...]:
+    """Name every module of ``strategies/`` that declares a ``STRATEGY``. Imports none of them."""
+    found = (module.name for module in pkgutil.iter_modules(strategies.__path__))
+    return tuple(sorted(name for name in found if _declares_strategy(name)))
+
+
+def find_strategy(name: str) -> type[Strategy] | None:
+    """Import ``strategies.NAME`` and give its ``STRATEGY``; None where there is no module that declares one.
+
+    Raises:
+        StrategyBrokenError: The module does not load, or its strategy is not usable.
+    """
+    if not _declares_strategy(name):
+        return None
+    try:
+        module = importlib.import_module(f"strategies.{name}")
+    except (
+        Exception
+    ) as error:  # The module's own text decides what it raises, and one strategy's fault is only its own.
+        msg = f"strategies/{name}.py does not load: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise StrategyBrokenError(msg) from error
+    strategy: object = getattr(module, "STRATEGY", None)
+    if not (isinstance(strategy, type) and issubclass(strategy, Strategy)):
+        msg = f"strategies/{name}.py has a STRATEGY that is no Strategy"
+        raise StrategyBrokenError(msg)
+    parameters: object = getattr(strategy, "Parameters", None)
+    if not (isinstance(parameters, type) and issubclass(parameters, msgspec.Struct)):
+        msg = f"strategies/{name}.py: the strategy declares no Parameters"
+        raise StrategyBrokenError(msg)
+    return strategy
+
+
+def _declares_strategy(name: str) -> bool:
+    """Say whether there is such a module, with the declaration in its text."""
+    spec = importlib.util.find_spec(f"strategies.{name}") if _MODULE.fullmatch(name) else None
+    if spec is None or spec.origin is None:
+        return False
+    try:
+        return bool(_DECLARATION.search(Path(spec.origin).read_bytes()))
+    except OSError:
+        return False

@@ -1,0 +1,145 @@
+"""The supervision tree as data: who runs, in which order, and how often each may fall."""
+
+import msgspec
+
+from actors.makers import (
+    MARKET_DATA,
+    PAPER,
+    ConsoleArguments,
+    ExecutionArguments,
+    MarketDataArguments,
+    PaperArguments,
+    RiskArguments,
+    StrategyArguments,
+)
+from actors.settings import Settings, StrategySettings, SupervisionSettings
+from actors.step import Route
+from actors.strategy_catalogue import find_strategy
+from runtime.clock import NS_PER_S
+from runtime.restart import Backoff, RestartLimit, RestartType, Strategy
+from runtime.spec import Limits, NodeSpec, WorkerSpec
+
+ROOM = "room"
+STRATEGY = "strategy"
+#: How long each kind of worker may take to leave in good order. Execution finishes what is in hand.
+SHUTDOWN_S = {"execution": 15.0, STRATEGY: 5.0, ROOM: 5.0}
+HEALTHY_NS = 60 * NS_PER_S
+ROOM_START_S = 30.0
+ROOM_SILENCE_S = 5.0
+MIB = 1 << 20
+
+#: What the zygote imports before it forks: everything that children share, and no strategy, whose code may change.
+PRELOAD = ("actors.makers",)
+#: (process, fact) that is not empty once the first reconciliation has a verdict.
+VERDICT = ("execution", "verdict")
+
+
+def desk_tree(settings: Settings, file: str) -> NodeSpec:
+    """Lay out the desk. Refused strategies have no place in it; disabled ones have."""
+    is_stepped, symbols = settings.feed.lockstep, settings.feed.symbols
+    runnable = [entry for entry in settings.strategies if not entry.refusal]
+    balance = settings.default_balance
+    rooms = {
+        "paper": PaperArguments(settings.paper, balance, symbols, is_stepped),
+        "execution": ExecutionArguments(balance, symbols, is_stepped),
+        "console": ConsoleArguments(settings, file),
+        "risk": RiskArguments({e.name: e.risk_config for e in runnable}, settings.risk, symbols, is_stepped),
+        MARKET_DATA: MarketDataArguments(settings.feed, tuple(_route(entry) for entry in runnable)),
+        "watchdog": None,
+    }
+    worker = {name: _room(name, arguments) for name, arguments in rooms.items()}
+    venues = _node("venues", settings.supervision, (worker["paper"],))
+    strategies = _node(
+        "strategies",
+        settings.supervision,
+        tuple(_strategy(entry, settings) for entry in runnable),
+        start="parallel",
+    )
+    return _node(
+        "desk",
+        settings.supervision,
+        (
+            venues,
+            worker["execution"],
+            worker["console"],
+            worker["risk"],
+            strategies,
+            worker[MARKET_DATA],
+            worker["watchdog"],
+        ),
+    )
+
+
+def configured(settings: Settings) -> dict[str, bool]:
+    """Say which strategies the file wants to run, by path."""
+    return {f"strategies/{entry.name}": entry.enabled for entry in settings.strategies if not entry.refusal}
+
+
+def store_paths(settings: Settings) -> list[str]:
+    """Name the processes that keep a store, for whoever makes the folders before they start."""
+    return [PAPER, "execution", "risk", MARKET_DATA, *configured(settings)]
+
+
+def _room(name: str, arguments: msgspec.Struct | None) -> WorkerSpec:
+    return WorkerSpec(
+        id=name,
+        kind=ROOM,
+        restart=RestartType.PERMANENT,
+        shutdown_ns=_ns(SHUTDOWN_S.get(name, SHUTDOWN_S[ROOM])),
+        start_timeout_ns=_ns(ROOM_START_S),
+        progress_timeout_ns=_ns(ROOM_SILENCE_S),
+        limits=Limits(0, 0, 0, 0, 0.0),
+        entry=f"actors.makers:{name}",
+        arguments=b"" if arguments is None else msgspec.msgpack.encode(arguments),
+    )
+
+
+def _strategy(entry: StrategySettings, settings: Settings) -> NodeSpec:
+    """Give a strategy its own node: when it falls too often it alone is put away."""
+    limits = entry.limits
+    worker = WorkerSpec(
+        id=entry.name,
+        kind=STRATEGY,
+        restart=RestartType.PERMANENT,
+        shutdown_ns=_ns(SHUTDOWN_S[STRATEGY]),
+        start_timeout_ns=_ns(limits.start_timeout_s),
+        progress_timeout_ns=_ns(limits.hang_s),
+        limits=Limits(
+            memory_soft_bytes=limits.memory_soft_mb * MIB,
+            memory_hard_bytes=limits.memory_hard_mb * MIB,
+            address_space_bytes=(limits.address_space_mb or 0) * MIB,
+            open_files=limits.open_files or 0,
+            cpu_s_per_handler=float(limits.cpu_s or 0),
+        ),
+        entry="actors.makers:strategy",
+        arguments=msgspec.msgpack.encode(StrategyArguments(entry, settings.default_balance, settings.feed.lockstep)),
+    )
+    return _node(entry.name, entry.supervision, (worker,), gives_up="quarantine")
+
+
+def _node(
+    name: str,
+    supervision: SupervisionSettings,
+    children: tuple[WorkerSpec | NodeSpec, ...],
+    start: str = "ordered",
+    gives_up: str = "escalate",
+) -> NodeSpec:
+    return NodeSpec(
+        id=name,
+        strategy=Strategy.ONE_FOR_ONE,
+        limit=RestartLimit(supervision.intensity, _ns(supervision.period_s)),
+        backoff=Backoff(_ns(supervision.backoff_base_s), _ns(supervision.backoff_cap_s), HEALTHY_NS),
+        children=children,
+        start="parallel" if start == "parallel" else "ordered",
+        gives_up="quarantine" if gives_up == "quarantine" else "escalate",
+    )
+
+
+def _route(entry: StrategySettings) -> Route:
+    found = find_strategy(entry.strategy)
+    wants_ticks = found is not None and found.wants_ticks
+    return Route(f"strategies/{entry.name}", entry.symbols, entry.timeframe, wants_ticks)
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * NS_PER_S)

@@ -1,0 +1,298 @@
+"""The life of one order: how it is born, and what each report of a venue makes of it."""
+
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from desk.identity import child_order_id, intent_id, order_id
+from desk.messages import (
+    CancelRejected,
+    IntentJudged,
+    Order,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderRejected,
+    OrderState,
+    OrderType,
+    Purpose,
+    Side,
+    VenueReport,
+)
+from desk.transition import (
+    CONFIRMED,
+    NEXT,
+    REASON_TTL,
+    TERMINAL,
+    WORKING,
+    BrokerConfirmationRequiredError,
+    DuplicateOrderError,
+    InvalidTransitionError,
+    OrderStateMachineError,
+    TerminalStateError,
+    advance,
+    require_new,
+)
+from desk.units import ZERO
+
+S = OrderState
+
+#: Sums over fills are kept to this quantum, so that they do not depend on the order of the fills.
+SUM_QUANTUM = Decimal("1e-12")
+
+
+# --- birth ------------------------------------------------------------------------------------
+
+
+def order_from_judgement(judged: IntentJudged, purpose: Purpose, *, ts_ns: int, oco_group: str = "") -> Order:
+    """Make the PENDING order of a verdict; a refused one is then advanced to REJECTED by the caller.
+
+    Args:
+        judged: The verdict. A refusal has quantity 0.
+        purpose: ENTRY for what opens, EXIT for what reduces.
+        ts_ns: Market time of birth; the order's time to live counts from here.
+        oco_group: Orders of one group of which the venue lets one fill only.
+    """
+    intent = judged.intent
+    assert judged.quantity > ZERO or not judged.is_approved, "an approved order has a quantity"
+    return Order(
+        order_id=judged.order_id,
+        intent_id=intent.intent_id,
+        strategy=intent.strategy,
+        symbol=intent.symbol,
+        tag=intent.tag,
+        purpose=purpose,
+        side=intent.side,
+        type=intent.order_type,
+        quantity=judged.quantity,
+        limit_price=intent.limit_price if intent.order_type is OrderType.LIMIT else None,
+        stop_price=None,
+        expires_ns=ts_ns + intent.order_ttl_ns if intent.order_ttl_ns > 0 else 0,
+        oco_group=oco_group,
+        state=S.PENDING,
+        filled_quantity=ZERO,
+        average_price=ZERO,
+        fees=ZERO,
+        venue_order_id="",
+        reason="",
+        stop_loss=intent.stop_loss,
+        take_profit=intent.take_profit,
+        protective_stop=intent.protective_stop,
+        reference_price=intent.reference_price,
+        created_ns=ts_ns,
+        changed_ns=ts_ns,
+        bar_ts_ns=intent.bar_ts_ns,
+        timeframe=intent.timeframe,
+        exit_reason="" if purpose is Purpose.ENTRY else intent.reason,
+    )
+
+
+def protective_order(  # noqa: PLR0913 - each argument is a figure of its own, and all but two are named
+    parent: Order,
+    purpose: Purpose,
+    *,
+    quantity: Decimal,
+    price: Decimal,
+    attempt: int,
+    oco_group: str,
+    ts_ns: int,
+) -> Order:
+    """Make the PENDING stop or target that protects what ``parent`` (an entry) opened.
+
+    A STOP_LOSS is a STOP at ``price``, a TAKE_PROFIT a LIMIT at it; neither has a time limit. The exit's reason
+    is the purpose's word.
+    """
+    assert parent.purpose is Purpose.ENTRY, "only an entry is protected"
+    assert purpose in {Purpose.STOP_LOSS, Purpose.TAKE_PROFIT}, "a protective order is a stop or a target"
+    assert quantity > ZERO, "a protective order has a quantity"
+    assert price > ZERO, "a protective order has a price"
+    is_stop = purpose is Purpose.STOP_LOSS
+    return replace(
+        parent,
+        order_id=child_order_id(parent.order_id, purpose, attempt),
+        purpose=purpose,
+        side=Side.SELL if parent.side is Side.BUY else Side.BUY,
+        type=OrderType.STOP if is_stop else OrderType.LIMIT,
+        quantity=quantity,
+        limit_price=None if is_stop else price,
+        stop_price=price if is_stop else None,
+        expires_ns=0,
+        oco_group=oco_group,
+        state=S.PENDING,
+        filled_quantity=ZERO,
+        average_price=ZERO,
+        fees=ZERO,
+        venue_order_id="",
+        reason="",
+        reference_price=price,
+        created_ns=ts_ns,
+        changed_ns=ts_ns,
+        exit_reason=purpose.value,
+    )
+
+
+# --- reports ----------------------------------------------------------------------------------
+
+
+def course(order: Order, report: VenueReport) -> tuple[Order, ...]:
+    """Give every state that one report leads an order through, in order; () where it changes nothing.
+
+    Each element differs from the one before it (the first from ``order``) by a transition of the table, or only
+    by figures where the state stays: a late fill after a terminal state, a fill while a cancel is under
+    way. A fill that comes before its acceptance proves it, so the order passes through SUBMITTED. Late acceptances,
+    repeated cancels and refusals of what already traded change nothing. The caller drops executions that
+    it has seen; then any order of the same fills ends in the same state, quantity, average price and fees.
+
+    Raises:
+        OrderStateMachineError: A fill's figures are not finite or not above 0.
+    """
+    assert report.order_id == order.order_id, "a report belongs to its order"
+    match report:
+        case OrderAccepted():
+            return _accepted(order, report)
+        case OrderRejected():
+            return _rejected(order, report)
+        case OrderFilled():
+            return _filled(order, report)
+        case OrderCancelled():
+            return _cancelled(order, report)
+        case CancelRejected():
+            return _cancel_rejected(order, report)
+
+
+def after_report(order: Order, report: VenueReport) -> Order | None:
+    """Give the order as one report leaves it, or None where the report changes nothing (see ``course``)."""
+    steps = course(order, report)
+    return steps[-1] if steps else None
+
+
+def working_state(order: Order) -> OrderState:
+    """Say where an order stands once nothing is asked of it: PARTIALLY_FILLED, SUBMITTED, or UNKNOWN.
+
+    UNKNOWN where the venue never confirmed it.
+    """
+    if not order.venue_order_id:
+        return S.UNKNOWN
+    return S.PARTIALLY_FILLED if order.filled_quantity > ZERO else S.SUBMITTED
+
+
+def _later_ns(order: Order, ts_ns: int) -> int:
+    return max(order.changed_ns, ts_ns)
+
+
+def _accepted(order: Order, report: OrderAccepted) -> tuple[Order, ...]:
+    if order.state in TERMINAL:
+        return ()
+    ts_ns = _later_ns(order, report.ts_ns)
+    is_news = report.venue_order_id != order.venue_order_id
+    if order.state in {S.PENDING, S.UNKNOWN} or (order.state is S.PENDING_REPLACE and is_news):
+        to = S.PARTIALLY_FILLED if order.filled_quantity > ZERO else S.SUBMITTED
+        return (advance(order, to, ts_ns=ts_ns, venue_order_id=report.venue_order_id),)
+    return (replace(order, venue_order_id=report.venue_order_id, changed_ns=ts_ns),) if is_news else ()
+
+
+def _rejected(order: Order, report: OrderRejected) -> tuple[Order, ...]:
+    if S.REJECTED not in NEXT[order.state] or order.filled_quantity > ZERO:
+        return ()
+    return (advance(order, S.REJECTED, ts_ns=_later_ns(order, report.ts_ns), reason=report.reason),)
+
+
+def _filled(order: Order, report: OrderFilled) -> tuple[Order, ...]:
+    total, average, fees = _figures_with(order, report)
+    ts_ns = _later_ns(order, report.ts_ns)
+    is_whole = total >= order.quantity
+    # Our own id stands in for the venue's until the acceptance that the fill overtook brings it.
+    confirmation = order.venue_order_id or order.order_id
+    if order.state in TERMINAL or (order.state in {S.PENDING_CANCEL, S.PENDING_REPLACE} and not is_whole):
+        known = order.venue_order_id if order.state in TERMINAL else confirmation
+        return (
+            replace(
+                order,
+                venue_order_id=known,
+                filled_quantity=total,
+                average_price=average,
+                fees=fees,
+                changed_ns=ts_ns,
+            ),
+        )
+    passed: tuple[Order, ...] = ()
+    if order.state is S.PENDING:
+        order = advance(order, S.SUBMITTED, ts_ns=ts_ns, venue_order_id=confirmation)
+        passed = (order,)
+    last = advance(
+        order,
+        S.FILLED if is_whole else S.PARTIALLY_FILLED,
+        ts_ns=ts_ns,
+        venue_order_id=confirmation,
+        filled_quantity=total,
+        average_price=average,
+        fees=fees,
+    )
+    return (*passed, last)
+
+
+def _cancelled(order: Order, report: OrderCancelled) -> tuple[Order, ...]:
+    if order.state in TERMINAL:
+        return ()
+    ts_ns = _later_ns(order, report.ts_ns)
+    is_ours = order.state is S.PENDING_CANCEL and bool(order.reason)
+    reason = order.reason if is_ours else report.reason
+    to = S.CANCELLED
+    if report.is_expired:
+        is_our_limit = order.expires_ns > 0 and report.ts_ns >= order.expires_ns
+        if is_our_limit or (is_ours and order.reason == REASON_TTL):
+            reason = REASON_TTL
+        elif S.EXPIRED in NEXT[order.state]:
+            to = S.EXPIRED
+    return (advance(order, to, ts_ns=ts_ns, reason=reason),)
+
+
+def _cancel_rejected(order: Order, report: CancelRejected) -> tuple[Order, ...]:
+    if order.state is not S.PENDING_CANCEL:
+        return ()
+    return (advance(order, working_state(order), ts_ns=_later_ns(order, report.ts_ns)),)
+
+
+def _figures_with(order: Order, fill: OrderFilled) -> tuple[Decimal, Decimal, Decimal]:
+    """Add one fill to an order's totals: (filled quantity, average price, fees).
+
+    The first fill's figures are taken as they are. Later ones are summed on a quantum: the sum before them is
+    recovered exactly from the average, whose 28 digits reach far below it, so no sequence of fills matters.
+    """
+    for name, figure in (("quantity", fill.quantity), ("price", fill.price)):
+        if not (figure.is_finite() and figure > ZERO):
+            msg = f"order {order.order_id}: a fill's {name} must be above 0, not {figure}"
+            raise OrderStateMachineError(msg)
+    if not fill.fee.is_finite():
+        msg = f"order {order.order_id}: a fill's fee must be a finite number, not {fill.fee}"
+        raise OrderStateMachineError(msg)
+    if order.filled_quantity == ZERO:
+        return fill.quantity, fill.price, fill.fee
+    total = order.filled_quantity + fill.quantity
+    before = (order.filled_quantity * order.average_price).quantize(SUM_QUANTUM)
+    notional = before + (fill.quantity * fill.price).quantize(SUM_QUANTUM)
+    return total, notional / total, order.fees.quantize(SUM_QUANTUM) + fill.fee.quantize(SUM_QUANTUM)
+
+
+__all__ = [
+    "CONFIRMED",
+    "NEXT",
+    "REASON_TTL",
+    "TERMINAL",
+    "WORKING",
+    "BrokerConfirmationRequiredError",
+    "DuplicateOrderError",
+    "InvalidTransitionError",
+    "OrderStateMachineError",
+    "TerminalStateError",
+    "advance",
+    "after_report",
+    "child_order_id",
+    "course",
+    "intent_id",
+    "order_from_judgement",
+    "order_id",
+    "protective_order",
+    "require_new",
+    "working_state",
+]

@@ -1,0 +1,363 @@
+"""The actor type that wraps a room: its inbox is the process's sockets, its loop is the main thread's."""
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+import pykka
+from pykka._envelope import Envelope
+from pykka._threading import ThreadingFuture
+from typing_extensions import override
+
+from runtime.bus import READABLE, Bus, Hub, Poller, Publisher, Socket, Spoke, Subscriber, drain, try_send
+from runtime.bus_words import Heard
+from runtime.clock import NS_PER_MS, NS_PER_S, Clock
+from runtime.codec import Codec
+from runtime.effects import Effects, Post
+from runtime.errors import WireError
+from runtime.log import Log
+from runtime.room import Room, Wiring
+from runtime.store import Store
+from runtime.words import PeersChanged, Progress, Ready, Settled, StopAsked, Turn
+
+PROGRESS_NS = NS_PER_S
+ANNOUNCE_NS = 100 * NS_PER_MS
+#: How long a parcel waits for its receipt before it is repeated on a link that stands.
+AGAIN_NS = NS_PER_S
+ROOT = "root"
+
+
+class SocketInbox:
+    """pykka's inbox, made of sockets: one poll over all of them, an eventfd for other threads, and signals."""
+
+    def __init__(self) -> None:
+        """Open the two descriptors that wake the poll from outside."""
+        self._poller = Poller()
+        self._others: deque[Envelope[Any]] = deque()
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poller.register(self._event, READABLE)
+        self.next_timer: Callable[[], int | None] = lambda: None
+
+    def register(self, socket: Socket[bytes]) -> None:
+        """Add one socket to the poll."""
+        self._poller.register(socket, READABLE)
+
+    def wake_on_signals(self) -> None:
+        """Let a signal end the poll, so that its handler's flag is seen at once."""
+        wake, out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(out, warn_on_full_buffer=False)
+        self._poller.register(wake, READABLE)
+
+    def put(self, envelope: Envelope[Any], /) -> None:
+        """Take an envelope from any thread."""
+        self._others.append(envelope)
+        os.eventfd_write(self._event, 1)
+
+    def get(self) -> Envelope[Any]:
+        """Wait for the next envelope: one put by a thread, or the set of what is ready now."""
+        if self._others:
+            return self._others.popleft()
+        ready = dict(self._poller.poll(self.next_timer()))
+        if self._event in ready:
+            os.eventfd_read(self._event)
+            if self._others:
+                return self._others.popleft()
+        return Envelope(ready)
+
+    def empty(self) -> bool:
+        """Say whether nothing that another thread put waits; what waits in sockets is not ours to lose."""
+        return not self._others
+
+
+class RoomActor(pykka.Actor):
+    """Runs one room: drains its sockets, hears, commits all records in one transaction, then acknowledges and sends.
+
+    It never restarts anything and swallows nothing: an exception ends the process, and root hears of that.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the shell is made of these, once
+        self, room: Room, wiring: Wiring, store: Store | None, bus: Bus, codec: Codec, clock: Clock, log: Log
+    ) -> None:
+        """Take everything by argument; sockets open in ``on_start``."""
+        super().__init__()
+        self._room, self._wiring, self._store = room, wiring, store
+        self._bus, self._codec, self._clock, self._log = bus, codec, clock, log
+        self._handlers: dict[Any, Callable[[Effects], None]] = {}
+        self._spokes: dict[str, Spoke] = {}
+        self._hub: Hub | None = None
+        self._publisher: Publisher | None = None
+        self._timers: dict[str, int] = {}
+        self._held: list[Post] = []
+        self._turn: Turn | None = None
+        self._turn_sent = 0
+        self._answer: Settled | None = None
+        self._turns = self._handled = self._refused = 0
+        self._due_ns = {"progress": 0, "announce": 0, "again": 0}
+        self._is_stopping = False
+        self._has_spoken = False
+        self.failure: BaseException | None = None
+
+    # --- pykka's hooks ------------------------------------------------------------------------
+
+    @override
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        return SocketInbox()
+
+    @override
+    @staticmethod
+    def _create_future() -> Any:
+        return ThreadingFuture()
+
+    @override
+    def _start_actor_loop(self) -> None:
+        self._actor_loop()
+
+    @override
+    def _handle_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
+        self.failure = self.failure or exception_value
+        super()._handle_failure(exception_type, exception_value, traceback)
+
+    @override
+    def on_start(self) -> None:
+        inbox = cast("SocketInbox", self.actor_inbox)
+        inbox.next_timer = self._next_timer_ms
+        inbox.wake_on_signals()
+        signal.signal(signal.SIGTERM, self._on_signal)
+        self._open_sockets(inbox)
+        effects = self._room.recover()
+        if self._publisher is not None:
+            self._publisher.start(*self._room.stream_heads())
+        self._carry_out(effects)
+        self._spokes[ROOT].post(self._codec.encode(Ready()), is_sure=True)
+        self._log.info("ready")
+
+    @override
+    def on_receive(self, message: Any) -> None:
+        effects = Effects()
+        for source in message:
+            handler = self._handlers.get(source)
+            if handler is not None:
+                handler(effects)
+        self._hear_timers(effects)
+        if self._is_stopping:
+            effects.add(self._room.stopping())
+        self._carry_out(effects)
+        self._settle()
+        self._report_progress()
+        if self._is_stopping:
+            self._log.info("stopped in good order")
+            self._stop()
+
+    @override
+    def on_stop(self) -> None:
+        if self._store is not None:
+            self._store.close()
+
+    # --- sockets ------------------------------------------------------------------------------
+
+    def _open_sockets(self, inbox: SocketInbox) -> None:
+        wiring = self._wiring
+        if wiring.has_hub:
+            self._hub = self._bus.hub()
+            self._attach(inbox, self._hub.socket, self._hear_hub)
+        if wiring.has_stream:
+            self._publisher = self._bus.publisher()
+            publisher = self._publisher
+            self._attach(inbox, publisher.socket, lambda _effects: publisher.subscriptions())
+        for peer, topics in wiring.streams:
+            subscriber = self._bus.subscriber(peer, topics)
+            self._attach(inbox, subscriber.socket, self._stream_handler(peer, subscriber))
+        for peer in (ROOT, *wiring.spokes):
+            spoke = self._spokes[peer] = self._bus.spoke(peer)
+            self._attach(inbox, spoke.socket, self._spoke_handler(spoke))
+            self._attach(inbox, spoke.monitor, self._monitor_handler(spoke))
+        if wiring.foreign_url:
+            foreign = self._bus.foreign(wiring.foreign_url, wiring.foreign_prefixes)
+            self._attach(inbox, foreign, lambda effects: self._hear_foreign(foreign, effects))
+        self._control = self._bus.control_server() if wiring.has_control else None
+        if self._control is not None:
+            control = self._control
+            self._attach(inbox, control, lambda effects: self._hear_control(control, effects))
+        self._progress = self._bus.progress_source()
+
+    def _attach(self, inbox: SocketInbox, socket: Socket[bytes], handler: Callable[[Effects], None]) -> None:
+        inbox.register(socket)
+        self._handlers[socket] = handler
+
+    def _hear_hub(self, effects: Effects) -> None:
+        assert self._hub is not None, "the handler of a hub that is not there"
+        for heard in self._hub.receive():
+            self._hear(heard, effects)
+
+    def _spoke_handler(self, spoke: Spoke) -> Callable[[Effects], None]:
+        def handle(effects: Effects) -> None:
+            for heard in spoke.receive():
+                self._hear(heard, effects)
+
+        return handle
+
+    def _monitor_handler(self, spoke: Spoke) -> Callable[[Effects], None]:
+        def handle(effects: Effects) -> None:
+            if spoke.connected() and spoke.peer != ROOT:
+                effects.add(self._room.connected(spoke.peer))
+
+        return handle
+
+    def _stream_handler(self, peer: str, subscriber: Subscriber) -> Callable[[Effects], None]:
+        def handle(effects: Effects) -> None:
+            for item in subscriber.receive():
+                self._handled += 1
+                word = None if item.body is None else self._codec.decode(item.body)
+                effects.add(self._room.hear_stream(peer, item, word))
+
+        return handle
+
+    def _hear_foreign(self, socket: Socket[bytes], effects: Effects) -> None:
+        for frames in drain(socket):
+            self._handled += 1
+            effects.add(self._room.hear_foreign(frames))
+
+    def _hear_control(self, socket: Socket[bytes], effects: Effects) -> None:
+        for frames in drain(socket):
+            self._handled += 1
+            if len(frames) == 2:  # noqa: PLR2004 - the address that ROUTER adds, and one request
+                effects.add(self._room.hear_control(frames[0], frames[1]))
+
+    # --- hearing ------------------------------------------------------------------------------
+
+    def _hear(self, heard: Heard, effects: Effects) -> None:
+        self._handled += 1
+        try:
+            word = self._codec.decode(heard.body)
+        except WireError as error:
+            self._refused += 1
+            self._log.warning("wire.refused", peer=heard.peer, reason=str(error))
+            return
+        if heard.peer == ROOT and isinstance(word, StopAsked):
+            self._is_stopping = True
+        elif heard.peer == ROOT and isinstance(word, PeersChanged):
+            effects.add(self._room.peers(word.peers))
+        elif heard.peer == self._wiring.conductor and isinstance(word, Turn):
+            self._begin(word, effects)
+        else:
+            effects.add(self._room.hear(heard.peer, heard.epoch, word))
+
+    def _begin(self, turn: Turn, effects: Effects) -> None:
+        """Open the gate for this turn, unless it is an old one, the open one, or one already answered."""
+        key, answer, current = (turn.step, turn.phase), self._answer, self._turn
+        if answer is not None and key <= (answer.step, answer.phase):
+            self._reopen(turn, effects) if key < (answer.step, answer.phase) else self._say_settled(answer)
+            return
+        if current is not None and key <= (current.step, current.phase):
+            return
+        self._reopen(turn, effects)
+
+    def _reopen(self, turn: Turn, effects: Effects) -> None:
+        self._turn, self._turn_sent, self._answer = turn, 0, None
+        effects.posts[:0] = self._held
+        self._held = []
+        effects.add(self._room.begin(turn, self._codec.decode(turn.payload) if turn.payload else None))
+
+    def _hear_timers(self, effects: Effects) -> None:
+        if not self._timers:
+            return
+        now_ns = self._clock.monotonic_ns()
+        for name in [name for name, at_ns in self._timers.items() if at_ns <= now_ns]:
+            del self._timers[name]
+            effects.add(self._room.timer(name))
+
+    # --- carrying out -------------------------------------------------------------------------
+
+    def _carry_out(self, effects: Effects) -> None:
+        if effects.writes:
+            assert self._store is not None, "a room without a store wants to keep something"
+            self._store.commit(effects.writes, is_durable=effects.is_durable)
+        if self._hub is not None:
+            self._hub.acknowledge()
+        for spoke in self._spokes.values():
+            spoke.acknowledge()
+        for post in effects.posts:
+            if post.is_gated and self._wiring.conductor and self._turn is None:
+                self._held.append(post)
+            else:
+                self._turn_sent += post.is_gated
+                self._post(post)
+        for topic, word, sequence, previous in effects.published:
+            assert self._publisher is not None, "a room without a stream wants to publish"
+            self._publisher.publish(topic, sequence, previous, self._codec.encode(word))
+            self._has_spoken = True
+        for name, at_ns in effects.timers:
+            if at_ns:
+                self._timers[name] = at_ns
+            else:
+                self._timers.pop(name, None)
+        for address, data in effects.answers:
+            assert self._control is not None, "a room without a control socket wants to answer"
+            try_send(self._control, [address, data])
+
+    def _post(self, post: Post) -> None:
+        body = self._codec.encode(post.word)
+        spoke = self._spokes.get(post.peer)
+        if spoke is not None:
+            spoke.post(body, is_sure=post.is_sure)
+        else:
+            assert self._hub is not None, f"no link leads to {post.peer}"
+            self._hub.post(post.peer, body, is_sure=post.is_sure)
+
+    def _settle(self) -> None:
+        """Say Settled once the room has nothing left to do in this phase and all its posts are acknowledged."""
+        if self._turn is None or (self._hub is not None and self._hub.waiting()):
+            return
+        if any(spoke.waiting() for peer, spoke in self._spokes.items() if peer != ROOT):
+            return
+        facts = self._room.settle(self._turn)
+        if facts is None:
+            return
+        if self._publisher is not None and self._has_spoken:
+            self._publisher.announce()
+            self._has_spoken = False
+        self._answer = Settled(self._turn.step, self._turn.phase, self._turn_sent, facts)
+        self._turn = None
+        self._say_settled(self._answer)
+
+    def _say_settled(self, answer: Settled) -> None:
+        self._spokes[self._wiring.conductor].post(self._codec.encode(answer), is_sure=False)
+
+    def _report_progress(self) -> None:
+        self._turns += 1
+        now_ns, due_ns = self._clock.monotonic_ns(), self._due_ns
+        if now_ns >= due_ns["announce"] and self._publisher is not None:
+            due_ns["announce"] = now_ns + ANNOUNCE_NS
+            self._publisher.announce()
+        if now_ns >= due_ns["again"]:
+            due_ns["again"] = now_ns + AGAIN_NS
+            self._send_again()
+        if now_ns >= due_ns["progress"]:
+            due_ns["progress"] = now_ns + PROGRESS_NS
+            me = self._bus.me
+            facts: dict[str, object] = {**self._room.facts(), "refused_words": self._refused}
+            report = Progress(me.path, me.epoch, self._turns, self._handled, self._waiting(), facts)
+            try_send(self._progress, [self._codec.encode(report)])
+
+    def _send_again(self) -> None:
+        if self._hub is not None:
+            self._hub.send_again()
+        for spoke in self._spokes.values():
+            spoke.send_again()
+
+    def _waiting(self) -> int:
+        return (self._hub.waiting() if self._hub else 0) + sum(spoke.waiting() for spoke in self._spokes.values())
+
+    def _next_timer_ms(self) -> int:
+        now_ns = self._clock.monotonic_ns()
+        at_ns = min(self._timers.values(), default=now_ns + PROGRESS_NS)
+        at_ns = min(at_ns, self._due_ns["progress"])
+        if self._publisher is not None and self._has_spoken:
+            at_ns = min(at_ns, self._due_ns["announce"])
+        return max(0, -(-(at_ns - now_ns) // NS_PER_MS))
+
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        self._is_stopping = True

@@ -1,0 +1,385 @@
+"""ZeroMQ, and nothing else that knows it: hubs, spokes, streams, progress, foreign feeds, the control socket.
+
+No link of a queue alone is durable. A hub or spoke repeats a parcel until its receipt comes; a stream numbers its
+items so that whoever misses one sees the gap and asks its owner. High-water marks are set on purpose on every socket.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from runtime.bus_words import Heard, StreamItem
+from runtime.errors import WireError
+from runtime.link import Header, Incoming, Kind, Outgoing
+
+#: Parcels one link may have waiting for receipts. More means that the other side is gone for good.
+WAITING_MAX = 20_000
+#: Frames a link's socket may queue. Lost ones come again, so this bounds memory only.
+LINK_HWM = 20_000
+#: Items a stream may queue for each subscriber. A slower reader loses the newest, sees the gap and asks the owner.
+STREAM_HWM = 50_000
+#: Progress reports in flight to root. Root keeps the newest of each child, so losing some costs nothing.
+PROGRESS_HWM = 10_000
+#: Largest frame any of our sockets takes in.
+FRAME_BYTES_MAX = 1 << 20
+#: Largest frame a foreign feed may send; a tick has a few hundred bytes.
+FOREIGN_FRAME_BYTES_MAX = 64 * 1024
+#: Connections that may wait to be taken by a hub, for swarms of children that start at once.
+BACKLOG = 4096
+RECONNECT_MS = 5
+RECONNECT_MS_MAX = 50
+#: Frames taken from one socket before the others have their turn.
+DRAIN_MAX = 256
+
+TOPIC_END = b"\x00"
+
+#: For whoever runs a loop: the poll over sockets and descriptors, and what it waits for.
+Poller = zmq.Poller
+READABLE = zmq.POLLIN
+Socket = zmq.Socket
+
+
+class Address(NamedTuple):
+    """Who this process is on the bus."""
+
+    path: str
+    epoch: int
+
+    def identity(self) -> bytes:
+        """Give the routing identity: path/epoch."""
+        return f"{self.path}/{self.epoch}".encode()
+
+
+class Bus:
+    """The sockets of one process. Make it after the last fork; close it before leaving."""
+
+    def __init__(self, folder: Path, me: Address) -> None:
+        """Prepare a context; no socket is opened yet."""
+        self._context = zmq.Context()
+        self._context.set(zmq.MAX_SOCKETS, 4096)
+        self._folder = folder
+        self.me = me
+
+    def close(self) -> None:
+        """Close every socket at once; what was not sent is lost, what was not acknowledged comes again."""
+        self._context.destroy(linger=0)
+
+    def _socket(self, kind: int, send_hwm: int, receive_hwm: int) -> zmq.Socket[bytes]:
+        socket = self._context.socket(kind)
+        socket.set(zmq.LINGER, 0)
+        socket.set(zmq.SNDHWM, send_hwm)
+        socket.set(zmq.RCVHWM, receive_hwm)
+        socket.set(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
+        socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
+        socket.set(zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX)
+        return socket
+
+    def _endpoint(self, name: str) -> str:
+        return f"ipc://{self._folder / name.replace('/', '.')}"
+
+    def hub(self) -> "Hub":
+        """Open this process's own hub, to which its peers connect."""
+        socket = self._socket(zmq.ROUTER, LINK_HWM, LINK_HWM)
+        socket.set(zmq.ROUTER_MANDATORY, 1)
+        socket.set(zmq.BACKLOG, BACKLOG)
+        socket.bind(self._endpoint(f"{self.me.path}.hub"))
+        return Hub(socket, self.me)
+
+    def spoke(self, peer: str) -> "Spoke":
+        """Connect to the hub of ``peer``, which need not be there yet."""
+        socket = self._socket(zmq.DEALER, LINK_HWM, LINK_HWM)
+        socket.set(zmq.IDENTITY, self.me.identity())
+        socket.set(zmq.IMMEDIATE, 1)
+        monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        socket.connect(self._endpoint(f"{peer}.hub"))
+        return Spoke(socket, monitor, peer, self.me)
+
+    def publisher(self) -> "Publisher":
+        """Open this process's own stream."""
+        socket = self._socket(zmq.XPUB, STREAM_HWM, LINK_HWM)
+        socket.set(zmq.XPUB_VERBOSE, 1)
+        socket.set(zmq.BACKLOG, BACKLOG)
+        socket.bind(self._endpoint(f"{self.me.path}.stream"))
+        return Publisher(socket, self.me.epoch)
+
+    def subscriber(self, peer: str, topics: tuple[str, ...]) -> "Subscriber":
+        """Listen to ``topics`` of the stream of ``peer``; "" is everything."""
+        socket = self._socket(zmq.SUB, LINK_HWM, STREAM_HWM)
+        for topic in topics:
+            socket.set(zmq.SUBSCRIBE, topic.encode() + (TOPIC_END if topic else b""))
+        socket.connect(self._endpoint(f"{peer}.stream"))
+        return Subscriber(socket)
+
+    def progress_sink(self) -> "zmq.Socket[bytes]":
+        """Open root's end of the progress reports."""
+        socket = self._socket(zmq.PULL, 1, PROGRESS_HWM)
+        socket.set(zmq.BACKLOG, BACKLOG)
+        socket.bind(self._endpoint("root.progress"))
+        return socket
+
+    def progress_source(self) -> "zmq.Socket[bytes]":
+        """Open a child's end of the progress reports. A report that cannot leave at once is dropped."""
+        socket = self._socket(zmq.PUSH, 16, 1)
+        socket.connect(self._endpoint("root.progress"))
+        return socket
+
+    def foreign(self, url: str, prefixes: tuple[str, ...]) -> "zmq.Socket[bytes]":
+        """Subscribe to a publisher that is not ours, by prefix; its frames are raw and not to be trusted."""
+        socket = self._socket(zmq.SUB, 1, STREAM_HWM)
+        socket.set(zmq.MAXMSGSIZE, FOREIGN_FRAME_BYTES_MAX)
+        socket.set(zmq.RECONNECT_IVL_MAX, 2000)
+        for prefix in prefixes:
+            socket.set(zmq.SUBSCRIBE, prefix.encode())
+        socket.connect(url)
+        return socket
+
+    def control_server(self) -> "zmq.Socket[bytes]":
+        """Open the control socket for operators: ROUTER, 0600 in the 0700 folder."""
+        socket = self._socket(zmq.ROUTER, 1000, 1000)
+        path = self._folder / "control"
+        socket.bind(f"ipc://{path}")
+        path.chmod(0o600)
+        return socket
+
+    def control_client(self) -> "zmq.Socket[bytes]":
+        """Connect to the control socket."""
+        socket = self._socket(zmq.DEALER, 100, 100)
+        socket.connect(f"ipc://{self._folder / 'control'}")
+        return socket
+
+
+def drain(socket: "zmq.Socket[bytes]") -> Iterator[list[bytes]]:
+    """Give what waits in a socket, at most a fair share of it."""
+    for _ in range(DRAIN_MAX):
+        try:
+            yield socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+
+
+def try_send(socket: "zmq.Socket[bytes]", frames: list[bytes]) -> bool:
+    """Send now or not at all; False where there is nobody or no room."""
+    try:
+        socket.send_multipart(frames, zmq.NOBLOCK)
+    except zmq.Again:
+        return False
+    except zmq.ZMQError as error:
+        if error.errno == zmq.EHOSTUNREACH:
+            return False
+        raise
+    return True
+
+
+class _Channel:
+    """One link as one of its sides sees it."""
+
+    def __init__(self, epoch: int) -> None:
+        self.outgoing = Outgoing(epoch, WAITING_MAX)
+        self.incoming = Incoming()
+        self.identity = b""
+
+
+class Hub:
+    """The side of a link that waits: a ROUTER that knows each peer by its path and keeps the highest epoch seen."""
+
+    def __init__(self, socket: "zmq.Socket[bytes]", me: Address) -> None:
+        """Take a bound socket."""
+        self.socket = socket
+        self._me = me
+        self._channels: dict[str, _Channel] = {}
+        self.refused = 0
+
+    def receive(self) -> Iterator[Heard]:
+        """Give what was heard; frames that are not of our form, and outdated incarnations, are counted and dropped."""
+        for frames in drain(self.socket):
+            try:
+                identity, head, body = frames
+                path, _, epoch_text = identity.decode().rpartition("/")
+                header, epoch = Header.decode(head), int(epoch_text)
+            except (ValueError, WireError):
+                self.refused += 1
+                continue
+            heard = self._take(path, epoch, identity, header, body)
+            if heard is not None:
+                yield heard
+
+    def _take(self, path: str, epoch: int, identity: bytes, header: Header, body: bytes) -> Heard | None:
+        channel = self._channels.setdefault(path, _Channel(self._me.epoch))
+        if header.epoch != epoch or not channel.incoming.saw(epoch):
+            self.refused += 1
+            return None
+        is_new = channel.identity != identity
+        channel.identity = identity
+        if is_new or (header.kind == Kind.DATAGRAM and not body):
+            self._send_again(channel)
+        if header.kind == Kind.PARCEL:
+            return Heard(path, epoch, body, is_sure=True) if channel.incoming.takes(header) else None
+        if header.kind == Kind.RECEIPT:
+            channel.outgoing.acknowledged(header)
+        elif header.kind == Kind.DATAGRAM and body:
+            return Heard(path, epoch, body, is_sure=False)
+        return None
+
+    def post(self, peer: str, body: bytes, *, is_sure: bool) -> None:
+        """Send to one peer. A sure post waits where the peer is not there; another is dropped."""
+        channel = self._channels.setdefault(peer, _Channel(self._me.epoch))
+        head = channel.outgoing.add(body) if is_sure else Header(Kind.DATAGRAM, self._me.epoch, 0, 0).encode()
+        if channel.identity:
+            try_send(self.socket, [channel.identity, head, body])
+
+    def acknowledge(self) -> None:
+        """Send the receipts that are due; call it after the commit."""
+        for channel in self._channels.values():
+            receipt = channel.incoming.receipt(self._me.epoch)
+            if receipt is not None:
+                try_send(self.socket, [channel.identity, receipt, b""])
+
+    def send_again(self) -> None:
+        """Repeat everything that waits for a receipt."""
+        for channel in self._channels.values():
+            self._send_again(channel)
+
+    def _send_again(self, channel: _Channel) -> None:
+        for head, body in channel.outgoing.again():
+            if not channel.identity or not try_send(self.socket, [channel.identity, head, body]):
+                return
+
+    def waiting(self, peer: str | None = None) -> int:
+        """Count the posts without a receipt, of one peer or of all."""
+        if peer is not None:
+            return len(self._channels[peer].outgoing.waiting) if peer in self._channels else 0
+        return sum(len(channel.outgoing.waiting) for channel in self._channels.values())
+
+    def forget(self, peer: str) -> None:
+        """Drop what waits for a peer that will not come back."""
+        self._channels.pop(peer, None)
+
+
+class Spoke:
+    """The side of a link that connects: a DEALER to one hub. It greets at each connection, and repeats what waits."""
+
+    def __init__(self, socket: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]", peer: str, me: Address) -> None:
+        """Take a connecting socket and its monitor."""
+        self.socket = socket
+        self.monitor = monitor
+        self.peer = peer
+        self._me = me
+        self._channel = _Channel(me.epoch)
+        self._datagram = Header(Kind.DATAGRAM, me.epoch, 0, 0).encode()
+
+    def connected(self) -> bool:
+        """Take the monitor's events; on a new connection greet and repeat what waits, and say True."""
+        is_connected = False
+        for frames in drain(self.monitor):
+            is_connected = parse_monitor_message(frames)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED or is_connected
+        if is_connected:
+            try_send(self.socket, [self._datagram, b""])
+            self.send_again()
+        return is_connected
+
+    def receive(self) -> Iterator[Heard]:
+        """Give what the hub said; outdated incarnations of it are dropped."""
+        for frames in drain(self.socket):
+            head, body = frames
+            header = Header.decode(head)
+            if not self._channel.incoming.saw(header.epoch):
+                continue
+            if header.kind == Kind.PARCEL:
+                if self._channel.incoming.takes(header):
+                    yield Heard(self.peer, header.epoch, body, is_sure=True)
+            elif header.kind == Kind.RECEIPT:
+                self._channel.outgoing.acknowledged(header)
+            else:
+                yield Heard(self.peer, header.epoch, body, is_sure=False)
+
+    def post(self, body: bytes, *, is_sure: bool) -> None:
+        """Send to the hub. A sure post waits where it is not there; another is dropped."""
+        head = self._channel.outgoing.add(body) if is_sure else self._datagram
+        try_send(self.socket, [head, body])
+
+    def acknowledge(self) -> None:
+        """Send the receipt that is due; call it after the commit."""
+        receipt = self._channel.incoming.receipt(self._me.epoch)
+        if receipt is not None:
+            try_send(self.socket, [receipt, b""])
+
+    def send_again(self) -> None:
+        """Repeat everything that waits for a receipt."""
+        for head, body in self._channel.outgoing.again():
+            if not try_send(self.socket, [head, body]):
+                return
+
+    def waiting(self) -> int:
+        """Count the posts without a receipt."""
+        return len(self._channel.outgoing.waiting)
+
+
+class Publisher:
+    """A stream: numbered items on topics. Each new subscription is answered with the topic's head."""
+
+    def __init__(self, socket: "zmq.Socket[bytes]", epoch: int) -> None:
+        """Take a bound XPUB socket."""
+        self.socket = socket
+        self._epoch = epoch
+        self._head = 0
+        self._last: dict[bytes, int] = {}
+        self._volatile: dict[bytes, int] = {}
+        self._fresh: dict[bytes, int] = {}
+
+    def start(self, head: int, last: dict[str, int]) -> None:
+        """Continue a stream that has a memory: its head and each topic's last sequence."""
+        self._head = head
+        self._last = {topic.encode() + TOPIC_END: sequence for topic, sequence in last.items()}
+
+    def publish(self, topic: str, sequence: int, previous: int, body: bytes) -> None:
+        """Say an item. Sequence 0 means a topic without memory, which is numbered here."""
+        key = topic.encode() + TOPIC_END
+        if sequence:
+            kind, self._head, self._last[key] = Kind.ITEM, sequence, sequence
+            self._fresh[key] = 50
+        else:
+            kind, previous = Kind.VOLATILE, self._volatile.get(key, 0)
+            sequence = self._volatile[key] = previous + 1
+        try_send(self.socket, [key, Header(kind, self._epoch, sequence, previous).encode(), body])
+
+    def subscriptions(self) -> None:
+        """Answer new subscriptions with the head, which also confirms them."""
+        for (frame,) in drain(self.socket):
+            if frame[:1] == b"\x01":
+                self._announce(frame[1:])
+
+    def announce(self) -> None:
+        """Announce the heads of topics that said something lately (every 100 ms, fifty times after an item)."""
+        for key in list(self._fresh):
+            self._announce(key)
+            self._fresh[key] -= 1
+            if not self._fresh[key]:
+                del self._fresh[key]
+
+    def _announce(self, key: bytes) -> None:
+        head = Header(Kind.HEAD, self._epoch, self._head, self._last.get(key, 0))
+        try_send(self.socket, [key or TOPIC_END, head.encode(), b""])
+
+
+class Subscriber:
+    """The reader of a stream."""
+
+    def __init__(self, socket: "zmq.Socket[bytes]") -> None:
+        """Take a connecting SUB socket."""
+        self.socket = socket
+
+    def receive(self) -> Iterator[StreamItem]:
+        """Give items and heads in the order of their arrival."""
+        for key, head, body in drain(self.socket):
+            header = Header.decode(head)
+            topic = key[:-1].decode()
+            yield StreamItem(
+                topic,
+                header.sequence,
+                header.second,
+                None if header.kind == Kind.HEAD else body,
+                header.kind != Kind.VOLATILE,
+            )

@@ -1,0 +1,111 @@
+"""What a room wants to happen: records to keep, words to send, words to publish, timers."""
+
+from typing import NamedTuple
+
+import msgspec
+
+
+class Append(NamedTuple):
+    """Write the record of ``sequence`` (the store's head + 1) into the log."""
+
+    sequence: int
+    data: bytes
+
+
+class Put(NamedTuple):
+    """Write one entry of a table."""
+
+    table: str
+    key: bytes
+    data: bytes
+
+
+class Delete(NamedTuple):
+    """Remove one entry of a table; one that is not there is no error."""
+
+    table: str
+    key: bytes
+
+
+Write = Append | Put | Delete
+
+
+class Post(NamedTuple):
+    """Send ``word`` to ``peer``.
+
+    ``is_sure``: again and again until acknowledged, across the peer's falls (not across our own: what must
+    survive those is posted again in ``recover``). ``is_gated``: in stepped time it leaves only in our own turn.
+    """
+
+    peer: str
+    word: msgspec.Struct
+    is_sure: bool = True
+    is_gated: bool = True
+
+
+class Publish(NamedTuple):
+    """Say ``word`` to everyone who listens to ``topic`` (sequence 0: a stream without memory, newest wins)."""
+
+    topic: str
+    word: msgspec.Struct
+    sequence: int = 0
+    previous: int = 0
+
+
+class Timer(NamedTuple):
+    """Be told ``TimerFired(name)`` at ``at_ns`` (monotonic). A timer of the same name is replaced; 0 takes it away."""
+
+    name: str
+    at_ns: int
+
+
+class Effects:
+    """The effects of one message, in order. A failed commit drops them all and the room falls."""
+
+    __slots__ = ("answers", "is_durable", "posts", "published", "timers", "writes")
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.writes: list[Write] = []
+        self.posts: list[Post] = []
+        self.published: list[Publish] = []
+        self.timers: list[Timer] = []
+        self.answers: list[tuple[bytes, bytes]] = []
+        self.is_durable = False
+
+    def append(self, sequence: int, data: bytes) -> None:
+        """Keep a log record."""
+        self.writes.append(Append(sequence, data))
+
+    def put(self, table: str, key: bytes, data: bytes) -> None:
+        """Keep a table entry."""
+        self.writes.append(Put(table, key, data))
+
+    def delete(self, table: str, key: bytes) -> None:
+        """Remove a table entry."""
+        self.writes.append(Delete(table, key))
+
+    def post(self, peer: str, word: msgspec.Struct, *, is_sure: bool = True, is_gated: bool = True) -> None:
+        """Send a word to one peer."""
+        self.posts.append(Post(peer, word, is_sure, is_gated))
+
+    def publish(self, topic: str, word: msgspec.Struct, sequence: int = 0, previous: int = 0) -> None:
+        """Say a word to all who listen."""
+        self.published.append(Publish(topic, word, sequence, previous))
+
+    def timer(self, name: str, at_ns: int) -> None:
+        """Set, move or (with 0) take away a timer."""
+        self.timers.append(Timer(name, at_ns))
+
+    def answer(self, address: bytes, data: bytes) -> None:
+        """Answer a client of the control socket."""
+        self.answers.append((address, data))
+
+    def add(self, other: "Effects") -> None:
+        """Take over everything of ``other``, behind what is here."""
+        self.writes += other.writes
+        self.posts += other.posts
+        self.published += other.published
+        self.timers += other.timers
+        self.answers += other.answers
+        self.is_durable = self.is_durable or other.is_durable

@@ -1,0 +1,125 @@
+"""The state folder: who holds it, where its sockets lie, and the sentinel that halts the desk."""
+
+import fcntl
+import hashlib
+import os
+import select
+import tempfile
+from pathlib import Path
+
+from runtime.clock import NS_PER_S, Clock
+from runtime.errors import LockHeldError, StartError
+
+#: How long a start waits for the children of a desk that has just died.
+LOCK_PATIENCE_NS = 2 * NS_PER_S
+#: Longest path a Unix socket may have, without the closing zero.
+SOCKET_PATH_BYTES_MAX = 107
+_LONGEST_SOCKET_NAME = "market_data.stream"
+
+
+class FolderLock:
+    """The lock that refuses a second desk on one state folder.
+
+    It is a ``flock``: it ends with the last process that inherited it, however that process ends.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Prepare; nothing is locked yet."""
+        self._path = folder / "lock"
+        self.descriptor = -1
+
+    def take(self, clock: Clock) -> None:
+        """Take the lock, waiting up to two seconds.
+
+        Raises:
+            LockHeldError: Another desk, or a child that outlives one, holds it.
+        """
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline_ns = clock.monotonic_ns() + LOCK_PATIENCE_NS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if clock.monotonic_ns() >= deadline_ns:
+                    holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+                    os.close(descriptor)
+                    msg = (
+                        f"{self._path.parent} is in use by another desk (process {holder}). Nothing was started and no"
+                        " order was touched. Stop that desk with: bulkhead stop, or choose another folder with --state"
+                    )
+                    raise LockHeldError(msg) from None
+                _wait_20_ms(descriptor)
+            else:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                self.descriptor = descriptor
+                return
+
+
+def _wait_20_ms(_descriptor: int) -> None:
+    """Give the holder time to go; flock offers no wait with a limit."""
+    select.select([], [], [], 0.02)
+
+
+def socket_folder(state: Path) -> Path:
+    """Make the private folder (0700) in which the sockets of this state folder lie, and give its path.
+
+    Under systemd that is RuntimeDirectory; else a folder in the user's runtime or temporary folder, whose name
+    follows from the state folder's path.
+
+    Raises:
+        StartError: No folder with a short enough path can be had, or it belongs to somebody else.
+    """
+    name = hashlib.blake2b(str(state.resolve()).encode(), digest_size=6).hexdigest()
+    given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    candidates = [Path(given)] if given else []
+    candidates += [
+        Path(base) / f"bulkhead-{os.getuid()}-{name}"
+        for base in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp")  # noqa: S108 - its subfolder is ours, 0700
+        if base
+    ]
+    for folder in candidates:
+        if len(str(folder / _LONGEST_SOCKET_NAME).encode()) > SOCKET_PATH_BYTES_MAX:
+            continue
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        except OSError:
+            continue
+        if folder.stat().st_uid == os.getuid():
+            return folder
+    msg = f"no private folder with a short path for sockets among: {', '.join(map(str, candidates))}"
+    raise StartError(msg)
+
+
+class Sentinel:
+    """A file whose presence halts the desk. It needs no socket, and survives every restart."""
+
+    def __init__(self, state: Path) -> None:
+        """Point at the sentinel of a state folder; nothing is written."""
+        self._path = state / "HALT"
+
+    def reason(self) -> str | None:
+        """Say why the desk is halted, or None where it is not. A sentinel that cannot be read halts too."""
+        try:
+            return self._path.read_text(encoding="utf-8", errors="replace").strip() or "halted without a reason"
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return f"the sentinel cannot be read: {error}"
+
+    def write(self, reason: str) -> None:
+        """Halt. A reason that is already there stays: the first halt is the one to explain."""
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(reason + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def remove(self) -> None:
+        """Lift the halt; nothing happens where there is none."""
+        self._path.unlink(missing_ok=True)

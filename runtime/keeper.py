@@ -1,0 +1,91 @@
+"""What root remembers across its own death: epochs, quarantine, and what operators wanted of the tree."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from runtime.effects import Delete, Put
+from runtime.store import Store
+
+#: The source of a wish that the configuration file made.
+FROM_CONFIGURATION = "configuration"
+
+
+class _Override(msgspec.Struct, frozen=True):
+    """An operator's wish, and what the configuration said when it was made."""
+
+    is_enabled: bool
+    configured: bool
+
+
+class Keeper:
+    """Root's own store. Root is its only writer; everything is on the disk before anyone acts upon it."""
+
+    def __init__(self, store: Store, configured: Mapping[str, bool]) -> None:
+        """Compare what operators wanted with what the configuration says now: an edit there ends the wish."""
+        self._store = store
+        self._configured = dict(configured)
+        self._overrides: dict[str, _Override] = {}
+        for key, data in store.scan("override"):
+            path, kept = key.decode(), msgspec.msgpack.decode(data, type=_Override)
+            if self._configured.get(path) == kept.configured:
+                self._overrides[path] = kept
+
+    def desired(self) -> dict[str, bool]:
+        """Say which paths shall run: the configuration, and above it the operators' wishes."""
+        return self._configured | {path: kept.is_enabled for path, kept in self._overrides.items()}
+
+    def overrides(self) -> dict[str, bool]:
+        """Give the wishes that go before the configuration."""
+        return {path: kept.is_enabled for path, kept in self._overrides.items()}
+
+    def keep_desired(self, path: str, *, is_enabled: bool, source: str) -> None:
+        """Keep a wish; one that comes from the configuration ends the operator's."""
+        if source == FROM_CONFIGURATION:
+            self._configured[path] = is_enabled
+            self._overrides.pop(path, None)
+            self._store.commit([_delete("override", path)], is_durable=True)
+            return
+        kept = self._overrides[path] = _Override(is_enabled, self._configured.get(path, True))
+        self._put("override", path, msgspec.msgpack.encode(kept))
+
+    def epochs(self) -> dict[str, int]:
+        """Give the last epoch of every path that ever ran."""
+        return {key.decode(): int.from_bytes(data, "big") for key, data in self._store.scan("epoch")}
+
+    def keep_epoch(self, path: str, epoch: int) -> None:
+        """Keep an epoch before its process is started."""
+        self._store.commit([_put("epoch", path, epoch.to_bytes(8, "big"))])
+
+    def next_epoch(self, path: str) -> int:
+        """Give the epoch behind the last one of ``path``, and keep it."""
+        epoch = self.epochs().get(path, 0) + 1
+        self.keep_epoch(path, epoch)
+        return epoch
+
+    def quarantined(self) -> list[str]:
+        """Name the paths in quarantine."""
+        return [key.decode() for key, _ in self._store.scan("quarantine")]
+
+    def keep_quarantine(self, path: str, reason: str) -> None:
+        """Keep a quarantine and its reason."""
+        self._put("quarantine", path, reason.encode())
+
+    def drop_quarantine(self, path: str) -> None:
+        """Forget a quarantine."""
+        self._store.commit([_delete("quarantine", path)], is_durable=True)
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+    def _put(self, table: str, path: str, data: bytes) -> None:
+        self._store.commit([_put(table, path, data)], is_durable=True)
+
+
+def _put(table: str, path: str, data: bytes) -> Put:
+    return Put(table, path.encode(), data)
+
+
+def _delete(table: str, path: str) -> Delete:
+    return Delete(table, path.encode())

@@ -1,0 +1,83 @@
+"""One log a process: an event name and fields, never prose with values in it. Set up once, here."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from loguru import logger
+
+ROTATION_BYTES = 10 * 1000 * 1000
+ROTATIONS_KEPT = 5
+
+
+class Log:
+    """The log of one process: ``var/log/PATH.log``, rotated at 10 MB, five old ones kept."""
+
+    def __init__(self, path: str) -> None:
+        """Speak for the process at ``path`` of the tree."""
+        self._logger = logger.bind(path=path)
+
+    @classmethod
+    def open(cls, folder: Path, path: str, level: str, *, is_echoed: bool = False) -> "Log":
+        """Direct everything this process logs to its own file.
+
+        Args:
+            folder: Where the logs lie; made where it is missing.
+            path: The process's place in the tree; its file is named after it.
+            level: Least level that is written, in loguru's words.
+            is_echoed: Warnings and worse go to standard error too (the root of a desk in the foreground).
+        """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        logger.remove()
+        logger.configure(extra={"path": path})
+        logger.add(
+            folder / f"{path.replace('/', '.')}.log",
+            level=level,
+            format=_line,
+            rotation=ROTATION_BYTES,
+            retention=ROTATIONS_KEPT,
+            encoding="utf-8",
+            catch=True,
+            backtrace=False,
+            diagnose=False,
+        )
+        if is_echoed:
+            logger.add(sys.stderr, level="WARNING", format=_line, colorize=False, backtrace=False, diagnose=False)
+        library = logging.getLogger("pykka")
+        library.addHandler(logging.NullHandler())
+        library.propagate = False
+        return cls(path)
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Say what only a debugging engineer wants."""
+        self._logger.debug("{}", event, fields=fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Say what happened in the course of things."""
+        self._logger.info("{}", event, fields=fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Say what an operator should look at."""
+        self._logger.warning("{}", event, fields=fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Say what failed."""
+        self._logger.error("{}", event, fields=fields)
+
+    def fall(self, *, supervisor: str, context: str, reason: str, offender: str) -> None:
+        """Say that a child fell, in the four fields that every supervisor report has."""
+        self.error("fall", supervisor=supervisor, context=context, reason=reason, offender=offender)
+
+    def trace(self, event: str, error: BaseException, **fields: Any) -> None:
+        """Say what failed, with its traceback; values of variables are never shown."""
+        self._logger.opt(exception=error).error("{}", event, fields=fields)
+
+
+def _line(record: Any) -> str:
+    """Format one line; the fields are JSON, so that braces and line breaks in values cannot break it."""
+    fields = record["extra"].get("fields") or {}
+    text = msgspec.json.encode(fields, enc_hook=str).decode() if fields else ""
+    record["extra"]["text"] = text
+    return "{time:YYYY-MM-DDTHH:mm:ss.SSSSSS!UTC}Z {level: <7} {extra[path]} {message} {extra[text]}\n{exception}"

@@ -1,0 +1,183 @@
+"""Processes as root holds them: the zygote that forks them, a pidfd for each, and the reaping."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from runtime.child import ChildRequest
+from runtime.restart import Exit, ExitKind
+from runtime.zygote import Spawned
+
+PR_SET_CHILD_SUBREAPER = 36
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+#: What the zygote and so every child finds in its environment: enough to run, no secret.
+ENVIRONMENT_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "HOME")
+
+
+class ZygoteGoneError(Exception):
+    """The zygote does not take requests; it has to be started again."""
+
+
+class Running(NamedTuple):
+    """One child that lives, or died and was not reaped yet."""
+
+    path: str
+    epoch: int
+    pid: int
+    pidfd: int
+
+
+class Usage(NamedTuple):
+    """What a process uses: resident bytes, and processor seconds so far."""
+
+    rss_bytes: int
+    cpu_s: float
+
+
+def become_subreaper() -> None:
+    """Make the orphans of all our descendants our children."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+class Zygote:
+    """Root's end of the zygote. It is executed anew whenever it has died; no child dies with it."""
+
+    def __init__(self, preload: Sequence[str], kept_descriptors: Sequence[int]) -> None:
+        """Take what it imports before its first fork, and the descriptors that every child inherits (the lock)."""
+        self._preload, self._kept = tuple(preload), tuple(kept_descriptors)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self.pidfd = -1
+        self.starts = 0
+
+    @property
+    def pid(self) -> int:
+        """Its process id, 0 while it is down."""
+        return self._process.pid if self._process is not None else 0
+
+    def fileno(self) -> int:
+        """Give the descriptor on which answers come."""
+        assert self._socket is not None, "the zygote is down"
+        return self._socket.fileno()
+
+    def start(self) -> None:
+        """Execute it. It is usable at once: requests wait until its imports are done."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {name: os.environ[name] for name in ENVIRONMENT_KEPT if name in os.environ}
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "runtime.zygote",
+                str(theirs.fileno()),
+                str(os.getpid()),
+                *self._preload,
+            ],
+            pass_fds=(theirs.fileno(), *self._kept),
+            stdin=subprocess.DEVNULL,
+            env={**environment, "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"},
+        )
+        theirs.close()
+        ours.setblocking(False)
+        self._socket = ours
+        self.pidfd = os.pidfd_open(self._process.pid)
+        self.starts += 1
+
+    def spawn(self, request: ChildRequest) -> None:
+        """Ask for a child; its pid comes as an answer.
+
+        Raises:
+            ZygoteGoneError: Nothing was asked.
+        """
+        try:
+            assert self._socket is not None, "the zygote was never started"
+            self._socket.send(msgspec.msgpack.encode(request))
+        except (OSError, AssertionError) as error:
+            raise ZygoteGoneError(str(error)) from error
+
+    def answers(self) -> Iterator[Spawned]:
+        """Give the children that were made since."""
+        while self._socket is not None:
+            try:
+                data = self._socket.recv(4096)
+            except (BlockingIOError, ConnectionError):
+                return
+            if not data:
+                return
+            yield msgspec.msgpack.decode(data, type=Spawned)
+
+    def bury(self) -> None:
+        """Reap a dead zygote."""
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+            os.close(self.pidfd)
+            self.pidfd = -1
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def stop(self) -> None:
+        """End it for good."""
+        if self._process is not None:
+            self._process.kill()
+        self.bury()
+
+
+def reap(child: Running) -> Exit:
+    """End what is left of a dead child's process group, reap the child, and say how it ended."""
+    signal_group(child.pid, signal.SIGKILL)
+    result = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
+    os.close(child.pidfd)
+    assert result is not None, "a child whose pidfd is readable has ended"
+    if result.si_code == os.CLD_EXITED:
+        kind = ExitKind.NORMAL if result.si_status == 0 else ExitKind.ABNORMAL
+        return Exit(kind, f"exit status {result.si_status}")
+    return Exit(ExitKind.SIGNAL, f"signal {signal.Signals(result.si_status).name}")
+
+
+def signal_group(pid: int, number: int) -> None:
+    """Signal a child's whole process group, and the child itself in case it has not founded its group yet."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def usage(pid: int) -> Usage:
+    """Read what a process uses; zeros where it is gone."""
+    try:
+        rss_pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except (OSError, IndexError, ValueError):
+        return Usage(0, 0.0)
+    return Usage(rss_pages * PAGE_BYTES, (int(fields[11]) + int(fields[12])) / TICKS_PER_S)
+
+
+def strangers(known: set[int]) -> list[int]:
+    """Name our children that we did not start: orphans of our children's children."""
+    own = os.getpid()
+    try:
+        text = Path(f"/proc/self/task/{own}/children").read_text(encoding="ascii")
+    except OSError:
+        return []
+    return [pid for pid in map(int, text.split()) if pid not in known]
+
+
+def end_stranger(pid: int) -> None:
+    """Kill and reap an orphan that root has adopted."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)

@@ -1,0 +1,89 @@
+"""What a room is: state, and answers to what it hears. It imports neither pykka nor zmq."""
+
+from typing import Any
+
+import msgspec
+
+from runtime.bus_words import StreamItem
+from runtime.effects import Effects
+from runtime.words import Peer, Turn
+
+#: No effects; never changed by anyone.
+NOTHING = Effects()
+
+
+class Wiring(msgspec.Struct, frozen=True):
+    """Which sockets the shell opens for a room.
+
+    ``spokes`` are the hubs it connects to (root's is always there), ``streams`` what it listens to as
+    (peer, topics). ``conductor`` names the peer whose turns bind its gated posts; "" means that it is not stepped.
+    """
+
+    has_hub: bool = False
+    spokes: tuple[str, ...] = ()
+    has_stream: bool = False
+    streams: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    conductor: str = ""
+    foreign_url: str = ""
+    foreign_prefixes: tuple[str, ...] = ()
+    has_control: bool = False
+
+
+class Room:
+    """Base of every room. Each method returns effects; the shell commits, acknowledges, sends and publishes them.
+
+    A room judges nothing twice: after a fall it is built anew, and ``recover`` gives what must be said again.
+    No method blocks, sleeps or loops for something that has not come yet: it sets a timer.
+    """
+
+    def recover(self) -> Effects:
+        """Rebuild the state from the store. READY is said once these effects are carried out."""
+        return NOTHING
+
+    def stream_heads(self) -> tuple[int, dict[str, int]]:
+        """Give the head of the own stream and each topic's last sequence, as they are after ``recover``."""
+        return 0, {}
+
+    def hear(self, peer: str, epoch: int, word: Any) -> Effects:
+        """Hear a word from a peer; ``peer`` and ``epoch`` are what the link knows, not what the word claims."""
+        raise NotImplementedError
+
+    def hear_stream(self, peer: str, item: StreamItem, word: Any) -> Effects:
+        """Hear an item (``word`` set) or a head (``word`` None) of a stream."""
+        raise NotImplementedError
+
+    def hear_foreign(self, frames: list[bytes]) -> Effects:
+        """Hear one message of a foreign publisher, raw."""
+        raise NotImplementedError
+
+    def hear_control(self, address: bytes, data: bytes) -> Effects:
+        """Hear one request at the control socket, raw; answer to the same address."""
+        raise NotImplementedError
+
+    def peers(self, peers: tuple[Peer, ...]) -> Effects:
+        """Hear how the processes of the tree are."""
+        return NOTHING
+
+    def timer(self, name: str) -> Effects:
+        """Hear that a timer came due."""
+        raise NotImplementedError
+
+    def connected(self, peer: str) -> Effects:
+        """Hear that the link to a hub stands (again); sure posts need no care, datagrams may have been lost."""
+        return NOTHING
+
+    def begin(self, turn: Turn, payload: Any) -> Effects:
+        """Take the turn in one phase of a step. A phase that was already done changes nothing."""
+        raise NotImplementedError
+
+    def settle(self, turn: Turn) -> bytes | None:
+        """Give the facts that go with Settled, or None while something in this phase is still to be done."""
+        return b""
+
+    def stopping(self) -> Effects:
+        """Hear that the end has come in good order; these are the last effects that are carried out."""
+        return NOTHING
+
+    def facts(self) -> dict[str, Any]:
+        """Say of oneself what the status dump shows: plain values, cheap to make, once a second."""
+        return {}

@@ -1,0 +1,516 @@
+"""The root supervisor's process: one thread, one loop; it does what the pure supervision decides."""
+
+import os
+import random
+import select
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from runtime.bus import READABLE, Address, Bus, Hub, Poller, drain
+from runtime.child import ChildRequest, last_words_file
+from runtime.clock import NS_PER_MS, NS_PER_S, Clock
+from runtime.codec import Codec
+from runtime.errors import WireError
+from runtime.keeper import Keeper
+from runtime.log import Log
+from runtime.process import (
+    Running,
+    Zygote,
+    ZygoteGoneError,
+    become_subreaper,
+    end_stranger,
+    reap,
+    signal_group,
+    strangers,
+    usage,
+)
+from runtime.restart import Exit, ExitKind
+from runtime.spec import NodeSpec, WorkerSpec
+from runtime.supervision import Supervision
+from runtime.supervision_words import (
+    Action,
+    AllStopped,
+    AskStop,
+    ChildState,
+    EpochChanged,
+    GiveUp,
+    PeersChanged,
+    Quarantined,
+    Released,
+    Report,
+    Signal,
+    Spawn,
+)
+from runtime.words import Peer, Progress, Ready, RootAlive, RootAnswered, RootAsked, StopAsked
+from runtime.words import PeersChanged as PeersWord
+
+ROUND_NS = NS_PER_S // 2
+#: Root's own lateness that excuses everyone's, and for how long.
+LAG_NS = NS_PER_S
+EXCUSE_NS = 3 * NS_PER_S
+MIB = 1 << 20
+
+
+class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How root runs a tree. ``told_kinds`` are the kinds of workers that hear how the others are.
+
+    ``verdict`` is (path, fact): the service is up when every enabled worker is RUNNING and that fact is not empty.
+    ``watchdog`` is the worker that watches root itself ("" for none).
+    """
+
+    state: Path
+    sockets: Path
+    lock_descriptor: int
+    preload: tuple[str, ...]
+    log_level: str
+    told_kinds: frozenset[str]
+    verdict: tuple[str, str] = ("", "")
+    watchdog: str = ""
+    duration_ns: int = 0
+
+
+class Root:
+    """Runs one tree of processes until it is told to stop, or gives up.
+
+    It opens no store but its own, imports no room, and never waits for anything but its poll.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a process, made by the entry point
+        self,
+        tree: NodeSpec,
+        settings: RootSettings,
+        keeper: Keeper,
+        codec: Codec,
+        clock: Clock,
+        log: Log,
+        on_round: Callable[["Root"], None],
+    ) -> None:
+        """Lay out the tree with what the keeper remembers; nothing starts before ``run``."""
+        self._settings, self._keeper, self._codec, self._clock, self._log = settings, keeper, codec, clock, log
+        self._supervision = Supervision(
+            tree,
+            random.SystemRandom().uniform,
+            desired=keeper.desired(),
+            quarantined=keeper.quarantined(),
+            epochs=keeper.epochs(),
+        )
+        self._on_round = on_round
+        self._running: dict[str, Running] = {}
+        self._by_pidfd: dict[int, str] = {}
+        self._specs: dict[str, WorkerSpec] = {}
+        self._requested: dict[str, ChildRequest] = {}
+        self._to_ask: list[ChildRequest] = []
+        self._progress: dict[str, tuple[Progress, int]] = {}
+        self._dumped: dict[str, int] = {}
+        self._warned: set[tuple[str, int]] = set()
+        self._answers: dict[str, RootAnswered] = {}
+        self._zygote = Zygote(settings.preload, (settings.lock_descriptor,))
+        self._poller = Poller()
+        self._epoll = select.epoll()
+        self._is_ended = False
+        self._is_notified = False
+        self._peers_version = 0
+        self._turns = 0
+        self._excused_until_ns = 0
+        self.started_ns = clock.monotonic_ns()
+        self.stop_reason = ""
+        self.exit_code = 0
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Bring the tree up, keep it up, bring it down; give the exit code."""
+        become_subreaper()
+        self._wake = self._wake_on_signals()
+        self._bus = Bus(self._settings.sockets, Address("root", self._keeper.next_epoch("root")))
+        self._hub: Hub = self._bus.hub()
+        self._sink = self._bus.progress_sink()
+        for source in (self._hub.socket, self._sink):
+            self._poller.register(source, READABLE)
+        self._poller.register(self._epoll.fileno(), READABLE)
+        self._poller.register(self._wake, READABLE)
+        self._start_zygote()
+        self._do(self._supervision.start(self._now()))
+        next_round_ns = self._now()
+        while not self._is_ended:
+            before_ns = self._now()
+            timer_ns = self._supervision.next_timer_ns()
+            due_ns = min(next_round_ns, timer_ns if timer_ns is not None else next_round_ns)
+            ready = dict(self._poller.poll(max(0, -(-(due_ns - before_ns) // NS_PER_MS))))
+            now_ns = self._now()
+            if now_ns - max(due_ns, before_ns) > LAG_NS:
+                self._excused_until_ns = now_ns + EXCUSE_NS
+            self._turns += 1
+            self._hear(ready)
+            self._do(self._supervision.on_timer(self._now()))
+            if self._now() >= next_round_ns:
+                next_round_ns = self._now() + ROUND_NS
+                self._round()
+        self._zygote.stop()
+        self._notify("STOPPING=1")
+        self._bus.close()
+        return self.exit_code
+
+    def stop(self, reason: str) -> None:
+        """Begin the orderly end; asking again changes nothing."""
+        if not self.stop_reason:
+            self.stop_reason = reason
+            self._log.info("stopping", reason=reason)
+            self._notify("STOPPING=1")
+            self._do(self._supervision.stop(self._now()))
+
+    def _now(self) -> int:
+        return self._clock.monotonic_ns()
+
+    def _wake_on_signals(self) -> int:
+        wake, out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(out, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda _number, _frame: None)
+        return wake
+
+    def _hear(self, ready: Mapping[Any, int]) -> None:
+        if self._wake in ready:
+            for number in os.read(self._wake, 64):
+                if number in {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
+                    self.stop(f"signal {signal.Signals(number).name}")
+        if self._sink in ready:
+            self._hear_progress()
+        if self._epoll.fileno() in ready:
+            self._hear_descriptors()
+        if self._hub.socket in ready:
+            self._hear_hub()
+
+    # --- children -----------------------------------------------------------------------------
+
+    def _start_zygote(self) -> None:
+        self._zygote.start()
+        self._epoll.register(self._zygote.pidfd, select.EPOLLIN)
+        self._epoll.register(self._zygote.fileno(), select.EPOLLIN)
+        waiting, self._to_ask = self._to_ask, []
+        for request in waiting:
+            self._ask_zygote(request)
+
+    def _hear_descriptors(self) -> None:
+        for descriptor, _ in self._epoll.poll(0):
+            path = self._by_pidfd.get(descriptor)
+            if path is not None:
+                self._bury(path)
+        self._take_answers()
+        if self._zygote.pidfd >= 0 and _is_readable(self._zygote.pidfd):
+            self._replace_zygote()
+
+    def _take_answers(self) -> None:
+        for spawned in self._zygote.answers():
+            request = self._requested.pop(spawned.path, None)
+            assert request is not None, "the zygote answers what was asked"
+            pidfd = os.pidfd_open(spawned.pid)
+            self._running[spawned.path] = Running(spawned.path, spawned.epoch, spawned.pid, pidfd)
+            self._by_pidfd[pidfd] = spawned.path
+            self._epoll.register(pidfd, select.EPOLLIN)
+
+    def _replace_zygote(self) -> None:
+        """Start a new zygote. What the old one may have forked without saying so is a stranger, and a failed start."""
+        self._log.fall(supervisor="root", context="child_terminated", reason="zygote died", offender="zygote")
+        self._epoll.unregister(self._zygote.pidfd)
+        self._epoll.unregister(self._zygote.fileno())
+        self._zygote.bury()
+        lost, self._requested = self._requested, {}
+        self._end_strangers()
+        if not self._is_ended:
+            self._start_zygote()
+        for request in lost.values():
+            ended = Exit(ExitKind.START_FAILED, "the zygote died while it was asked")
+            self._do(self._supervision.on_exit(request.path, request.epoch, ended, self._now()))
+
+    def _ask_zygote(self, request: ChildRequest) -> None:
+        try:
+            self._zygote.spawn(request)
+        except ZygoteGoneError:
+            self._to_ask.append(request)
+        else:
+            self._requested[request.path] = request
+
+    def _bury(self, path: str) -> None:
+        child = self._running.pop(path)
+        del self._by_pidfd[child.pidfd]
+        self._epoll.unregister(child.pidfd)
+        ended = reap(child)
+        ended = Exit(ended.kind, _last_words(self._settings.state, child) or ended.text)
+        self._progress.pop(path, None)
+        self._dumped.pop(path, None)
+        self._do(self._supervision.on_exit(path, child.epoch, ended, self._now()))
+
+    def _end_strangers(self) -> None:
+        if self._requested:
+            return
+        known = {child.pid for child in self._running.values()} | {self._zygote.pid}
+        for pid in strangers(known):
+            self._log.warning("stranger.killed", pid=pid)
+            end_stranger(pid)
+
+    # --- what supervision wants -----------------------------------------------------------------
+
+    def _do(self, actions: list[Action]) -> None:  # noqa: C901 - one case an action
+        for action in actions:
+            match action:
+                case Spawn():
+                    self._spawn(action)
+                case AskStop():
+                    self._hub.post(action.path, self._codec.encode(StopAsked()), is_sure=False)
+                case Signal():
+                    self._signal(action)
+                case EpochChanged():
+                    self._keeper.keep_epoch(action.path, action.epoch)
+                case Report():
+                    self._report(action)
+                case Quarantined():
+                    self._keeper.keep_quarantine(action.path, action.reason)
+                case Released():
+                    self._keeper.drop_quarantine(action.path)
+                case PeersChanged():
+                    self._tell_peers()
+                case AllStopped():
+                    self._is_ended = True
+                case GiveUp():
+                    self._log.error("gave up", reason=action.reason)
+                    self.stop_reason, self.exit_code, self._is_ended = f"gave up: {action.reason}", 1, True
+
+    def _spawn(self, action: Spawn) -> None:
+        spec = self._specs[action.path] = action.spec
+        words = last_words_file(self._settings.state, action.path)
+        words.unlink(missing_ok=True)
+        self._ask_zygote(
+            ChildRequest(
+                path=action.path,
+                epoch=action.epoch,
+                title=f"bulkhead: {action.path.replace('/', ' ').replace('strategies ', 'strategy ', 1)}",
+                entry=spec.entry,
+                arguments=spec.arguments,
+                root_pid=os.getpid(),
+                state=str(self._settings.state),
+                sockets=str(self._settings.sockets),
+                log_level=self._settings.log_level,
+                address_space_bytes=spec.limits.address_space_bytes,
+                open_files=spec.limits.open_files,
+                is_expendable=spec.kind not in self._settings.told_kinds,
+            )
+        )
+
+    def _signal(self, action: Signal) -> None:
+        child = self._running.get(action.path)
+        if child is not None and child.epoch == action.epoch:
+            signal_group(child.pid, action.number)
+
+    def _report(self, report: Report) -> None:
+        if report.level == "info":
+            self._log.info(
+                "report",
+                supervisor=report.supervisor,
+                context=report.context,
+                reason=report.reason,
+                offender=report.offender,
+            )
+        else:
+            self._log.fall(
+                supervisor=report.supervisor, context=report.context, reason=report.reason, offender=report.offender
+            )
+
+    def _peers(self) -> PeersWord:
+        rows = self._supervision.tree(self._now())
+        peers = tuple(Peer(row.path, row.epoch, row.state.value) for row in rows if row.kind != "node")
+        return PeersWord(self._peers_version, peers)
+
+    def _tell_peers(self) -> None:
+        self._peers_version += 1
+        body = self._codec.encode(self._peers())
+        for path in self._running:
+            if self._specs[path].kind in self._settings.told_kinds:
+                self._hub.post(path, body, is_sure=True)
+
+    # --- hearing children -----------------------------------------------------------------------
+
+    def _hear_progress(self) -> None:
+        for frames in drain(self._sink):
+            with suppress(WireError):
+                report = self._codec.decode(frames[0])
+                child = self._running.get(report.path) if isinstance(report, Progress) else None
+                if child is not None and child.epoch == report.epoch:
+                    self._progress[report.path] = (report, self._now())
+
+    def _hear_hub(self) -> None:
+        for heard in self._hub.receive():
+            try:
+                word = self._codec.decode(heard.body)
+            except WireError as error:
+                self._log.warning("wire.refused", peer=heard.peer, reason=str(error))
+                continue
+            if isinstance(word, Ready):
+                self._take_answers()
+                self._do(self._supervision.on_ready(heard.peer, heard.epoch, self._now()))
+                spec = self._specs.get(heard.peer)
+                if spec is not None and spec.kind in self._settings.told_kinds:
+                    self._hub.post(heard.peer, self._codec.encode(self._peers()), is_sure=True)
+            elif isinstance(word, RootAsked):
+                self._hub.post(heard.peer, self._codec.encode(self._answer(heard.peer, word)), is_sure=False)
+        self._hub.acknowledge()
+
+    def _answer(self, peer: str, asked: RootAsked) -> RootAnswered:  # noqa: C901 - one case a verb
+        """Carry out a request once; a repeated one gets the same answer."""
+        spec = self._specs.get(peer)
+        if spec is None or spec.kind not in self._settings.told_kinds:
+            return RootAnswered(asked.request, f"{peer} may not ask that", {})
+        known = self._answers.get(asked.request)
+        if known is not None and asked.verb != "status":
+            return known
+        result: dict[str, object] = {}
+        error = ""
+        path = str(asked.arguments.get("path", ""))
+        now_ns = self._now()
+        try:
+            match asked.verb:
+                case "status":
+                    result = self.status()
+                case "enable":
+                    self._keeper.keep_desired(path, is_enabled=True, source=str(asked.arguments.get("source", "")))
+                    self._do(self._supervision.enable(path, now_ns))
+                case "disable":
+                    self._keeper.keep_desired(path, is_enabled=False, source=str(asked.arguments.get("source", "")))
+                    self._do(self._supervision.disable(path, now_ns, str(asked.arguments.get("reason", ""))))
+                case "restart":
+                    self._do(self._supervision.restart(path, now_ns))
+                case "release":
+                    self._do(self._supervision.release(path, now_ns))
+                case "stop" | "finish":
+                    self.stop(str(asked.arguments.get("reason", asked.verb)))
+                case _:
+                    error = f"root knows no verb {asked.verb!r}"
+        except (ValueError, LookupError) as failure:
+            error = str(failure)
+        answer = RootAnswered(asked.request, error, result)
+        self._answers[asked.request] = answer
+        if len(self._answers) > 1000:  # noqa: PLR2004 - repeats come within seconds
+            del self._answers[next(iter(self._answers))]
+        return answer
+
+    # --- once a second --------------------------------------------------------------------------
+
+    def _round(self) -> None:
+        now_ns = self._now()
+        if self._settings.duration_ns and now_ns - self.started_ns >= self._settings.duration_ns:
+            self.stop("the given duration is over")
+        for child in tuple(self._running.values()):
+            self._watch(child, now_ns)
+        self._end_strangers()
+        self._hub.send_again()
+        if self._settings.watchdog in self._running:
+            self._hub.post(self._settings.watchdog, self._codec.encode(RootAlive(self._turns)), is_sure=False)
+        if not self._is_notified and self.is_up():
+            self._is_notified = True
+            self._notify("READY=1")
+        self._notify("WATCHDOG=1")
+        self._on_round(self)
+
+    def _watch(self, child: Running, now_ns: int) -> None:
+        """Look for silence and for memory over the limit; either ends the child, and counts as a fall."""
+        spec = self._specs[child.path]
+        used = usage(child.pid)
+        hard, soft = spec.limits.memory_hard_bytes, spec.limits.memory_soft_bytes
+        if hard and used.rss_bytes > hard:
+            text = f"{used.rss_bytes // MIB} MiB of memory, over the hard limit of {hard // MIB} MiB"
+            self._do(self._supervision.on_hang(child.path, child.epoch, now_ns, text))
+        elif soft and used.rss_bytes > soft and (child.path, child.epoch) not in self._warned:
+            self._warned.add((child.path, child.epoch))
+            self._log.warning("memory.soft", path=child.path, rss_bytes=used.rss_bytes, limit_bytes=soft)
+        heard = self._progress.get(child.path)
+        if heard is None or now_ns < self._excused_until_ns or now_ns - heard[1] < spec.progress_timeout_ns:
+            self._dumped.pop(child.path, None)
+            return
+        if child.path not in self._dumped:
+            self._dumped[child.path] = now_ns
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(child.pidfd, signal.SIGUSR2)
+            return  # until the next round it may write its stack
+        silent_s = (now_ns - heard[1]) / NS_PER_S
+        text = f"no progress for {silent_s:.1f} s; its stack is in log/{child.path.replace('/', '.')}.stack"
+        self._do(self._supervision.on_hang(child.path, child.epoch, now_ns, text))
+
+    def is_up(self) -> bool:
+        """Say whether everything that shall run runs, and the first verdict is there."""
+        rows = [row for row in self._supervision.tree(self._now()) if row.kind != "node"]
+        away = {ChildState.DISABLED, ChildState.QUARANTINED}
+        if any(row.state not in {ChildState.RUNNING, *away} for row in rows):
+            return False
+        path, fact = self._settings.verdict
+        return not path or bool(self.facts(path).get(fact))
+
+    def facts(self, path: str) -> dict[str, Any]:
+        """Give what a child last said of itself; nothing where it said nothing yet."""
+        heard = self._progress.get(path)
+        return dict(heard[0].facts) if heard is not None else {}
+
+    def status(self) -> dict[str, Any]:
+        """Give the tree with all that is known of each process, as plain values."""
+        now_ns = self._now()
+        rows = [self._row(row, now_ns) for row in self._supervision.tree(now_ns)]
+        return {
+            "pid": os.getpid(),
+            "uptime_s": (now_ns - self.started_ns) / NS_PER_S,
+            "is_up": self.is_up(),
+            "stopping": self.stop_reason,
+            "zygote": {"pid": self._zygote.pid, "starts": self._zygote.starts},
+            "overrides": self._keeper.overrides(),
+            "tree": rows,
+        }
+
+    def _row(self, row: Any, now_ns: int) -> dict[str, Any]:
+        child = self._running.get(row.path)
+        heard = self._progress.get(row.path)
+        used = usage(child.pid) if child is not None else None
+        return {
+            "path": row.path,
+            "kind": row.kind,
+            "pid": child.pid if child is not None else None,
+            "state": row.state.value,
+            "epoch": row.epoch,
+            "restarts": row.restarts_total,
+            "restarts_in_window": row.restarts_in_window,
+            "restarts_max": row.restarts_max,
+            "window_s": row.window_ns / NS_PER_S,
+            "since_s": (now_ns - row.since_ns) / NS_PER_S,
+            "last_exit": row.last_exit,
+            "last_error": row.last_error,
+            "rss_bytes": used.rss_bytes if used is not None else 0,
+            "cpu_s": used.cpu_s if used is not None else 0.0,
+            "handled": heard[0].handled if heard is not None else 0,
+            "mailbox": heard[0].waiting if heard is not None else 0,
+            "progress_age_s": (now_ns - heard[1]) / NS_PER_S if heard is not None else None,
+            "facts": dict(heard[0].facts) if heard is not None else {},
+        }
+
+    def _notify(self, text: str) -> None:
+        """Tell the service manager, where there is one."""
+        address = os.environ.get("NOTIFY_SOCKET")
+        if not address:
+            return
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+            out.sendto(text.encode(), "\0" + address[1:] if address.startswith("@") else address)
+
+
+def _is_readable(descriptor: int) -> bool:
+    return bool(select.select([descriptor], [], [], 0)[0])
+
+
+def _last_words(state: Path, child: Running) -> str:
+    """Read the reason that a fallen child left; "" where it left none for this epoch."""
+    try:
+        epoch, _, text = last_words_file(state, child.path).read_text(encoding="utf-8").partition(" ")
+    except OSError:
+        return ""
+    return text if epoch == str(child.epoch) else ""

@@ -1,0 +1,372 @@
+"""Supervision: the whole tree as one state machine. Inputs are what happened and when; outputs are what to do.
+
+It starts no process, reads no clock and draws no chance of its own, so that a fall can be told as data. Semantics are
+those of Erlang/OTP's supervisor; on top of them come backoff, disabled and quarantined workers, and epochs.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from runtime.errors import SpecError
+from runtime.restart import Exit, ExitKind, Uniform
+from runtime.spec import ChildSpec, NodeSpec
+from runtime.supervision_moves import NS_PER_S, Moves
+from runtime.supervision_places import (
+    ChildPlace,
+    Memory,
+    NodePlace,
+    Rung,
+    Then,
+    WorkerPlace,
+    build,
+    build_root,
+    places,
+    stir,
+    workers,
+)
+from runtime.supervision_rows import row
+from runtime.supervision_words import Action, AskStop, ChildState, Outbox, Released, Row
+
+
+class Supervision:
+    """All supervisors of the root process and the state of each of their workers.
+
+    Every input returns the actions that it causes, to be carried out in their order. Times are monotonic and never
+    run backwards. News of a path or an epoch that is no more is not an error: it is ignored.
+    """
+
+    def __init__(
+        self,
+        root: NodeSpec,
+        uniform: Uniform,
+        *,
+        desired: Mapping[str, bool],
+        quarantined: Iterable[str],
+        epochs: Mapping[str, int],
+    ) -> None:
+        """Lay out the tree. Nothing starts before ``start``.
+
+        Args:
+            root: The tree. The root's id is its path, and is no part of its children's paths.
+            uniform: Chance for the jitter of backoff.
+            desired: Whether a worker shall run, by its path or that of a node above it; True where nothing is said.
+            quarantined: Paths of workers in quarantine.
+            epochs: The last epoch of each worker that was ever started. The next Spawn has one more.
+
+        Raises:
+            SpecError: A tree that could not be told apart, or a root that would be put into quarantine.
+        """
+        self._memory = Memory(desired, frozenset(quarantined), epochs)
+        self._root = build_root(root, self._memory)
+        self._outbox = Outbox()
+        self._moves = Moves(uniform, self._memory, self._outbox)
+        self._is_begun = False
+        self._shown: dict[str, ChildPlace] = {}
+        self._shown_shape = -1
+        self._due_ns: int | None = None
+        for worker in workers(self._root):
+            self._moves.rest(worker)
+        _ = self._outbox.take()
+
+    # --- what happened ------------------------------------------------------------------------
+
+    def start(self, now_ns: int) -> list[Action]:
+        """Bring the desk up, left to right. It can be done once."""
+        assert not self._is_begun, "a tree starts once"
+        self._is_begun = True
+        self._at(now_ns)
+        self._moves.open(self._root)
+        return self._advanced()
+
+    def on_ready(self, path: str, epoch: int, now_ns: int) -> list[Action]:
+        """A process has recovered its state and opened its inbox."""
+        self._at(now_ns)
+        worker = self._living(path, epoch)
+        if worker is None:
+            return []
+        if worker.state is ChildState.STARTING:
+            worker.up_since_ns = now_ns
+            worker.is_attempted = True
+            self._moves.set_state(worker, ChildState.RUNNING)
+        elif worker.rung is Rung.ASKED:
+            # It was asked when nobody could listen yet.
+            self._outbox.add(AskStop(path=path, epoch=epoch))
+        return self._advanced()
+
+    def on_exit(self, path: str, epoch: int, ended: Exit, now_ns: int) -> list[Action]:
+        """A process is reaped, or never came to be."""
+        self._at(now_ns)
+        worker = self._living(path, epoch)
+        if worker is None:
+            return []
+        self._moves.end_worker(worker, ended)
+        return self._advanced()
+
+    def on_hang(self, path: str, epoch: int, now_ns: int, text: str) -> list[Action]:
+        """A process makes no progress. It is killed; the fall is counted when it is reaped.
+
+        One that is stopping already is left to its own deadline.
+        """
+        self._at(now_ns)
+        worker = self._living(path, epoch)
+        if worker is None or worker.state is ChildState.STOPPING:
+            return []
+        self._moves.kill(worker, Exit(ExitKind.HANG, text))
+        return self._advanced()
+
+    def on_timer(self, now_ns: int) -> list[Action]:
+        """Do what is due by now. It may be called at any time."""
+        self._at(now_ns)
+        if self._due_ns is None or now_ns < self._due_ns:
+            return []
+        for place in tuple(places(self._root)):
+            if place.deadline_ns is not None and place.deadline_ns <= now_ns:
+                self._expire(place)
+        return self._advanced()
+
+    def _expire(self, place: ChildPlace) -> None:
+        if place.state is ChildState.BACKOFF:
+            self._moves.set_state(place, ChildState.WAITING)
+            return
+        assert isinstance(place, WorkerPlace), "a node waits for nothing but its backoff"
+        if place.state is ChildState.STARTING:
+            text = f"not READY within {place.spec.start_timeout_ns / NS_PER_S:g} s"
+            self._moves.kill(place, Exit(ExitKind.START_TIMEOUT, text))
+        else:
+            self._moves.press(place)
+
+    # --- what an operator wants ---------------------------------------------------------------
+
+    def stop(self, now_ns: int) -> list[Action]:
+        """Bring the desk down, right to left, whatever it is at. AllStopped comes when no process is left.
+
+        Nothing starts any more, and no fall counts. A second stop changes nothing.
+        """
+        self._at(now_ns)
+        if self._is_begun and self._root.state is ChildState.STOPPED:
+            return []
+        self._is_begun = True
+        self._moves.close(self._root, Then.REST)
+        return self._advanced()
+
+    def enable(self, path: str, now_ns: int) -> list[Action]:
+        """Let the workers at and below a path run. One that is enabled already is left alone, also where it is down.
+
+        It does not end a quarantine.
+
+        Raises:
+            SpecError: There is no such path.
+        """
+        self._at(now_ns)
+        for worker in workers(self._place(path)):
+            self._memory.desired[worker.path] = True
+            if worker.is_enabled:
+                continue
+            worker.is_enabled = True
+            worker.is_finished = False
+            worker.is_recalled = not worker.is_down
+            worker.last_error = ""
+            if worker.is_down:
+                self._moves.rest(worker)
+        return self._advanced()
+
+    def disable(self, path: str, now_ns: int, reason: str) -> list[Action]:
+        """Stop the workers at and below a path in good order, and keep them down. Nothing is counted.
+
+        Raises:
+            SpecError: There is no such path.
+        """
+        self._at(now_ns)
+        place = self._place(path)
+        for worker in workers(place):
+            self._memory.desired[worker.path] = False
+            if not worker.is_enabled:
+                continue
+            worker.is_enabled = False
+            worker.is_recalled = False
+            stir(worker)
+            worker.last_error = f"disabled: {reason}"
+            assert worker.parent is not None, "a worker has a supervisor"
+            self._moves.report(worker.parent, "shutdown", worker.last_error, worker, "info")
+            if worker.is_down:
+                self._moves.rest(worker)
+        if isinstance(place, WorkerPlace):
+            self._moves.lower(place)
+        return self._advanced()
+
+    def restart(self, path: str, now_ns: int) -> list[Action]:
+        """Stop a worker or a node in good order and start it again, at once where it waits in backoff.
+
+        It is not counted, and takes no sibling along. A worker that is disabled or in quarantine stays down.
+
+        Raises:
+            SpecError: There is no such path.
+        """
+        self._at(now_ns)
+        place = self._place(path)
+        if place.is_leaving or (place.parent is not None and not place.parent.is_open):
+            return []
+        if isinstance(place, NodePlace):
+            self._restart_node(place)
+        elif place.is_down:
+            place.is_finished = False
+            self._moves.rest(place)
+        elif not place.is_excused:
+            place.is_cycling = True
+            place.is_recalled = True
+            self._moves.lower(place)
+        return self._advanced()
+
+    def _restart_node(self, node: NodePlace) -> None:
+        if node.is_open:
+            for worker in workers(node):
+                worker.is_recalled = not worker.is_down
+                worker.is_finished = False
+            self._moves.close(node, Then.REOPEN)
+        elif node.state is ChildState.BACKOFF:
+            self._moves.set_state(node, ChildState.WAITING)
+
+    def release(self, path: str, now_ns: int) -> list[Action]:
+        """End the quarantine of the workers at and below a path; their past falls are forgotten.
+
+        One that is disabled does not start. A path that is in quarantine but not in the tree is released as well.
+
+        Raises:
+            SpecError: There is no such path.
+        """
+        self._at(now_ns)
+        if path in self._memory.quarantined and self._find(path) is None:
+            self._memory.quarantined.discard(path)
+            self._outbox.add(Released(path=path))
+            return self._advanced()
+        for worker in workers(self._place(path)):
+            if not worker.is_quarantined:
+                continue
+            self._memory.quarantined.discard(worker.path)
+            self._outbox.add(Released(path=worker.path))
+            worker.is_quarantined = False
+            worker.is_finished = False
+            worker.is_recalled = not worker.is_down
+            worker.falls_in_row = 0
+            worker.restarts_ns = ()
+            if worker.is_down:
+                self._moves.rest(worker)
+        return self._advanced()
+
+    def add_child(
+        self, parent_path: str, spec: ChildSpec, now_ns: int, *, is_enabled: bool | None = None
+    ) -> list[Action]:
+        """Put a child behind the last one of a node, or in the place of one of the same id that is about to leave.
+
+        It starts when its turn comes. Its epochs, and a quarantine, go on where they were when it was last in the tree.
+
+        Args:
+            parent_path: Path of the node, or the root's id.
+            spec: The new child.
+            now_ns: Monotonic time.
+            is_enabled: Whether its workers shall run; None leaves it at what is desired of their paths.
+
+        Raises:
+            SpecError: There is no such node, it shows as one with its only child, or the id is taken.
+        """
+        self._at(now_ns)
+        node = self._find(parent_path)
+        if not isinstance(node, NodePlace):
+            msg = f"{parent_path} is no node that could have another child"
+            raise SpecError(msg)
+        twin = next((child for child in node.children if child.spec.id == spec.id), None)
+        if (twin is not None and not twin.is_leaving) or (node is self._root and spec.id == node.spec.id):
+            msg = f"{parent_path} has a child {spec.id} already"
+            raise SpecError(msg)
+        child = build(spec, node, self._memory)
+        if is_enabled is not None:
+            for worker in workers(child):
+                self._memory.desired[worker.path] = worker.is_enabled = is_enabled
+        if twin is not None:
+            twin.successor = spec
+            return self._advanced()
+        node.children.append(child)
+        self._moves.shape += 1
+        for each in places(child):
+            if isinstance(each, WorkerPlace) or each is child:
+                self._moves.rest(each)
+        self._outbox.is_changed = True
+        return self._advanced()
+
+    def remove_child(self, path: str, now_ns: int) -> list[Action]:
+        """Stop a worker or a node in good order and forget it. Nothing is counted. Its epochs are not forgotten.
+
+        Raises:
+            SpecError: There is no such path, or it is the root.
+        """
+        self._at(now_ns)
+        place = self._place(path)
+        if isinstance(place, WorkerPlace) and place.parent is not None and place.parent.path == path:
+            place = place.parent
+        if place is self._root:
+            msg = "the root cannot be removed"
+            raise SpecError(msg)
+        place.is_leaving = True
+        stir(place)
+        place.successor = None
+        self._moves.lower(place)
+        return self._advanced()
+
+    # --- what can be read ---------------------------------------------------------------------
+
+    def next_timer_ns(self) -> int | None:
+        """Say when ``on_timer`` has something to do; None while only news can change anything."""
+        return self._due_ns
+
+    def tree(self, now_ns: int | None = None) -> list[Row]:
+        """List all nodes and workers in the order of their start, each node before its children.
+
+        Args:
+            now_ns: Monotonic time to which the windows are counted; None takes that of the last input.
+        """
+        at_ns = self._moves.now_ns if now_ns is None else now_ns
+        return [
+            row(place, at_ns)
+            for place in places(self._root)
+            if isinstance(place, WorkerPlace) or place is self._root or not place.spec.is_collapsed
+        ]
+
+    def restarts_in_window(self, path: str, now_ns: int | None = None) -> int:
+        """Count the restarts of a worker, or those that a node granted, inside the node's window.
+
+        Raises:
+            SpecError: There is no such path.
+        """
+        return row(self._place(path), self._moves.now_ns if now_ns is None else now_ns).restarts_in_window
+
+    # --- within -------------------------------------------------------------------------------
+
+    def _at(self, now_ns: int) -> None:
+        assert now_ns >= self._moves.now_ns, "monotonic time ran backwards"
+        self._moves.now_ns = now_ns
+
+    def _advanced(self) -> list[Action]:
+        self._moves.advance(self._root)
+        self._due_ns = min(
+            (place.deadline_ns for place in places(self._root) if place.deadline_ns is not None), default=None
+        )
+        return self._outbox.take()
+
+    def _find(self, path: str) -> ChildPlace | None:
+        """Find what shows under a path: of a node and its only child that share one, the child."""
+        if self._shown_shape != self._moves.shape:
+            self._shown = {place.path: place for place in places(self._root)}
+            self._shown_shape = self._moves.shape
+        return self._shown.get(path)
+
+    def _place(self, path: str) -> ChildPlace:
+        place = self._find(path)
+        if place is None:
+            msg = f"there is no {path} in the tree"
+            raise SpecError(msg)
+        return place
+
+    def _living(self, path: str, epoch: int) -> WorkerPlace | None:
+        place = self._find(path)
+        if not isinstance(place, WorkerPlace) or place.is_down or place.epoch != epoch:
+            return None
+        return place

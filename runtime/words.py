@@ -1,0 +1,106 @@
+"""The words of the runtime itself: READY, progress, peers, turns. They carry rooms' words only as bytes."""
+
+import msgspec
+
+
+class Word(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="word"):
+    """Base of the runtime's words; positional and tagged like every word of the wire."""
+
+
+class Hello(Word, frozen=True, tag="rt.hello"):
+    """Event. A spoke is connected (again): what was not acknowledged comes once more."""
+
+
+class Ready(Word, frozen=True, tag="rt.ready"):
+    """Event. A child has recovered its state and opened its inbox."""
+
+
+class Progress(Word, frozen=True, tag="rt.progress"):
+    """Fact. How far a child's own loop has come. ``facts`` is what the room says of itself, for the status dump."""
+
+    path: str
+    epoch: int
+    turns: int
+    handled: int
+    waiting: int
+    facts: dict[str, object]
+
+
+class StopAsked(Word, frozen=True, tag="rt.stop"):
+    """Command. End in good order: finish what is in hand, commit, leave."""
+
+
+class Peer(Word, frozen=True, tag="rt.peer"):
+    """Fact. One process as its supervisor sees it."""
+
+    path: str
+    epoch: int
+    state: str
+
+
+class PeersChanged(Word, frozen=True, tag="rt.peers"):
+    """Fact. All processes of the tree; the newest ``version`` wins."""
+
+    version: int
+    peers: tuple[Peer, ...]
+
+
+class RootAsked(Word, frozen=True, tag="rt.ask"):
+    """Query or command to the root supervisor. The same ``request`` is carried out once."""
+
+    request: str
+    verb: str
+    arguments: dict[str, object]
+
+
+class RootAnswered(Word, frozen=True, tag="rt.answer"):
+    """Answer of the root supervisor; ``error`` is empty where it was carried out."""
+
+    request: str
+    error: str
+    result: dict[str, object]
+
+
+class RootAlive(Word, frozen=True, tag="rt.alive"):
+    """Fact. The root supervisor's loop has come this far."""
+
+    turns: int
+
+
+class Turn(Word, frozen=True, tag="rt.turn"):
+    """Command of the conductor: it is your turn in this phase of this step. ``payload`` is a word of the rooms, or empty."""
+
+    step: int
+    phase: int
+    market_ns: int
+    payload: bytes
+
+
+class Settled(Word, frozen=True, tag="rt.settled"):
+    """Event. All of this phase is heard, and all that was sent in it is acknowledged. ``sent`` counts the latter."""
+
+    step: int
+    phase: int
+    sent: int
+    facts: bytes
+
+
+class TimerFired(Word, frozen=True, tag="rt.timer"):
+    """Event. A timer that the room set has come due. Never on the wire."""
+
+    name: str
+
+
+RUNTIME_WORDS = (
+    Hello
+    | Ready
+    | Progress
+    | StopAsked
+    | PeersChanged
+    | RootAsked
+    | RootAnswered
+    | RootAlive
+    | Turn
+    | Settled
+    | TimerFired
+)

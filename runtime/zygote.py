@@ -1,0 +1,80 @@
+"""The process from which every child is forked: warm imports, one thread, no socket of ours, no store.
+
+Root executes it (it is never forked from root, which holds sockets and stores). For each request it forks twice,
+so that root, the subreaper, becomes the parent: root reaps and reads the exit status, and the death of the zygote
+costs no child its life.
+"""
+
+import gc
+import importlib
+import os
+import signal
+import socket
+import sys
+
+import msgspec
+import setproctitle
+
+from runtime import child
+
+REQUEST_BYTES_MAX = 1 << 20
+
+
+class Spawned(msgspec.Struct, frozen=True):
+    """The answer to one request: the pid of the new child."""
+
+    path: str
+    epoch: int
+    pid: int
+
+
+def main() -> None:
+    """Serve requests on the inherited socket until root closes it."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    child.die_with(int(sys.argv[2]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.setpgid(0, 0)
+    for module in sys.argv[3:]:
+        importlib.import_module(module)
+    setproctitle.setproctitle("bulkhead: zygote")
+    gc.collect()
+    gc.freeze()
+    decoder = msgspec.msgpack.Decoder(child.ChildRequest)
+    while data := channel.recv(REQUEST_BYTES_MAX):
+        request = decoder.decode(data)
+        pid = _fork_twice(channel, request)
+        channel.send(msgspec.msgpack.encode(Spawned(request.path, request.epoch, pid)))
+
+
+def _fork_twice(channel: socket.socket, request: child.ChildRequest) -> int:
+    """Fork a child whose parent will be root; give its pid."""
+    read_end, write_end = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        pid = os.fork()
+        if pid == 0:
+            _be_child(channel, request, (read_end, write_end))
+        os.write(write_end, pid.to_bytes(4, "little"))
+        os._exit(0)
+    os.close(write_end)
+    os.waitpid(middle, 0)
+    pid = int.from_bytes(os.read(read_end, 4), "little")
+    os.close(read_end)
+    return pid
+
+
+def _be_child(channel: socket.socket, request: child.ChildRequest, pipe: tuple[int, int]) -> None:
+    """Live as the child and leave without the zygote's clean-up."""
+    code = child.EXIT_FALLEN
+    try:
+        channel.close()
+        for descriptor in pipe:
+            os.close(descriptor)
+        code = child.run(request)
+    finally:
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
