@@ -30,8 +30,9 @@ def ask(state: Path, verb: str, arguments: Mapping[str, Any], clock: Clock) -> d
         DeskDownError: There is no desk, or it does not answer within ten seconds.
         VerbRefusedError: The desk said no.
     """
+    endpoints = state / "endpoints"
     try:
-        folder = Path((state / "endpoints").read_text(encoding="utf-8").strip())
+        folder = Path(endpoints.read_text(encoding="utf-8").strip())
     except OSError as error:
         msg = f"no desk runs on {state}; start one with: bulkhead run --state {state}"
         raise DeskDownError(msg) from error
@@ -41,7 +42,7 @@ def ask(state: Path, verb: str, arguments: Mapping[str, Any], clock: Clock) -> d
     try:
         socket = bus.control_client()
         deadline_ns = clock.monotonic_ns() + TIMEOUT_NS
-        while clock.monotonic_ns() < deadline_ns:
+        while clock.monotonic_ns() < deadline_ns and endpoints.exists():
             socket.send(data)
             if socket.poll(TRY_MS):
                 reply: dict[str, Any] = msgspec.json.decode(socket.recv())

@@ -52,7 +52,9 @@ def run_desk(
     sockets = socket_folder(state)
     for stale in sockets.iterdir():
         stale.unlink()
-    (state / "endpoints").write_text(f"{sockets}\n", encoding="utf-8")
+    fresh = state / "endpoints.new"
+    fresh.write_text(f"{sockets}\n", encoding="utf-8")
+    fresh.rename(state / "endpoints")  # at once, or a client could read half of it
     keeper = Keeper(Store.open(state / "supervisor", is_synced=False), configured(settings))
     root = Root(
         desk_tree(settings, str(file.resolve())),

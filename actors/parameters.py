@@ -97,7 +97,7 @@ def _field_fault(field: FieldInfo, value: Any) -> str:
     return ""
 
 
-def _struct_faults(kind: type[msgspec.Struct], good: Mapping[str, Any], has_bad: bool) -> Iterable[ParameterFault]:  # noqa: FBT001
+def _struct_faults(kind: type[msgspec.Struct], good: Mapping[str, Any], has_bad: bool) -> Iterable[ParameterFault]:
     """Give what the Struct's own check objects to: of the values together, and of each one alone."""
     together = _objection(kind, good)
     if not together:

@@ -68,7 +68,7 @@ class RootAlive(Word, frozen=True, tag="rt.alive"):
 
 
 class Turn(Word, frozen=True, tag="rt.turn"):
-    """Command of the conductor: it is your turn in this phase of this step. ``payload`` is a word of the rooms, or empty."""
+    """Command of the conductor: it is your turn in this phase of this step. ``payload`` is a word, or empty."""
 
     step: int
     phase: int

@@ -84,11 +84,8 @@ class PaperVenue(Room):
             return NOTHING
         self._step = turn.step
         self._market_ns = max(self._market_ns, turn.market_ns)
-        if payload is None:
-            return NOTHING
-        effects = self._matched(payload)
-        if not effects.writes:
-            self._keep_account(effects)
+        effects = self._matched(payload) if payload is not None else Effects()
+        self._keep_account(effects)
         return effects
 
     @override

@@ -145,7 +145,7 @@ def test_an_order_that_joins_a_group_after_its_fill_is_cancelled_on_arrival() ->
 def test_the_range_of_a_bar_needs_an_order_that_lives_to_its_end(
     command: SubmitOrder,
     expires_ns: int,
-    is_filled: bool,  # noqa: FBT001
+    is_filled: bool,
 ) -> None:
     book = a_book()
     book.submit(replace(command, expires_ns=expires_ns), ts_ns=MINUTE_NS)
@@ -162,7 +162,7 @@ def test_the_range_of_a_bar_needs_an_order_that_lives_to_its_end(
 def test_an_order_whose_time_ends_inside_a_bar_is_live_for_its_open(
     command: SubmitOrder,
     expires_ns: int,
-    is_filled: bool,  # noqa: FBT001
+    is_filled: bool,
 ) -> None:
     book = a_book()
     book.submit(replace(command, expires_ns=expires_ns), ts_ns=MINUTE_NS)
@@ -243,7 +243,7 @@ def test_an_order_without_any_event_of_its_symbol_waits_for_the_first() -> None:
         (replace(a_command(), expires_ns=MINUTE_NS), False),
     ],
 )
-def test_in_mode_close_an_order_meets_the_close_it_was_decided_on(command: SubmitOrder, is_filled: bool) -> None:  # noqa: FBT001
+def test_in_mode_close_an_order_meets_the_close_it_was_decided_on(command: SubmitOrder, is_filled: bool) -> None:
     book = a_book(PaperTerms(fill="close"))
 
     outcome = book.submit(command, ts_ns=MINUTE_NS)
