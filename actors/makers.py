@@ -16,7 +16,7 @@ from actors.risk import Risk
 from actors.settings import FeedKind, FeedSettings, PaperSettings, RiskConfig, RiskLimits, Settings, StrategySettings
 from actors.step import Route
 from actors.strategy import StrategyRoom
-from actors.strategy_catalogue import find_strategy
+from actors.strategy_catalogue import adopt_folder, find_strategy
 from actors.topics import bar_topic, tick_topic
 from actors.venues.paper import PaperVenue
 from actors.watchdog import Watchdog
@@ -64,6 +64,7 @@ class StrategyArguments(msgspec.Struct, frozen=True):
     entry: StrategySettings
     balance: Decimal
     is_stepped: bool
+    own_folder: str
 
 
 class MarketDataArguments(msgspec.Struct, frozen=True):
@@ -170,6 +171,8 @@ def strategy(context: Context, arguments: bytes) -> Made:
     """Make one strategy's room; its module is imported here, in its own process."""
     told = msgspec.msgpack.decode(arguments, type=StrategyArguments)
     entry = told.entry
+    if told.own_folder:
+        adopt_folder(Path(told.own_folder))
     found = find_strategy(entry.strategy)
     assert found is not None, f"strategy {entry.strategy} was there when the settings were read"
     instance = Instance(

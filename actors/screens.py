@@ -188,8 +188,10 @@ def summary_text(summary: Json) -> str:
     """Say how a finished run went: bars, trades, net P&L by strategy, orders by state, refused input."""
     trades = plain_text(summary.get("trades"))
     lines = [
-        (f"finished: {plain_text(summary.get('bars'))} bars, {trades} trades, "
-        f"net P&L {money_words(summary.get('net_pnl'))}")
+        (
+            f"finished: {plain_text(summary.get('bars'))} bars, {trades} trades, "
+            f"net P&L {money_words(summary.get('net_pnl'))}"
+        )
     ]
     if summary.get("strategies"):
         lines.append(_table(_SUMS, summary["strategies"]))

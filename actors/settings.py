@@ -146,6 +146,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     zmq_execution_host: str = ""
     zmq_execution_port: int = 0
     feature_api_url: str = ""
+    strategies_folder: str = ""
+    """The operator's own strategies, beside the file; "" where there are none."""
 
     def strategy(self, name: str) -> StrategySettings | None:
         """Give the entry of that name, or None."""

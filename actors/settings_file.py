@@ -11,7 +11,7 @@ from actors.settings import ROOM_SUPERVISION, RiskLimits, Settings
 from actors.settings_entry import read_entries
 from actors.settings_feed import FeedReader
 from actors.settings_reader import Reader, Spot
-from actors.strategy_catalogue import find_strategy, strategy_names
+from actors.strategy_catalogue import adopt_folder, find_strategy, strategy_names
 from actors.yaml_tree import Branch, Leaf, plant
 from strategies.base import Strategy
 
@@ -42,8 +42,11 @@ def load(
         Settings exactly when there are no problems. Whatever the file holds, nothing is raised.
     """
     reader = Reader(str(path))
+    own_folder = adopt_folder(path.parent / "strategies")
     text = _read_text(path, reader)
     settings = None if text is None else _read_settings(text, path, reader, find, names)
+    if settings is not None:
+        settings = msgspec.structs.replace(settings, strategies_folder=own_folder)
     problems = tuple(sorted(dict.fromkeys(reader.problems), key=lambda problem: problem.line))
     return Loaded(settings=None if problems else settings, problems=problems)
 

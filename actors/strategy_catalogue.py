@@ -19,6 +19,22 @@ class StrategyBrokenError(Exception):
     """A strategy's module is there but cannot be used; the text says why."""
 
 
+def adopt_folder(folder: Path) -> str:
+    """Make the modules of an operator's own folder modules of ``strategies`` too, behind those that ship.
+
+    Returns:
+        The folder's absolute path, "" where there is no such folder or it is the one that ships.
+    """
+    own = folder.resolve()
+    shipped = Path(strategies.__file__ or "").parent.resolve()
+    if not own.is_dir() or own == shipped:
+        return ""
+    if str(own) not in strategies.__path__:
+        strategies.__path__.append(str(own))
+        importlib.invalidate_caches()
+    return str(own)
+
+
 def strategy_names() -> tuple[str, ...]:
     """Name every module of ``strategies/`` that declares a ``STRATEGY``. Imports none of them."""
     found = (module.name for module in pkgutil.iter_modules(strategies.__path__))

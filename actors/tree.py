@@ -112,7 +112,9 @@ def _strategy(entry: StrategySettings, settings: Settings) -> NodeSpec:
             cpu_s_per_handler=float(limits.cpu_s or 0),
         ),
         entry="actors.makers:strategy",
-        arguments=msgspec.msgpack.encode(StrategyArguments(entry, settings.default_balance, settings.feed.lockstep)),
+        arguments=msgspec.msgpack.encode(
+            StrategyArguments(entry, settings.default_balance, settings.feed.lockstep, settings.strategies_folder)
+        ),
     )
     return _node(entry.name, entry.supervision, (worker,), gives_up="quarantine")
 
