@@ -194,9 +194,15 @@ class Risk(Room):
             self._refusals.update(reason.partition(":")[0] for reason in judged.reasons)
 
     def _judge(self, intent: Intent) -> IntentJudged:
-        """Judge by the strategy's own limits, then by the desk's; the smaller quantity and all reasons count."""
+        """Judge by the strategy's limits on what it holds itself, then by the desk's on everything; both must agree."""
         picture = self._picture(intent)
-        verdicts = [judge(intent, picture, limits) for limits in self._limits.get(intent.strategy, (RiskLimits(),))]
+        own_limits, desk_limits = self._limits.get(intent.strategy, (RiskLimits(), RiskLimits()))
+        own = msgspec.structs.replace(
+            picture,
+            positions=tuple(one for one in picture.positions if one.strategy == intent.strategy),
+            reservations=tuple(one for one in picture.reservations if one.strategy == intent.strategy),
+        )
+        verdicts = (judge(intent, own, own_limits), judge(intent, picture, desk_limits))
         reasons = tuple(dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons))
         quantity = ZERO if reasons else min(verdict.quantity for verdict in verdicts)
         if not reasons and intent.effect is Effect.MODIFY:

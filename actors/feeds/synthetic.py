@@ -19,8 +19,8 @@ from actors.feeds.feed import FeedError
 from desk.messages import Bar
 from desk.units import DAY_NS, MINUTE_NS, NS_PER_S
 
-#: Monday 2024-01-08 13:30Z: shares open an hour later.
-START_NS = 1_704_720_600 * NS_PER_S
+#: Monday 2024-01-08 14:20Z: shares open ten minutes later.
+START_NS = 1_704_723_600 * NS_PER_S
 #: The feed ends before times outgrow 64 bits.
 END_NS = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp()) * NS_PER_S
 TIMEFRAME = "1m"
