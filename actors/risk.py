@@ -34,7 +34,7 @@ from runtime.clock import Clock
 from runtime.codec import Codec
 from runtime.effects import Effects
 from runtime.folder import Sentinel
-from runtime.room import NOTHING, Room
+from runtime.room import Room
 from runtime.store import Reader, Store
 from runtime.words import Peer, Turn
 
@@ -76,6 +76,7 @@ class Risk(Room):
         self._marks: dict[str, Mark] = {}
         self._market_ns = 0
         self._states: dict[str, Peer] | None = None
+        self._is_held = False
         self._refusals: Counter[str] = Counter()
         self._judged = self._approved = self._repeated = 0
         self._gate = ""
@@ -119,7 +120,11 @@ class Risk(Room):
         self._states = {peer.path: peer for peer in peers}
         down = [peer.path for peer in peers if peer.path == "execution" and peer.state != "RUNNING"]
         self._gate = f"{down[0]} is down" if down and not self._is_stepped else ""
-        return NOTHING
+        effects = Effects()
+        if self._is_held or not self._is_stepped:
+            self._is_held = False
+            self._judge_all(effects)
+        return effects
 
     # --- hearing ------------------------------------------------------------------------------
 
@@ -153,7 +158,7 @@ class Risk(Room):
         self._waiting[intent.intent_id] = intent
         effects.put("known", intent.intent_id.encode(), b"")
         effects.put("waiting", intent.intent_id.encode(), self._codec.encode(intent))
-        if not self._is_stepped:
+        if not self._is_stepped and self._states is not None:
             self._read_ledger(effects)
             self._judge_all(effects)
 
@@ -165,8 +170,15 @@ class Risk(Room):
             self._marks[mark.symbol] = mark
         self._market_ns = max(self._market_ns, turn.market_ns)
         self._read_ledger(effects)
-        self._judge_all(effects)
+        self._is_held = self._states is None
+        if not self._is_held:
+            self._judge_all(effects)
         return effects
+
+    @override
+    def settle(self, turn: Turn) -> bytes | None:
+        """Judge nothing, and so settle nothing, before root has said which strategies may trade."""
+        return None if self._is_held else b""
 
     # --- judging ------------------------------------------------------------------------------
 
