@@ -92,6 +92,7 @@ class StrategyRoom(Room):
         self._turn: Turn | None = None
         self._offer: StrategyTurn | None = None
         self._has_joined = False
+        self._is_armed = False
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -110,7 +111,6 @@ class StrategyRoom(Room):
             for intent in kept.pending:
                 self._pending[intent.intent_id] = intent
                 effects.post("risk", intent)
-        effects.timer("ask", self._clock.monotonic_ns() + ASK_AGAIN_NS)
         return effects
 
     @override
@@ -146,18 +146,27 @@ class StrategyRoom(Room):
             self._has_joined = False
             self._bars_asked = set(self._topics)
             self._ask_bars(effects)
+        self._look_after(effects)
         return effects
 
     @override
     def timer(self, name: str) -> Effects:
         effects = Effects()
+        self._is_armed = False
         if self._events_upto < 0 or self._is_behind():
             self._ask_events(effects)
         if self._is_missing_bar():
             self._bars_asked = set(self._topics)
         self._ask_bars(effects)
-        effects.timer("ask", self._clock.monotonic_ns() + ASK_AGAIN_NS)
+        self._look_after(effects)
         return effects
+
+    def _look_after(self, effects: Effects) -> None:
+        """Ask again later where something is awaited; a strategy that has all it needs sleeps."""
+        awaits = self._events_upto < 0 or self._bars_asked or self._is_behind() or self._is_missing_bar()
+        if awaits and not self._is_armed:
+            self._is_armed = True
+            effects.timer("ask", self._clock.monotonic_ns() + ASK_AGAIN_NS)
 
     # --- hearing ------------------------------------------------------------------------------
 
@@ -272,6 +281,7 @@ class StrategyRoom(Room):
 
     def _go_on(self, effects: Effects) -> None:
         """Evaluate what can be evaluated now."""
+        self._look_after(effects)
         if not self._has_caught_up():
             return
         if not self._is_stepped:

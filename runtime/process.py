@@ -158,11 +158,18 @@ def signal_group(pid: int, number: int) -> None:
 def usage(pid: int) -> Usage:
     """Read what a process uses; zeros where it is gone."""
     try:
-        rss_pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except (OSError, IndexError, ValueError):
         return Usage(0, 0.0)
-    return Usage(rss_pages * PAGE_BYTES, (int(fields[11]) + int(fields[12])) / TICKS_PER_S)
+    return Usage(resident_bytes(pid), (int(fields[11]) + int(fields[12])) / TICKS_PER_S)
+
+
+def resident_bytes(pid: int) -> int:
+    """Read how much memory a process holds; 0 where it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def strangers(known: set[int]) -> list[int]:

@@ -26,6 +26,7 @@ from runtime.process import (
     become_subreaper,
     end_stranger,
     reap,
+    resident_bytes,
     signal_group,
     strangers,
     usage,
@@ -420,14 +421,14 @@ class Root:
     def _watch(self, child: Running, now_ns: int) -> None:
         """Look for silence and for memory over the limit; either ends the child, and counts as a fall."""
         spec = self._specs[child.path]
-        used = usage(child.pid)
         hard, soft = spec.limits.memory_hard_bytes, spec.limits.memory_soft_bytes
-        if hard and used.rss_bytes > hard:
-            text = f"{used.rss_bytes // MIB} MiB of memory, over the hard limit of {hard // MIB} MiB"
+        rss_bytes = resident_bytes(child.pid) if hard or soft else 0
+        if hard and rss_bytes > hard:
+            text = f"{rss_bytes // MIB} MiB of memory, over the hard limit of {hard // MIB} MiB"
             self._do(self._supervision.on_hang(child.path, child.epoch, now_ns, text))
-        elif soft and used.rss_bytes > soft and (child.path, child.epoch) not in self._warned:
+        elif soft and rss_bytes > soft and (child.path, child.epoch) not in self._warned:
             self._warned.add((child.path, child.epoch))
-            self._log.warning("memory.soft", path=child.path, rss_bytes=used.rss_bytes, limit_bytes=soft)
+            self._log.warning("memory.soft", path=child.path, rss_bytes=rss_bytes, limit_bytes=soft)
         heard = self._progress.get(child.path)
         if heard is None or now_ns < self._excused_until_ns or now_ns - heard[1] < spec.progress_timeout_ns:
             self._dumped.pop(child.path, None)
