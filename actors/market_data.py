@@ -62,6 +62,10 @@ class MarketData(Room):
             "refused": dict(self._refused),
         }
 
+    def _keep_refused(self, effects: Effects) -> None:
+        """Keep the counts of refused input where the summary of a stopped desk finds them."""
+        effects.put("step", b"refused", msgspec.json.encode(dict(self._refused)))
+
     def _restore_builders(self, kept: tuple[tuple[str, str, BarBuilderState], ...]) -> None:
         for symbol, timeframe, state in kept:
             if (symbol, timeframe) in self._builders:
@@ -140,6 +144,7 @@ class LiveMarketData(MarketData):
     def _keep(self, effects: Effects) -> None:
         kept = (self._builder_states(), self._events, dict(self._refused))
         effects.put("step", b"builders", msgspec.msgpack.encode(kept))
+        self._keep_refused(effects)
         self._is_dirty = False
 
     @override

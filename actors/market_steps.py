@@ -184,6 +184,8 @@ class SteppedMarketData(MarketData):
         )
 
     def _keep(self, kept: _Kept, effects: Effects) -> None:
+        if self._kept is None or kept.refused != self._kept.refused:
+            self._keep_refused(effects)
         self._kept = kept
         effects.put("step", b"now", msgspec.msgpack.encode(kept))
 
