@@ -14,6 +14,7 @@ from actors.foreground import Foreground
 from actors.journal import read_journal
 from actors.makers import store_path
 from actors.problem import render
+from actors.screen_words import plain_text
 from actors.settings_file import load
 from actors.words import desk_codec
 from desk.messages import JournalRecord
@@ -50,18 +51,23 @@ def run(
     state: State = STATE_DEFAULT,
     duration: Annotated[float, typer.Option("--duration", help="Stop after so many seconds; 0: never.")] = 0.0,
 ) -> None:
-    """Run the desk in the foreground until Ctrl-C, `bulkhead stop`, or the end of a replay."""
+    """Run the desk in the foreground.
+
+    It ends with Ctrl-C, `bulkhead stop`, or the end of a replay.
+    """
     file = config if config.exists() or config != CONFIG_DEFAULT else Path(__file__).parents[1] / CONFIG_DEFAULT
     loaded = load(file)
     if loaded.settings is None:
         _fail(f"{render(loaded.problems)}", EXIT_REFUSED)
     settings, clock = loaded.settings, Clock()
+    _check_folder(state)
     for entry in settings.strategies:
         if entry.refusal:
             _say(f"strategy {entry.name} is refused, the others run: {entry.refusal}")
     feed = settings.feed
-    speed = "as fast as it can" if feed.speed is None else f"at {feed.speed:g} times real time"
-    _say(f"bulkhead: paper desk on {state}, feed {feed.kind.value} {speed}, configuration {file}")
+    pace = "as fast as it can" if feed.speed is None else f"at {feed.speed:g} times real time"
+    pace = f"from {feed.url}" if feed.url else pace
+    _say(f"bulkhead: paper desk on {state}, feed {feed.kind.value} {pace}, configuration {file}")
     foreground = Foreground(settings, Sentinel(state), clock, _say)
     try:
         code = run_desk(
@@ -74,6 +80,8 @@ def run(
         )
     except OperatingError as error:
         _fail(str(error), EXIT_REFUSED)
+    except PermissionError as error:
+        _fail(f"{error.filename} may not be written; nothing was started. Choose a folder with --state", EXIT_REFUSED)
     _say(f"stopped in good order; orders, positions and trades are in {state}" if code == 0 else "the desk gave up")
     _say(screens.summary_text(_summary(state)))
     raise typer.Exit(code)
@@ -102,22 +110,23 @@ def why(name: str, state: State = STATE_DEFAULT, as_json: Json = False) -> None:
     found = next((row for row in rows if row["name"] == name), None)
     if found is None:
         _fail(f"there is no strategy {name!r}; there are {', '.join(row['name'] for row in rows)}", EXIT_REFUSED)
+    found = {**found, "orders_refused": views.refusals_view(_journal(state), name)}
     _show(found, screens.why_text(found), as_json=as_json)
 
 
 @app.command()
 def enable(name: str, reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
-    """Start a strategy. It lasts until its `enabled` is edited in the configuration."""
+    """Start a strategy; lasts until its `enabled` is edited."""
     _verb(state, "enable", {"name": name, "reason": reason}, f"{name} is enabled", as_json=as_json)
 
 
 @app.command()
 def disable(name: str, reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
-    """Stop a strategy. Its position stays; its recorded stop is placed at the venue meanwhile."""
-    _verb(
-        state, "disable", {"name": name, "reason": reason or "disabled by an operator"}, f"{name} is disabled",
-        as_json=as_json,
-    )  # fmt: skip
+    """Stop a strategy; lasts until its `enabled` is edited.
+
+    Its position stays; its recorded stop is placed at the venue meanwhile.
+    """
+    _verb(state, "disable", {"name": name, "reason": reason}, f"{name} is disabled", as_json=as_json)
 
 
 @app.command()
@@ -128,44 +137,69 @@ def release(name: str, reason: Reason = "", state: State = STATE_DEFAULT, as_jso
 
 @app.command()
 def restart(path: str, reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
-    """Restart one process by its path in `status`, such as strategies/spy_vwap. It does not count as a fall."""
+    """Restart one process by its path in `status`.
+
+    Such as strategies/spy_vwap. It does not count as a fall.
+    """
     _verb(state, "restart", {"path": path, "reason": reason}, f"{path} is restarted", as_json=as_json)
 
 
 @app.command()
 def halt(reason: Reason = "halted by an operator", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
-    """No entries any more. Working entry orders are cancelled; exits, stops and positions are not touched."""
+    """No entries any more, until `resume`.
+
+    Working entry orders are cancelled; exits, stops and positions are not touched.
+    """
     if not state.is_dir():
         _fail(f"there is no state folder {state}; nothing was halted", EXIT_DOWN)
-    Sentinel(state).write(reason)
+    sentinel = Sentinel(state)
+    sentinel.write(plain_text(reason or "halted by an operator"))  # at once, whether or not anybody answers below
+    note = ""
     try:
-        answer = ask(state, "halt", {"reason": reason}, Clock())
-    except DeskDownError as error:
-        answer = {"halted": reason, "note": f"no desk answers ({error}); it will be halted when it starts"}
-    _show(answer, f"halted: {answer['halted']}", as_json=as_json)
+        ask(state, "halt", {"reason": reason}, Clock())
+    except DeskDownError:
+        note = "no desk answers: one that runs sends no entry from now on, one that starts is halted"
+    except VerbRefusedError as error:
+        note = str(error)
+    answer = {"halted": sentinel.reason() or "", "note": note}
+    _show(answer, "\n".join(filter(None, (f"halted: {answer['halted']}", note))), as_json=as_json)
 
 
 @app.command()
 def resume(reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
     """Lift a halt."""
+    if not state.is_dir():
+        _fail(f"there is no state folder {state}; nothing was resumed", EXIT_DOWN)
     was = Sentinel(state).reason()
     try:
         answer = ask(state, "resume", {"reason": reason}, Clock())
     except DeskDownError:
         Sentinel(state).remove()
         answer = {"was_halted": was or ""}
-    _show(answer, f"resumed (was: {answer['was_halted'] or 'not halted'})", as_json=as_json)
+    text = f"resumed; it was halted: {answer['was_halted']}" if answer["was_halted"] else "it was not halted"
+    _show(answer, text, as_json=as_json)
 
 
 @app.command()
-def cancel(name: str = "", reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
-    """Cancel working entry orders, of one strategy or of all. Stops and exits stay."""
+def cancel(
+    name: Annotated[str, typer.Argument(help="The strategy; all where none is named.")] = "",
+    reason: Reason = "",
+    state: State = STATE_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Cancel working entries, of one strategy or of all.
+
+    Stops and exits stay.
+    """
     _verb(state, "cancel", {"name": name, "reason": reason}, "working entries are being cancelled", as_json=as_json)
 
 
 @app.command()
 def stop(reason: Reason = "stopped by an operator", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
-    """Stop the desk in good order. Positions and stops resting at venues stay."""
+    """Stop the desk in good order.
+
+    Positions and stops resting at venues stay.
+    """
     _verb(state, "stop", {"reason": reason}, "the desk is stopping", as_json=as_json)
 
 
@@ -216,6 +250,13 @@ def _fail(text: str, code: int) -> Never:
 
 def _show(value: Any, text: str, *, as_json: bool) -> None:
     _say(msgspec.json.encode(value, order="deterministic").decode() if as_json else text)
+
+
+def _check_folder(state: Path) -> None:
+    """Refuse a state folder that cannot be one."""
+    nearest = next(folder for folder in (state, *state.absolute().parents) if folder.exists())
+    if not nearest.is_dir():
+        _fail(f"{nearest} is not a folder; nothing was started. Choose a folder with --state", EXIT_REFUSED)
 
 
 def _ask(state: Path, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from subprocess import run as run_process
 
@@ -50,8 +51,7 @@ def run_desk(
     _check_stores(state)
     _make_stores(state, settings)
     sockets = socket_folder(state)
-    for stale in sockets.iterdir():
-        stale.unlink()
+    _clear(sockets)
     fresh = state / "endpoints.new"
     fresh.write_text(f"{sockets}\n", encoding="utf-8")
     fresh.rename(state / "endpoints")  # at once, or a client could read half of it
@@ -81,6 +81,16 @@ def run_desk(
     finally:
         keeper.close()
         (state / "endpoints").unlink(missing_ok=True)
+        _clear(sockets)
+        with suppress(OSError):  # systemd's own folder stays
+            sockets.rmdir()
+
+
+def _clear(sockets: Path) -> None:
+    """Remove the sockets of a desk that is down."""
+    for stale in sockets.iterdir():
+        if stale.is_socket():
+            stale.unlink()
 
 
 def _summary(settings: Settings) -> dict[str, object]:

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from actors.journal import Journal, Key
 from actors.step import EXECUTION
-from actors.topics import AWAY
+from actors.topics import PUT_AWAY
 from actors.words import Joined, JournalHead
 from desk.messages import (
     Bar,
@@ -86,6 +86,7 @@ class Execution(Room):
         self._seen = int.from_bytes(seen, "big") if seen is not None else 0
         self._market_ns = max((order.changed_ns for order in self._journal.ledger.orders()), default=0)
         self._submitted: set[str] = set()
+        self._withheld: set[str] = set()
         self._queries = 0
         self._is_reconciled = False
         self._gate = "not reconciled yet"
@@ -102,7 +103,9 @@ class Execution(Room):
         if self._journal.head == 0:
             self._journal.write(CapitalChanged(self._capital, "starting balance", 0), effects)
         for order in tuple(self._journal.ledger.working.values()):
-            if order.state is OrderState.PENDING:
+            if order.state is OrderState.PENDING and order.purpose is Purpose.ENTRY and self._sentinel.reason():
+                self._withheld.add(order.order_id)
+            elif order.state is OrderState.PENDING:
                 self._submit(order, effects)
             elif order.state is OrderState.PENDING_CANCEL:
                 effects.post(self._venue, CancelOrder(order.order_id, order.reason))
@@ -161,7 +164,7 @@ class Execution(Room):
         self._away = frozenset(
             path.removeprefix("strategies/")
             for path, state in states.items()
-            if state in AWAY and "strategies/" in path
+            if state in PUT_AWAY and "strategies/" in path
         )
         for order in tuple(self._journal.ledger.working.values()):
             if order.strategy in self._away and order.purpose is Purpose.ENTRY:
@@ -404,12 +407,21 @@ class Execution(Room):
         """Compare the books with the venue's, counting what it has said and we have not booked yet."""
         ledger = self._journal.ledger
         finding = reconcile(ledger, snapshot, self._seen)
+        self._drop_withheld({order.order_id for order in snapshot.orders}, effects)
         was = self._gate
         self._is_reconciled, self._gate, self._verdict = True, finding.against_trading, finding.text
         if finding.differences:
             self._journal.note("reconciliation", finding.text, self._market_ns, effects)
         if was != self._gate:
             self._log.info("reconciled", verdict=finding.text, gate=self._gate or "open")
+
+    def _drop_withheld(self, at_venue: set[str], effects: Effects) -> None:
+        """End the entries that a halt kept back at the start, unless the venue has had them all along."""
+        withheld, self._withheld = self._withheld, set()
+        for order_id in sorted(withheld - at_venue):
+            order = self._journal.ledger.order(order_id)
+            if order is not None and order.state is OrderState.PENDING:
+                self._change(order, OrderState.CANCELLED, "HALTED", "ours", effects)
 
 
 def _fits(order: Order, wanted: dict[Purpose, Decimal], position: Position) -> bool:

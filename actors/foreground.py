@@ -24,6 +24,9 @@ class Foreground:
     def look(self, root: Root) -> None:
         """Show what changed since the last look."""
         status = root.status()
+        if status["stopping"] and not self._is_stopping:
+            self._is_stopping = True
+            self._say(f"stopping: {status['stopping']}")
         for row in status["tree"]:
             if row["kind"] != "node":
                 self._show_process(row)
@@ -35,13 +38,17 @@ class Foreground:
             document = desk_status(status, self._settings, halted=halted, now_ns=self._clock.wall_ns())
             self._say(status_text(document))
             self._say("\nlook at it with: bulkhead status    trades    why NAME    stop with Ctrl-C\n")
-        facts = root.facts("execution")
-        if facts.get("fills", 0) != self._fills:
-            self._fills = facts["fills"]
-            self._say(f"fill {self._fills}  {facts['last_fill']}")
-        if status["stopping"] and not self._is_stopping:
-            self._is_stopping = True
-            self._say(f"stopping: {status['stopping']}")
+        self._show_fills(root.facts("execution"))
+
+    def _show_fills(self, facts: dict[str, object]) -> None:
+        """Show the newest fill, and how many came since the last look; a successor counts from nothing."""
+        fills = int(str(facts.get("fills", 0)))
+        if not fills or fills == self._fills:
+            return
+        news = fills - self._fills if fills > self._fills else fills
+        more = f"  ({news - 1} more before it)" if news > 1 else ""
+        self._fills = fills
+        self._say(f"fill {fills}  {facts['last_fill']}{more}")
 
     def _show_process(self, row: dict[str, object]) -> None:
         path, state, restarts = str(row["path"]), str(row["state"]), int(str(row["restarts"]))
@@ -53,5 +60,5 @@ class Foreground:
             self._say(f"{path} fell: {row['last_error']}; restart {restarts}")
         elif not self._is_up and state == "RUNNING":
             self._say(f"  {path:<28} ready  (pid {row['pid']})")
-        elif self._is_up and was is not None and was[0] != state:
+        elif self._is_up and not self._is_stopping and was is not None and was[0] != state:
             self._say(f"{path} is {state}")

@@ -116,6 +116,10 @@ class LiveMarketData(MarketData):
             return self._refuse(str(code))
         return self._take(tick)
 
+    @override
+    def foreign_broke(self) -> Effects:
+        return self._refuse("OVERSIZED")
+
     def _refuse(self, code: str) -> Effects:
         self._refused[code] += 1
         self._is_dirty = True

@@ -284,9 +284,11 @@ def _reserved(order: Order) -> Reservation:
 
 
 def _limits(settings: LimitSettings) -> RiskLimits:
-    """Turn settings into the gate's bounds; what the file leaves out does not bind, but for the age of data."""
+    """Turn settings into the gate's bounds: what the file leaves out does not bind, but for a strategy's data age."""
     size: Decimal | None = settings.max_position_size if isinstance(settings, RiskConfig) else None
     age_s = settings.max_data_age_s
+    if age_s is None and isinstance(settings, RiskConfig):
+        age_s = DATA_AGE_S_DEFAULT
     return RiskLimits(
         max_order_notional_usd=settings.max_order_notional_usd,
         max_position_size_usd=settings.max_position_size_usd,
@@ -296,5 +298,5 @@ def _limits(settings: LimitSettings) -> RiskLimits:
         max_exposure_pct=settings.max_exposure_pct,
         max_exposure_usd=settings.max_exposure_usd,
         min_buying_power_reserve_usd=settings.min_buying_power_reserve_usd,
-        max_data_age_s=DATA_AGE_S_DEFAULT if age_s is None else age_s,
+        max_data_age_s=age_s,
     )

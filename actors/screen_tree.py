@@ -11,7 +11,9 @@ Json = Mapping[str, Any]
 _ROOT_PATHS = frozenset({"", "root", "desk"})
 _STRATEGIES = "strategies/"
 _NAME_MAX = 28
-_CAUSES = (("refused", "refusal"), ("last exit", "last_exit"), ("last error", "last_error"))
+_CAUSES = (("refused", "refusal"), ("", "note"), ("last exit", "last_exit"), ("last error", "last_error"))
+#: Ends in good order, which an operator asked for: no cause of anything.
+_GOOD_ENDS = frozenset({"", "exit status 0"})
 
 
 def tree_lines(nodes: Sequence[Json], strategies: Sequence[Json]) -> list[str]:
@@ -89,12 +91,14 @@ def _node_words(node: Json) -> str:
 
 
 def _cause_lines(node: Json, stem: str) -> list[str]:
-    """Say what a node was refused for, or last died of."""
+    """Say what a node was refused or put away for, or last died of."""
     lines: list[str] = []
+    is_unharmed = node.get("state") == "DISABLED" or (
+        node.get("last_exit") in _GOOD_ENDS and not node.get("last_error")
+    )
     for label, key in _CAUSES:
-        if node.get(key):
-            said = textwrap.wrap(
-                f"{label}: {plain_text(node[key])}", max(WIDTH - len(stem), 20), subsequent_indent="  "
-            )
+        if node.get(key) and not (is_unharmed and key.startswith("last_")):
+            words = f"{label}: {plain_text(node[key])}" if label else plain_text(node[key])
+            said = textwrap.wrap(words, max(WIDTH - len(stem), 20), subsequent_indent="  ")
             lines += [f"{stem}{line}" for line in said]
     return lines

@@ -62,14 +62,15 @@ _STRATEGIES = (
     Column("P&L day", "pnl_day", is_number=True, kind="money"),
 )
 _ORDERS = (
-    Column("order", "order_id", most=18),
+    Column("order", "order_id", most=11),
     Column("strategy", "strategy", most=11),
     Column("symbol", "symbol", most=7),
-    Column("side", "side"),
-    Column("quantity", "quantity", is_number=True, most=9),
-    Column("filled", "filled_quantity", is_number=True, most=9),
+    Column("", "what", most=16),
+    Column("price", "price", is_number=True, most=9),
+    Column("filled", "filled", is_number=True, most=11),
     Column("state", "state"),
 )
+_PURPOSES = {"ENTRY": "entry", "EXIT": "exit", "STOP_LOSS": "stop", "TAKE_PROFIT": "target"}
 _POSITIONS = (
     Column("strategy", "strategy", most=18),
     Column("symbol", "symbol", most=9),
@@ -98,9 +99,10 @@ _SUMS = (
 def status_text(status: Json) -> str:
     """Draw the desk: one head, the supervisor tree with what each child last died of, alarms, refused input."""
     desk: Json = status.get("desk") or {}
-    lines = [_head(desk), *_facts(desk)]
-    for alarm in status.get("alarms") or ():
-        lines += wrapped(f"ALARM {plain_text(_alarm_words(alarm))}", "  ")
+    alarms = [plain_text(_alarm_words(alarm)) for alarm in status.get("alarms") or ()]
+    lines = [_head(desk), *_facts(desk, alarms)]
+    for alarm in alarms:
+        lines += wrapped(f"ALARM {alarm}", "  ")
     lines += tree_lines(status.get("tree") or (), status.get("strategies") or ())
     feed: Json = status.get("feed") or {}
     refused: Json = feed.get("refused") or {}
@@ -115,7 +117,7 @@ def strategies_text(strategies: Sequence[Json]) -> str:
         return "no strategies"
     lines = [_table(_STRATEGIES, strategies)]
     for entry in strategies:
-        cause = entry.get("refusal") or entry.get("last_error")
+        cause = entry.get("refusal") or entry.get("note") or entry.get("last_error")
         if cause:
             lines += wrapped(f"{plain_text(entry.get('name'))}: {plain_text(cause)}", "  ")
     return "\n".join(lines)
@@ -125,11 +127,29 @@ def orders_text(orders: Sequence[Json]) -> str:
     """Show orders, oldest first, and below the table why each refused one was refused."""
     if not orders:
         return "no orders"
-    lines = [_table(_ORDERS, orders)]
+    lines = [_table(_ORDERS, [_order_cells(order) for order in orders])]
     for order in orders:
         if order.get("state") == "REJECTED" and order.get("reason"):
             lines += wrapped(f"{plain_text(order.get('order_id'))}: {plain_text(order.get('reason'))}", "  ")
     return "\n".join(lines)
+
+
+def _order_cells(order: Json) -> Json:
+    """Say in few words what an order wants, at which price, and how much of it was done."""
+    wants = _PURPOSES.get(str(order.get("purpose")), "")
+    kind = order.get("type") if wants in {"", "entry", "exit"} else ""
+    what = " ".join(str(word).lower() for word in (order.get("side"), kind, wants) if word)
+    filled = decimal_or_none(order.get("filled_quantity"))
+    prices = (order.get(key) for key in ("average_price" if filled else "", "limit_price", "stop_price"))
+    price = next((found for found in prices if found), None)
+    done = f"{_short(order.get('filled_quantity'))}/{_short(order.get('quantity'))}"
+    return {**order, "what": what, "price": _short(price), "filled": done}
+
+
+def _short(value: Any) -> str:
+    """Write a number without the zeros behind it; "-" for nothing."""
+    number = decimal_or_none(value)
+    return plain_text(value) if number is None else f"{number.normalize():f}"
 
 
 def positions_text(positions: Sequence[Json]) -> str:
@@ -150,15 +170,23 @@ def why_text(why: Json) -> str:
 
     Args:
         why: ``name``, ``state``, ``bars_evaluated``, ``signals_generated``, ``why_not`` {code: count} and, where
-            known, ``refusal``, ``last_error``, ``last_reason`` as ``status`` has them.
+            known, ``refusal``, ``note``, ``last_error``, ``last_reason`` as ``status`` has them, and
+            ``orders_refused`` {code: count}.
     """
     counts: Json = why.get("why_not") or {}
     name, state = plain_text(why.get("name")), plain_text(why.get("state"))
     seen, sent = plain_text(why.get("bars_evaluated")), plain_text(why.get("signals_generated"))
     lines = [f"{name} is {state}: {seen} bars evaluated, {sent} signals"]
-    for label, key in (("refused", "refusal"), ("last error", "last_error"), ("last reason", "last_reason")):
+    for label, key in (
+        ("refused", "refusal"),
+        ("", "note"),
+        ("last error", "last_error"),
+        ("last reason", "last_reason"),
+    ):
         if why.get(key):
-            lines += wrapped(f"{label}: {plain_text(why[key])}", "  ")
+            lines += wrapped(f"{label}: {plain_text(why[key])}" if label else plain_text(why[key]), "  ")
+    if why.get("orders_refused"):
+        lines += wrapped(f"its orders were refused for: {counts_words(why['orders_refused'])}", "  ")
     if not counts:
         return "\n".join([*lines, "no evaluation ended without a signal"])
     total = sum(int(count) for count in counts.values())
@@ -215,25 +243,25 @@ def _table(columns: Iterable[Column], rows: Iterable[Json]) -> str:
 
 def _head(desk: Json) -> str:
     said = [f"desk  {plain_text(desk.get('state'))} {plain_text(desk.get('mode'))}"]
-    if desk.get("halted"):
+    if desk.get("halted") and desk.get("state") != "HALTED":
         said.append("HALTED")
     said.append(f"up {duration_words(desk.get('uptime_s'))}")
     feed = desk.get("feed")
     if feed:
         said.append(f"feed {plain_text(_fields(feed).get('kind', feed))}")
     if desk.get("market_time"):
-        said.append(f"market {time_words(desk.get('market_time'))}")
+        said.append(f"market {time_words(desk.get('market_time'))[:19].replace('T', ' ')}")
     return cut("  ".join(said))
 
 
-def _facts(desk: Json) -> list[str]:
+def _facts(desk: Json, alarms: Sequence[str]) -> list[str]:
     lines: list[str] = []
     gate = desk.get("gate")
     if gate:
         said = ", ".join(f"{key} {value}" for key, value in _fields(gate).items())
         lines += wrapped(f"gate {plain_text(said or gate)}", "  ")
     halted = desk.get("halted")
-    if halted and not isinstance(halted, bool):
+    if halted and not isinstance(halted, bool) and not any(plain_text(halted) in alarm for alarm in alarms):
         lines += wrapped(f"halted: {plain_text(halted)}", "  ")
     return lines
 

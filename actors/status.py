@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from actors.screen_words import money_words
 from actors.settings import Settings
 
 Json = Mapping[str, Any]
@@ -35,10 +36,16 @@ def desk_status(
     rows: dict[str, Json] = {row["path"]: row for row in root["tree"]}
     market = _facts(rows, "market_data")
     execution = _facts(rows, "execution")
-    strategies = [_strategy(rows.get(f"strategies/{entry.name}"), entry) for entry in settings.strategies]
+    overrides: Mapping[str, bool] = root["overrides"]
+    strategies = [_strategy(rows.get(f"strategies/{entry.name}"), entry, overrides) for entry in settings.strategies]
+    notes = {f"strategies/{entry['name']}": entry["note"] for entry in strategies}
     state = _state(root, rows, halted, execution)
     tree = [
-        {**{key: value for key, value in row.items() if key != "facts"}, "headline": _headline(row)}
+        {
+            **{key: value for key, value in row.items() if key not in {"facts", "last_facts"}},
+            "headline": _headline(row),
+            "note": notes.get(row["path"], "") if row["kind"] != "node" else "",
+        }
         for row in root["tree"]
     ]
     return {
@@ -82,8 +89,10 @@ def _facts(rows: Mapping[str, Json], path: str) -> dict[str, Any]:
     return dict(row["facts"]) if row is not None else {}
 
 
-def _strategy(row: Json | None, entry: Any) -> dict[str, Any]:
-    facts: Json = row["facts"] if row is not None else {}
+def _strategy(row: Json | None, entry: Any, overrides: Mapping[str, bool]) -> dict[str, Any]:
+    facts: Json = (row["facts"] or row["last_facts"]) if row is not None else {}
+    is_live = row is None or row["pid"] is not None  # what a process that is down said of its money may be outdated
+    override = overrides.get(f"strategies/{entry.name}")
     restarts = int(row["restarts"]) if row is not None else 0
     return {
         "name": entry.name,
@@ -91,6 +100,8 @@ def _strategy(row: Json | None, entry: Any) -> dict[str, Any]:
         "symbols": list(entry.symbols),
         "enabled": row is not None and row["state"] != "DISABLED",
         "configured": entry.enabled,
+        "override": override,
+        "note": _note(row, entry, override),
         "state": row["state"] if row is not None else "REFUSED",
         "refusal": entry.refusal,
         "signals_generated": facts.get("signals_generated", 0),
@@ -101,12 +112,25 @@ def _strategy(row: Json | None, entry: Any) -> dict[str, Any]:
         "last_bars": facts.get("last_bars", {}),
         "last_tick_time": iso(int(facts.get("last_tick_ns", 0))) or None,
         "error_count": restarts + int(facts.get("malformed_signals", 0)),
-        "last_error": row["last_error"] if row is not None else "",
-        "position": facts.get("position", {}),
-        "pnl_day": facts.get("pnl_day", "0"),
-        "pnl": facts.get("pnl", "0"),
+        "last_error": row["last_error"] if row is not None and row["state"] != "DISABLED" else "",
+        "position": facts.get("position", {}) if is_live else None,
+        "pnl_day": facts.get("pnl_day", "0") if is_live else None,
+        "pnl": facts.get("pnl", "0") if is_live else None,
         "why_not": facts.get("why_not", {}),
     }
+
+
+def _note(row: Json | None, entry: Any, override: bool | None) -> str:
+    """Say who disabled a strategy and why, or that an operator goes before the configuration; "" where neither."""
+    if row is None:
+        return ""
+    said = f"the configuration says enabled: {str(entry.enabled).lower()}"
+    if row["state"] != "DISABLED":
+        return f"enabled by an operator; {said}" if override else ""
+    if override is None:
+        return "disabled in the configuration"
+    why = str(row["last_error"]).removeprefix("disabled: ").removeprefix("disabled by an operator")
+    return f"disabled by an operator{': ' + why if why else ''}; {said}"
 
 
 def _state(root: Json, rows: Mapping[str, Json], halted: str, execution: Json) -> str:
@@ -127,17 +151,18 @@ def _headline(row: Json) -> str:
         case "execution":
             gate = facts.get("gate")
             tail = f"gate: {gate}" if gate else "gate open"
-            return f"{facts.get('orders_working', 0)} orders  journal {facts.get('journal', 0)}  {tail}"
+            return f"{facts.get('orders_working', 0)} working  journal {facts.get('journal', 0)}  {tail}"
         case "risk":
             return f"judged {facts.get('judged', 0)}  approved {facts.get('approved', 0)}"
         case "market_data":
             return f"bars {facts.get('bars', 0)}  {iso(int(facts.get('market_ns', 0)))[:19]}"
         case path if path.startswith("venues/"):
-            return f"{facts.get('orders_resting', 0)} resting  cash {str(facts.get('cash', ''))[:12]}"
+            return f"{facts.get('orders_resting', 0)} resting  cash {money_words(facts.get('cash'))}"
         case path if path.startswith("strategies/") and facts:
             why = sorted(facts.get("why_not", {}).items(), key=lambda pair: -pair[1])[:2]
             held = ",".join(f"{quantity} {symbol}" for symbol, quantity in facts.get("position", {}).items())
-            return f"{'holds ' + held + '  ' if held else ''}why-not: {', '.join(f'{c} {n}' for c, n in why)}"
+            said = f"why-not: {', '.join(f'{code} {count}' for code, count in why)}" if why else ""
+            return f"{'holds ' + held + '  ' if held else ''}{said}".rstrip()
         case _:
             return ""
 

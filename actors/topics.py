@@ -2,6 +2,8 @@
 
 #: States in which root has put a process away.
 AWAY = frozenset({"DISABLED", "QUARANTINED", "REFUSED", "STOPPED", "REMOVED"})
+#: Those in which the desk goes on without it. When one is STOPPED the whole desk leaves, and its orders stay.
+PUT_AWAY = AWAY - {"STOPPED"}
 
 
 def bar_topic(symbol: str, timeframe: str) -> str:

@@ -20,6 +20,7 @@ from desk.messages import (
     LevelsChanged,
     Order,
     OrderChanged,
+    OrderState,
 )
 from desk.portfolio import ClosedTrade, Ledger, Position
 from desk.units import ZERO
@@ -85,6 +86,22 @@ def orders_view(records: Iterable[JournalRecord]) -> list[Row]:
         if isinstance(record.body, OrderChanged):
             orders[record.body.order.order_id] = record.body.order
     return [order_row(order) for order in orders.values()]
+
+
+def refusals_view(records: Iterable[JournalRecord], strategy: str) -> dict[str, int]:
+    """Count why orders of one strategy were rejected, by the code of each reason, most frequent first."""
+    found: Counter[str] = Counter()
+    for record in records:
+        if isinstance(record.body, OrderChanged):
+            order = record.body.order
+            if order.strategy == strategy and order.state is OrderState.REJECTED:
+                found.update(_codes(order.reason))
+    return dict(found.most_common())
+
+
+def _codes(reason: str) -> set[str]:
+    codes = {part.partition(":")[0].strip() for part in reason.split("; ")}
+    return {code for code in codes if code.isupper()} or {"OTHER"}
 
 
 def positions_view(records: Iterable[JournalRecord]) -> list[Row]:

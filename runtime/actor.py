@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -11,7 +12,7 @@ from pykka._envelope import Envelope
 from pykka._threading import ThreadingFuture
 from typing_extensions import override
 
-from runtime.bus import READABLE, Bus, Hub, Poller, Publisher, Socket, Spoke, Subscriber, drain, try_send
+from runtime.bus import READABLE, Bus, Foreign, Hub, Poller, Publisher, Socket, Spoke, Subscriber, drain, try_send
 from runtime.bus_words import Heard
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
@@ -88,6 +89,7 @@ class RoomActor(pykka.Actor):
         self._spokes: dict[str, Spoke] = {}
         self._hub: Hub | None = None
         self._publisher: Publisher | None = None
+        self._foreign: Foreign | None = None
         self._timers: dict[str, int] = {}
         self._held: list[Post] = []
         self._turn: Turn | None = None
@@ -153,6 +155,8 @@ class RoomActor(pykka.Actor):
 
     @override
     def on_stop(self) -> None:
+        # pykka takes SystemExit and KeyboardInterrupt for a wish to stop; from a room they are a fall like any other.
+        self.failure = self.failure or sys.exception()
         if self._store is not None:
             self._store.close()
 
@@ -175,8 +179,9 @@ class RoomActor(pykka.Actor):
             self._attach(inbox, spoke.socket, self._spoke_handler(spoke))
             self._attach(inbox, spoke.monitor, self._monitor_handler(spoke))
         if wiring.foreign_url:
-            foreign = self._bus.foreign(wiring.foreign_url, wiring.foreign_prefixes)
-            self._attach(inbox, foreign, lambda effects: self._hear_foreign(foreign, effects))
+            foreign = self._foreign = self._bus.foreign(wiring.foreign_url, wiring.foreign_prefixes)
+            self._attach(inbox, foreign.socket, lambda effects: self._hear_foreign(foreign, effects))
+            self._attach(inbox, foreign.monitor, lambda _effects: foreign.watch())
         self._control = self._bus.control_server() if wiring.has_control else None
         if self._control is not None:
             control = self._control
@@ -215,8 +220,8 @@ class RoomActor(pykka.Actor):
 
         return handle
 
-    def _hear_foreign(self, socket: Socket[bytes], effects: Effects) -> None:
-        for frames in drain(socket):
+    def _hear_foreign(self, foreign: Foreign, effects: Effects) -> None:
+        for frames in drain(foreign.socket):
             self._handled += 1
             effects.add(self._room.hear_foreign(frames))
 
@@ -335,6 +340,9 @@ class RoomActor(pykka.Actor):
         if now_ns >= due_ns["again"]:
             due_ns["again"] = now_ns + AGAIN_NS
             self._send_again()
+            if self._foreign is not None and self._foreign.mend():
+                self._log.warning("foreign.broke", url=self._wiring.foreign_url)
+                self._carry_out(self._room.foreign_broke())
         if now_ns >= due_ns["progress"]:
             due_ns["progress"] = now_ns + PROGRESS_NS
             me = self._bus.me

@@ -23,8 +23,9 @@ LINK_HWM = 20_000
 STREAM_HWM = 50_000
 #: Progress reports in flight to root. Root keeps the newest of each child, so losing some costs nothing.
 PROGRESS_HWM = 10_000
-#: Largest frame any of our sockets takes in.
-FRAME_BYTES_MAX = 1 << 20
+#: Largest frame any of our sockets takes in; the status of a thousand strategies has about two megabytes. libzmq drops
+#: a connection that brings more, and never makes it again.
+FRAME_BYTES_MAX = 16 << 20
 #: Largest frame a foreign feed may send; a tick has a few hundred bytes.
 FOREIGN_FRAME_BYTES_MAX = 64 * 1024
 #: Connections that may wait to be taken by a hub, for swarms of children that start at once.
@@ -126,15 +127,16 @@ class Bus:
         socket.connect(self._endpoint("root.progress"))
         return socket
 
-    def foreign(self, url: str, prefixes: tuple[str, ...]) -> "zmq.Socket[bytes]":
+    def foreign(self, url: str, prefixes: tuple[str, ...]) -> "Foreign":
         """Subscribe to a publisher that is not ours, by prefix; its frames are raw and not to be trusted."""
-        socket = self._socket(zmq.SUB, 1, STREAM_HWM)
+        socket = self._socket(zmq.SUB, LINK_HWM, STREAM_HWM)  # a subscription beyond the mark would be lost silently
         socket.set(zmq.MAXMSGSIZE, FOREIGN_FRAME_BYTES_MAX)
         socket.set(zmq.RECONNECT_IVL_MAX, 2000)
         for prefix in prefixes:
             socket.set(zmq.SUBSCRIBE, prefix.encode())
+        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
         socket.connect(url)
-        return socket
+        return Foreign(socket, monitor, url)
 
     def control_server(self) -> "zmq.Socket[bytes]":
         """Open the control socket for operators: ROUTER, 0600 in the 0700 folder."""
@@ -171,6 +173,12 @@ def try_send(socket: "zmq.Socket[bytes]", frames: list[bytes]) -> bool:
             return False
         raise
     return True
+
+
+def _fits(body: bytes, *, is_sure: bool) -> bool:
+    """Say whether a frame may go out: one above the limit would cost its receiver the connection, maybe for good."""
+    assert not is_sure or len(body) <= FRAME_BYTES_MAX, f"{len(body)} bytes are too large for any wire"
+    return len(body) <= FRAME_BYTES_MAX
 
 
 class _Channel:
@@ -225,6 +233,8 @@ class Hub:
 
     def post(self, peer: str, body: bytes, *, is_sure: bool) -> None:
         """Send to one peer. A sure post waits where the peer is not there; another is dropped."""
+        if not _fits(body, is_sure=is_sure):
+            return
         channel = self._channels.setdefault(peer, _Channel(self._me.epoch))
         head = channel.outgoing.add(body) if is_sure else Header(Kind.DATAGRAM, self._me.epoch, 0, 0).encode()
         if channel.identity:
@@ -253,10 +263,6 @@ class Hub:
             return len(self._channels[peer].outgoing.waiting) if peer in self._channels else 0
         return sum(len(channel.outgoing.waiting) for channel in self._channels.values())
 
-    def forget(self, peer: str) -> None:
-        """Drop what waits for a peer that will not come back."""
-        self._channels.pop(peer, None)
-
 
 class Spoke:
     """The side of a link that connects: a DEALER to one hub. It greets at each connection, and repeats what waits."""
@@ -276,6 +282,7 @@ class Spoke:
         for frames in drain(self.monitor):
             is_connected = parse_monitor_message(frames)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED or is_connected
         if is_connected:
+            self.socket.get(zmq.EVENTS)  # attaches the new connection; a send alone may look for it only 1 ms later
             try_send(self.socket, [self._datagram, b""])
             self.send_again()
         return is_connected
@@ -297,6 +304,8 @@ class Spoke:
 
     def post(self, body: bytes, *, is_sure: bool) -> None:
         """Send to the hub. A sure post waits where it is not there; another is dropped."""
+        if not _fits(body, is_sure=is_sure):
+            return
         head = self._channel.outgoing.add(body) if is_sure else self._datagram
         try_send(self.socket, [head, body])
 
@@ -315,6 +324,35 @@ class Spoke:
     def waiting(self) -> int:
         """Count the posts without a receipt."""
         return len(self._channel.outgoing.waiting)
+
+
+class Foreign:
+    """A subscription to a publisher that is not ours.
+
+    libzmq connects again by itself when the publisher goes, but never after a frame above the limit: it takes that
+    for a breach of the protocol and drops the connection for good. So a loss that it does not mend is mended here.
+    """
+
+    def __init__(self, socket: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]", url: str) -> None:
+        """Take a connecting socket and its monitor."""
+        self.socket = socket
+        self.monitor = monitor
+        self._url = url
+        self._is_lost = False
+
+    def watch(self) -> None:
+        """Take the monitor's events: a retry always follows a loss at once, where there is one."""
+        for frames in drain(self.monitor):
+            self._is_lost = parse_monitor_message(frames)["event"] == zmq.EVENT_DISCONNECTED
+
+    def mend(self) -> bool:
+        """Connect again where libzmq gave up, and say so. Call it now and then, not at once: it has no backoff."""
+        if not self._is_lost:
+            return False
+        self._is_lost = False
+        self.socket.disconnect(self._url)
+        self.socket.connect(self._url)
+        return True
 
 
 class Publisher:
@@ -336,6 +374,8 @@ class Publisher:
 
     def publish(self, topic: str, sequence: int, previous: int, body: bytes) -> None:
         """Say an item. Sequence 0 means a topic without memory, which is numbered here."""
+        if not _fits(body, is_sure=bool(sequence)):
+            return
         key = topic.encode() + TOPIC_END
         if sequence:
             kind, self._head, self._last[key] = Kind.ITEM, sequence, sequence

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import setproctitle
@@ -28,6 +28,8 @@ PR_SET_PDEATHSIG = 1
 EXIT_FALLEN = 70
 #: How far a child raises its own risk of being chosen when memory runs out (the kernel's scale ends at 1000).
 OOM_SCORE = 500
+#: Past this size a new incarnation begins the file of stacks anew.
+STACKS_BYTES_MAX = 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -45,7 +47,6 @@ class ChildRequest(msgspec.Struct, frozen=True):
     log_level: str
     address_space_bytes: int = 0
     open_files: int = 0
-    file_bytes: int = 0
     is_expendable: bool = False
 
 
@@ -85,7 +86,7 @@ def run(request: ChildRequest) -> int:
         actor = RoomActor(made.room, made.wiring, made.store, bus, made.codec, clock, log)
         actor._start_actor_loop()  # noqa: SLF001 - pykka's documented hook for new actor types, on our main thread
         failure = actor.failure
-    except Exception as error:  # noqa: BLE001 - the last line of a process: root must hear, by its exit code
+    except BaseException as error:  # noqa: BLE001 - the last line of a process: root must hear, by its exit code
         failure = error
     if failure is None:
         return 0
@@ -101,7 +102,7 @@ def last_words_file(state: Path, path: str) -> Path:
 
 def _leave_last_words(request: ChildRequest, failure: BaseException) -> None:
     words = f"{request.epoch} {type(failure).__name__}: {failure}".replace("\n", " ")[:500]
-    last_words_file(Path(request.state), request.path).write_text(words, encoding="utf-8")
+    last_words_file(Path(request.state), request.path).write_text(words, encoding="utf-8", errors="backslashreplace")
 
 
 def die_with(parent_pid: int) -> None:
@@ -133,13 +134,14 @@ def _set_up_process(request: ChildRequest) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     setproctitle.setproctitle(request.title)
     _silence(request)
-    dump = (Path(request.state) / "log" / f"{request.path.replace('/', '.')}.stack").open("w", encoding="utf-8")
+    stacks = Path(request.state) / "log" / f"{request.path.replace('/', '.')}.stack"
+    is_long = stacks.exists() and stacks.stat().st_size > STACKS_BYTES_MAX
+    dump = stacks.open("w" if is_long else "a", encoding="utf-8")  # what a predecessor dumped is still to be read
     faulthandler.enable(dump)
     faulthandler.register(signal.SIGUSR2, file=dump, all_threads=True)
     limits = [(resource.RLIMIT_CORE, 0)]
     limits += [(resource.RLIMIT_AS, request.address_space_bytes)] if request.address_space_bytes else []
     limits += [(resource.RLIMIT_NOFILE, request.open_files)] if request.open_files else []
-    limits += [(resource.RLIMIT_FSIZE, request.file_bytes)] if request.file_bytes else []
     for kind, most in limits:
         resource.setrlimit(kind, (most, most))
     if request.is_expendable:
@@ -160,13 +162,3 @@ def _silence(request: ChildRequest) -> None:
         os.dup2(source, target)
     os.close(nothing)
     os.close(out)
-
-
-def makes(entry: str) -> Any:
-    """Import what a child entry names, so that a wrong one is found before anything starts.
-
-    Raises:
-        ImportError, AttributeError: There is no such maker.
-    """
-    module, _, name = entry.partition(":")
-    return getattr(importlib.import_module(module), name)

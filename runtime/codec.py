@@ -38,6 +38,6 @@ class Codec:
             raise WireError(msg)
         try:
             return self._decoder.decode(memoryview(data)[1:])
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             msg = f"not a word of this wire: {error}"
             raise WireError(msg) from error

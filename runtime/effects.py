@@ -53,7 +53,7 @@ class Publish(NamedTuple):
 
 
 class Timer(NamedTuple):
-    """Be told ``TimerFired(name)`` at ``at_ns`` (monotonic). A timer of the same name is replaced; 0 takes it away."""
+    """Have ``timer(name)`` called at ``at_ns`` (monotonic). One of the same name is replaced; 0 takes it away."""
 
     name: str
     at_ns: int

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import select
+import stat
 import tempfile
 from pathlib import Path
 
@@ -84,13 +85,19 @@ def socket_folder(state: Path) -> Path:
             continue
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
+            if (given and folder == candidates[0]) or _is_ours(folder):
+                folder.chmod(0o700)
+                return folder
         except OSError:
             continue
-        if folder.stat().st_uid == os.getuid():
-            return folder
     msg = f"no private folder with a short path for sockets among: {', '.join(map(str, candidates))}"
     raise StartError(msg)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Say whether this is a folder that belongs to us, and no link that somebody laid where anyone may write."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
 class Sentinel:

@@ -26,10 +26,12 @@ class Keeper:
         self._store = store
         self._configured = dict(configured)
         self._overrides: dict[str, _Override] = {}
-        for key, data in store.scan("override"):
+        for key, data in list(store.scan("override")):
             path, kept = key.decode(), msgspec.msgpack.decode(data, type=_Override)
             if self._configured.get(path) == kept.configured:
                 self._overrides[path] = kept
+            elif path in self._configured:  # edited while the desk was down: gone for good, also if edited back
+                store.commit([_delete("override", path)], is_durable=True)
 
     def desired(self) -> dict[str, bool]:
         """Say which paths shall run: the configuration, and above it the operators' wishes."""
@@ -39,15 +41,23 @@ class Keeper:
         """Give the wishes that go before the configuration."""
         return {path: kept.is_enabled for path, kept in self._overrides.items()}
 
-    def keep_desired(self, path: str, *, is_enabled: bool, source: str) -> None:
-        """Keep a wish; one that comes from the configuration ends the operator's."""
-        if source == FROM_CONFIGURATION:
+    def keep_desired(self, path: str, *, is_enabled: bool, source: str) -> bool:
+        """Keep a wish, and say whether it is to be carried out.
+
+        A wish of the configuration ends the operator's; one that the configuration had before is no news and changes
+        nothing. An operator's wish that agrees with the configuration needs no memory.
+        """
+        configured = self._configured.get(path, True)
+        if source == FROM_CONFIGURATION and configured == is_enabled:
+            return False
+        if source == FROM_CONFIGURATION or configured == is_enabled:
             self._configured[path] = is_enabled
             self._overrides.pop(path, None)
             self._store.commit([_delete("override", path)], is_durable=True)
-            return
-        kept = self._overrides[path] = _Override(is_enabled, self._configured.get(path, True))
+            return True
+        kept = self._overrides[path] = _Override(is_enabled, configured)
         self._put("override", path, msgspec.msgpack.encode(kept))
+        return True
 
     def epochs(self) -> dict[str, int]:
         """Give the last epoch of every path that ever ran."""

@@ -113,7 +113,7 @@ class Incoming:
         """Say whether this parcel is the next one; repeated, early and outdated ones are not."""
         if not self.saw(header.epoch):
             return False
-        if self.taken < 0:
+        if header.second > self.taken + 1:  # what lies between was acknowledged by an incarnation before this one
             self.taken = self._acknowledged = header.second - 1
         if header.sequence != self.taken + 1:
             if header.sequence <= self._acknowledged:

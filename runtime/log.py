@@ -39,6 +39,7 @@ class Log:
             rotation=ROTATION_BYTES,
             retention=ROTATIONS_KEPT,
             encoding="utf-8",
+            errors="backslashreplace",
             catch=True,
             backtrace=False,
             diagnose=False,
@@ -77,7 +78,13 @@ class Log:
 
 def _line(record: Any) -> str:
     """Format one line; the fields are JSON, so that braces and line breaks in values cannot break it."""
-    fields = record["extra"].get("fields") or {}
-    text = msgspec.json.encode(fields, enc_hook=str).decode() if fields else ""
-    record["extra"]["text"] = text
+    fields = record["extra"].get("fields")
+    record["extra"]["text"] = _json(fields) if fields else ""
     return "{time:YYYY-MM-DDTHH:mm:ss.SSSSSS!UTC}Z {level: <7} {extra[path]} {message} {extra[text]}\n{exception}"
+
+
+def _json(fields: dict[str, Any]) -> str:
+    try:
+        return msgspec.json.encode(fields, enc_hook=str).decode()
+    except UnicodeEncodeError:  # half a character, as in names of files that are no text
+        return msgspec.json.encode({"unreadable": ascii(fields)}).decode()

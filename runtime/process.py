@@ -24,8 +24,8 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 ENVIRONMENT_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "HOME")
 
 
-class ZygoteGoneError(Exception):
-    """The zygote does not take requests; it has to be started again."""
+class ZygoteBusyError(Exception):
+    """The zygote takes no request now: too many wait already, or it has died."""
 
 
 class Running(NamedTuple):
@@ -98,13 +98,13 @@ class Zygote:
         """Ask for a child; its pid comes as an answer.
 
         Raises:
-            ZygoteGoneError: Nothing was asked.
+            ZygoteBusyError: Nothing was asked.
         """
         try:
             assert self._socket is not None, "the zygote was never started"
             self._socket.send(msgspec.msgpack.encode(request))
         except (OSError, AssertionError) as error:
-            raise ZygoteGoneError(str(error)) from error
+            raise ZygoteBusyError(str(error)) from error
 
     def answers(self) -> Iterator[Spawned]:
         """Give the children that were made since."""
@@ -116,6 +116,11 @@ class Zygote:
             if not data:
                 return
             yield msgspec.msgpack.decode(data, type=Spawned)
+
+    def kill(self) -> None:
+        """End it by force; its pidfd tells when it is dead."""
+        if self._process is not None:
+            self._process.kill()
 
     def bury(self) -> None:
         """Reap a dead zygote."""
@@ -130,8 +135,7 @@ class Zygote:
 
     def stop(self) -> None:
         """End it for good."""
-        if self._process is not None:
-            self._process.kill()
+        self.kill()
         self.bury()
 
 
@@ -144,7 +148,14 @@ def reap(child: Running) -> Exit:
     if result.si_code == os.CLD_EXITED:
         kind = ExitKind.NORMAL if result.si_status == 0 else ExitKind.ABNORMAL
         return Exit(kind, f"exit status {result.si_status}")
-    return Exit(ExitKind.SIGNAL, f"signal {signal.Signals(result.si_status).name}")
+    return Exit(ExitKind.SIGNAL, f"signal {_signal_name(result.si_status)}")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of those between SIGRTMIN and SIGRTMAX
+        return str(number)
 
 
 def signal_group(pid: int, number: int) -> None:

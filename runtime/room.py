@@ -56,6 +56,10 @@ class Room:
         """Hear one message of a foreign publisher, raw."""
         raise NotImplementedError
 
+    def foreign_broke(self) -> Effects:
+        """Hear that the foreign publisher sent a frame above the limit; the connection was broken and made anew."""
+        return NOTHING
+
     def hear_control(self, address: bytes, data: bytes) -> Effects:
         """Hear one request at the control socket, raw; answer to the same address."""
         raise NotImplementedError

@@ -5,6 +5,7 @@ import random
 import select
 import signal
 import socket
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ from runtime.log import Log
 from runtime.process import (
     Running,
     Zygote,
-    ZygoteGoneError,
+    ZygoteBusyError,
     become_subreaper,
     end_stranger,
     reap,
@@ -55,6 +56,8 @@ ROUND_NS = NS_PER_S // 2
 #: Root's own lateness that excuses everyone's, and for how long.
 LAG_NS = NS_PER_S
 EXCUSE_NS = 3 * NS_PER_S
+#: How long the zygote may leave requests without an answer.
+ZYGOTE_SILENCE_NS_MAX = 10 * NS_PER_S
 MIB = 1 << 20
 
 
@@ -106,8 +109,11 @@ class Root:
         self._by_pidfd: dict[int, str] = {}
         self._specs: dict[str, WorkerSpec] = {}
         self._requested: dict[str, ChildRequest] = {}
-        self._to_ask: list[ChildRequest] = []
+        self._to_ask: deque[ChildRequest] = deque()
+        self._doomed: set[tuple[str, int]] = set()
+        self._zygote_heard_ns = 0
         self._progress: dict[str, tuple[Progress, int]] = {}
+        self._left: dict[str, dict[str, object]] = {}
         self._dumped: dict[str, int] = {}
         self._warned: set[tuple[str, int]] = set()
         self._answers: dict[str, RootAnswered] = {}
@@ -194,9 +200,7 @@ class Root:
         self._zygote.start()
         self._epoll.register(self._zygote.pidfd, select.EPOLLIN)
         self._epoll.register(self._zygote.fileno(), select.EPOLLIN)
-        waiting, self._to_ask = self._to_ask, []
-        for request in waiting:
-            self._ask_zygote(request)
+        self._ask_zygote()
 
     def _hear_descriptors(self) -> None:
         for descriptor, _ in self._epoll.poll(0):
@@ -215,6 +219,11 @@ class Root:
             self._running[spawned.path] = Running(spawned.path, spawned.epoch, spawned.pid, pidfd)
             self._by_pidfd[pidfd] = spawned.path
             self._epoll.register(pidfd, select.EPOLLIN)
+            self._zygote_heard_ns = self._now()
+            if (spawned.path, spawned.epoch) in self._doomed:
+                self._doomed.remove((spawned.path, spawned.epoch))
+                signal_group(spawned.pid, signal.SIGKILL)
+        self._ask_zygote()
 
     def _replace_zygote(self) -> None:
         """Start a new zygote. What the old one may have forked without saying so is a stranger, and a failed start."""
@@ -223,19 +232,25 @@ class Root:
         self._epoll.unregister(self._zygote.fileno())
         self._zygote.bury()
         lost, self._requested = self._requested, {}
+        self._doomed -= {(request.path, request.epoch) for request in lost.values()}
         self._end_strangers()
+        self._end_strangers()  # the process between the two forks may have made the child before it ended
         if not self._is_ended:
             self._start_zygote()
         for request in lost.values():
             ended = Exit(ExitKind.START_FAILED, "the zygote died while it was asked")
             self._do(self._supervision.on_exit(request.path, request.epoch, ended, self._now()))
 
-    def _ask_zygote(self, request: ChildRequest) -> None:
-        try:
-            self._zygote.spawn(request)
-        except ZygoteGoneError:
-            self._to_ask.append(request)
-        else:
+    def _ask_zygote(self) -> None:
+        """Hand over the requests that wait. The rest goes with the zygote's next answer, or to its successor."""
+        while self._to_ask:
+            try:
+                self._zygote.spawn(self._to_ask[0])
+            except ZygoteBusyError:
+                return
+            if not self._requested:
+                self._zygote_heard_ns = self._now()
+            request = self._to_ask.popleft()
             self._requested[request.path] = request
 
     def _bury(self, path: str) -> None:
@@ -244,7 +259,9 @@ class Root:
         self._epoll.unregister(child.pidfd)
         ended = reap(child)
         ended = Exit(ended.kind, _last_words(self._settings.state, child) or ended.text)
-        self._progress.pop(path, None)
+        heard = self._progress.pop(path, None)
+        if heard is not None:
+            self._left[path] = dict(heard[0].facts)
         self._dumped.pop(path, None)
         self._do(self._supervision.on_exit(path, child.epoch, ended, self._now()))
 
@@ -287,7 +304,7 @@ class Root:
         spec = self._specs[action.path] = action.spec
         words = last_words_file(self._settings.state, action.path)
         words.unlink(missing_ok=True)
-        self._ask_zygote(
+        self._to_ask.append(
             ChildRequest(
                 path=action.path,
                 epoch=action.epoch,
@@ -303,11 +320,14 @@ class Root:
                 is_expendable=spec.kind not in self._settings.told_kinds,
             )
         )
+        self._ask_zygote()
 
     def _signal(self, action: Signal) -> None:
         child = self._running.get(action.path)
         if child is not None and child.epoch == action.epoch:
             signal_group(child.pid, action.number)
+        elif action.number == signal.SIGKILL:
+            self._doomed.add((action.path, action.epoch))  # it is not born yet
 
     def _report(self, report: Report) -> None:
         if report.level == "info":
@@ -345,6 +365,12 @@ class Root:
                 if child is not None and child.epoch == report.epoch:
                     self._progress[report.path] = (report, self._now())
 
+    def _begin_watch(self, path: str, epoch: int) -> None:
+        """Count READY as progress: a child may hang in its first turn, and never report any."""
+        child = self._running.get(path)
+        if child is not None and child.epoch == epoch:
+            self._progress.setdefault(path, (Progress(path, epoch, 0, 0, 0, {}), self._now()))
+
     def _hear_hub(self) -> None:
         for heard in self._hub.receive():
             try:
@@ -354,6 +380,7 @@ class Root:
                 continue
             if isinstance(word, Ready):
                 self._take_answers()
+                self._begin_watch(heard.peer, heard.epoch)
                 self._do(self._supervision.on_ready(heard.peer, heard.epoch, self._now()))
                 spec = self._specs.get(heard.peer)
                 if spec is not None and spec.kind in self._settings.told_kinds:
@@ -362,7 +389,7 @@ class Root:
                 self._hub.post(heard.peer, self._codec.encode(self._answer(heard.peer, word)), is_sure=False)
         self._hub.acknowledge()
 
-    def _answer(self, peer: str, asked: RootAsked) -> RootAnswered:  # noqa: C901 - one case a verb
+    def _answer(self, peer: str, asked: RootAsked) -> RootAnswered:
         """Carry out a request once; a repeated one gets the same answer."""
         spec = self._specs.get(peer)
         if spec is None or spec.kind not in self._settings.told_kinds:
@@ -378,12 +405,8 @@ class Root:
             match asked.verb:
                 case "status":
                     result = self.status()
-                case "enable":
-                    self._keeper.keep_desired(path, is_enabled=True, source=str(asked.arguments.get("source", "")))
-                    self._do(self._supervision.enable(path, now_ns))
-                case "disable":
-                    self._keeper.keep_desired(path, is_enabled=False, source=str(asked.arguments.get("source", "")))
-                    self._do(self._supervision.disable(path, now_ns, str(asked.arguments.get("reason", ""))))
+                case "enable" | "disable":
+                    self._carry_out_wish(asked, path, now_ns)
                 case "restart":
                     self._do(self._supervision.restart(path, now_ns))
                 case "release":
@@ -400,6 +423,16 @@ class Root:
             del self._answers[next(iter(self._answers))]
         return answer
 
+    def _carry_out_wish(self, asked: RootAsked, path: str, now_ns: int) -> None:
+        """Enable or disable, once the wish is kept; the configuration's is one only where it was edited."""
+        is_enabled, source = asked.verb == "enable", str(asked.arguments.get("source", ""))
+        if not self._keeper.keep_desired(path, is_enabled=is_enabled, source=source):
+            return
+        if is_enabled:
+            self._do(self._supervision.enable(path, now_ns))
+        else:
+            self._do(self._supervision.disable(path, now_ns, str(asked.arguments.get("reason", ""))))
+
     # --- once a second --------------------------------------------------------------------------
 
     def _round(self) -> None:
@@ -408,6 +441,8 @@ class Root:
             self.stop("the given duration is over")
         for child in tuple(self._running.values()):
             self._watch(child, now_ns)
+        if self._requested and now_ns - self._zygote_heard_ns > ZYGOTE_SILENCE_NS_MAX:
+            self._zygote.kill()
         self._end_strangers()
         self._hub.send_again()
         if self._settings.watchdog in self._running:
@@ -493,6 +528,7 @@ class Root:
             "mailbox": heard[0].waiting if heard is not None else 0,
             "progress_age_s": (now_ns - heard[1]) / NS_PER_S if heard is not None else None,
             "facts": dict(heard[0].facts) if heard is not None else {},
+            "last_facts": self._left.get(row.path, {}) if heard is None else {},
         }
 
     def _notify(self, text: str) -> None:
@@ -511,7 +547,7 @@ def _is_readable(descriptor: int) -> bool:
 def _last_words(state: Path, child: Running) -> str:
     """Read the reason that a fallen child left; "" where it left none for this epoch."""
     try:
-        epoch, _, text = last_words_file(state, child.path).read_text(encoding="utf-8").partition(" ")
+        epoch, _, text = last_words_file(state, child.path).read_text(encoding="utf-8", errors="replace").partition(" ")
     except OSError:
         return ""
     return text if epoch == str(child.epoch) else ""

@@ -27,6 +27,7 @@ def _log_key(sequence: int) -> bytes:
 
 
 def _table_key(table: str, key: bytes) -> bytes:
+    assert table != "log", "the log is no table"
     return table.encode() + b"\x00" + key
 
 
@@ -196,12 +197,12 @@ def _head(cursor: lmdb.Cursor) -> int:
 def _environment(
     path: Path, *, writes: bool, is_synced: bool = True, map_bytes: int = MAP_BYTES_DEFAULT
 ) -> lmdb.Environment:
-    if writes:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    elif not (path / "data.mdb").exists():
+    if not writes and not (path / "data.mdb").exists():
         msg = f"{path}: there is no store here"
         raise StoreError(msg)
     try:
+        if writes:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return lmdb.open(
             str(path),
             map_size=map_bytes,
@@ -214,6 +215,6 @@ def _environment(
             readahead=False,
             meminit=False,
         )
-    except lmdb.Error as error:
+    except (lmdb.Error, OSError) as error:
         msg = f"{path}: cannot be opened: {error}"
         raise StoreError(msg) from error

@@ -85,22 +85,6 @@ class Settled(Word, frozen=True, tag="rt.settled"):
     facts: bytes
 
 
-class TimerFired(Word, frozen=True, tag="rt.timer"):
-    """Event. A timer that the room set has come due. Never on the wire."""
-
-    name: str
-
-
 RUNTIME_WORDS = (
-    Hello
-    | Ready
-    | Progress
-    | StopAsked
-    | PeersChanged
-    | RootAsked
-    | RootAnswered
-    | RootAlive
-    | Turn
-    | Settled
-    | TimerFired
+    Hello | Ready | Progress | StopAsked | PeersChanged | RootAsked | RootAnswered | RootAlive | Turn | Settled
 )

@@ -52,16 +52,19 @@ def _fork_twice(channel: socket.socket, request: child.ChildRequest) -> int:
     read_end, write_end = os.pipe()
     middle = os.fork()
     if middle == 0:
-        pid = os.fork()
-        if pid == 0:
-            _be_child(channel, request, (read_end, write_end))
-        os.write(write_end, pid.to_bytes(4, "little"))
-        os._exit(0)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _be_child(channel, request, (read_end, write_end))
+            os.write(write_end, pid.to_bytes(4, "little"))
+        finally:
+            os._exit(0)
     os.close(write_end)
     os.waitpid(middle, 0)
-    pid = int.from_bytes(os.read(read_end, 4), "little")
+    answer = os.read(read_end, 4)
     os.close(read_end)
-    return pid
+    assert answer, "the second fork failed; root starts another zygote, and counts a failed start"
+    return int.from_bytes(answer, "little")
 
 
 def _be_child(channel: socket.socket, request: child.ChildRequest, pipe: tuple[int, int]) -> None:

@@ -60,7 +60,7 @@ class NoTradeCode(StrEnum):
 class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """One wish of a strategy. It becomes an intent, and only risk can turn that into an order.
 
-    A BUY names its size by exactly one of ``quantity`` and ``size_pct`` (share of the strategy's equity, 0..1).
+    A BUY names its size by exactly one of ``quantity`` and ``size_pct`` (share of the desk's equity, 0..1).
     A SELL or CLOSE without size closes the whole position of ``tag``. MODIFY changes stop and target only.
     Prices are absolute, > 0. ``ttl_s`` limits a LIMIT order's life in market time (0: no limit).
     ``reason`` names an exit in the words of the journal (STOP_LOSS, MEAN_REVERSION, FORCE_FLAT, SIGNAL …).
@@ -97,7 +97,7 @@ class Moment(msgspec.Struct, frozen=True):
     """When, in market time and on New York's calendar.
 
     ``ts_ns`` is the evaluated bar's open, UTC. ``day`` is New York's date (ISO) and ``second_of_day`` the
-    seconds since New York's midnight (0..90000, daylight saving included) of that same instant.
+    second that New York's wall clock shows then (0..86399).
     """
 
     ts_ns: int

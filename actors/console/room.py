@@ -8,6 +8,7 @@ import msgspec
 from typing_extensions import override
 
 from actors.problem import render
+from actors.screen_words import plain_text
 from actors.settings import Settings, differences
 from actors.settings_file import load
 from actors.status import desk_status
@@ -18,7 +19,7 @@ from runtime.folder import Sentinel
 from runtime.keeper import FROM_CONFIGURATION
 from runtime.log import Log
 from runtime.room import NOTHING, Room
-from runtime.words import RootAnswered, RootAsked
+from runtime.words import Peer, RootAnswered, RootAsked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 PROTOCOL = 1
 WATCH_NS = 300 * NS_PER_MS
 REQUESTS_REMEMBERED = 1000
+#: Largest request that is looked at; a verb has a few hundred bytes.
+REQUEST_BYTES_MAX = 64 * 1024
+#: Longest name that a client may give a request.
+ID_LENGTH_MAX = 128
+HALT_REASON = "halted by an operator"
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,8 +61,10 @@ class Console(Room):
         self._clock, self._log = clock, log
         self._asked: dict[str, tuple[bytes, str]] = {}
         self._replies: OrderedDict[str, Reply] = OrderedDict()
-        self._mark = _mark_of(file)
+        self._mark: tuple[int, int, int] | None = None  # a successor reads the file anew, and root knows what is news
         self._alarms: tuple[str, ...] = ()
+        self._states: dict[str, str] = {}
+        self._was_halted = False
         self._serial = 0
         self._verbs: dict[str, Callable[[Request, bytes, Effects], Reply | None]] = {
             "ping": lambda request, _address, _effects: self._reply(request, {}),
@@ -64,7 +72,7 @@ class Console(Room):
             "enable": self._ask_root_of_strategy,
             "disable": self._ask_root_of_strategy,
             "release": self._ask_root_of_strategy,
-            "restart": self._ask_root,
+            "restart": self._restart,
             "stop": self._ask_root,
             "halt": self._halt,
             "resume": self._resume,
@@ -81,15 +89,19 @@ class Console(Room):
     def facts(self) -> dict[str, Any]:
         return {"alarms": list(self._alarms)}
 
+    @override
+    def peers(self, peers: tuple[Peer, ...]) -> Effects:
+        self._states = {peer.path: peer.state for peer in peers}
+        return NOTHING
+
     # --- the control socket ---------------------------------------------------------------------
 
     @override
     def hear_control(self, address: bytes, data: bytes) -> Effects:
         effects = Effects()
-        try:
-            request = msgspec.json.decode(data, type=Request)
-        except (msgspec.DecodeError, RecursionError) as error:
-            effects.answer(address, msgspec.json.encode(Reply(PROTOCOL, "", f"not a request: {error}", {})))
+        request = _request_of(data)
+        if isinstance(request, str):
+            effects.answer(address, msgspec.json.encode(Reply(PROTOCOL, "", request, {})))
             return effects
         known = self._replies.get(request.id)
         if known is not None and request.verb != "status":
@@ -107,7 +119,8 @@ class Console(Room):
         if verb is None:
             return self._refuse(request, f"unknown verb {request.verb!r}; known are {', '.join(sorted(self._verbs))}")
         if request.verb not in {"ping", "status"}:
-            self._log.info("verb", verb=request.verb, request=request.id, arguments=request.arguments)
+            told = {plain_text(key): plain_text(value) for key, value in request.arguments.items()}
+            self._log.info("verb", verb=request.verb, request=request.id, arguments=told)
         return verb(request, address, effects)
 
     def _send(self, address: bytes, reply: Reply, effects: Effects) -> None:
@@ -122,37 +135,69 @@ class Console(Room):
     def _refuse(self, request: Request, error: str) -> Reply:
         return Reply(PROTOCOL, request.id, error, {})
 
+    def _no_strategy(self, name: str) -> str:
+        names = ", ".join(entry.name for entry in self._settings.strategies)
+        return f"there is no strategy {plain_text(name)!r}; there are {names}"
+
     def _ask_root(self, request: Request, address: bytes, effects: Effects) -> None:
+        told: dict[str, object] = {
+            plain_text(key): plain_text(value) for key, value in request.arguments.items() if value
+        }
         self._asked[request.id] = (address, request.verb)
-        effects.post("root", RootAsked(request.id, request.verb, request.arguments))
+        effects.post("root", RootAsked(request.id, request.verb, told))
 
     def _ask_root_of_strategy(self, request: Request, address: bytes, effects: Effects) -> Reply | None:
         name = str(request.arguments.get("name", ""))
         entry = self._settings.strategy(name)
         if entry is None:
-            names = ", ".join(sorted(one.name for one in self._settings.strategies))
-            return self._refuse(request, f"there is no strategy {name!r}; there are {names}")
+            return self._refuse(request, self._no_strategy(name))
         if entry.refusal:
             return self._refuse(request, f"{name} cannot run: {entry.refusal}")
-        arguments: dict[str, object] = {**request.arguments, "path": f"strategies/{name}", "source": "operator"}
+        state = self._states.get(f"strategies/{name}")
+        if request.verb == "release" and state not in {None, "QUARANTINED"}:
+            return self._refuse(request, f"{name} is {state}; only what is in quarantine can be released")
+        arguments: dict[str, object] = {
+            "reason": plain_text(request.arguments.get("reason") or f"{request.verb}d by an operator"),
+            "path": f"strategies/{name}",
+            "source": "operator",
+        }
         self._asked[request.id] = (address, request.verb)
         effects.post("root", RootAsked(request.id, request.verb, arguments))
         return None
 
+    def _restart(self, request: Request, address: bytes, effects: Effects) -> Reply | None:
+        """Let root restart what runs or waits; what was put away stays down, and saying so is kinder than silence."""
+        path = plain_text(request.arguments.get("path"))
+        state = self._states.get(path)
+        if state in _PUT_AWAY:
+            return self._refuse(request, f"{path} is {state} and stays down; {_PUT_AWAY[state]}")
+        self._ask_root(request, address, effects)
+        return None
+
     def _halt(self, request: Request, _address: bytes, effects: Effects) -> Reply:
         """No entries any more, and no working entry order is left; exits and stops are not touched."""
-        reason = str(request.arguments.get("reason") or "halted by an operator")
-        self._sentinel.write(reason)
-        effects.post("execution", CancelWanted("", "HALTED"))
+        self._sentinel.write(plain_text(request.arguments.get("reason") or HALT_REASON))
+        self._see_halt(effects)
         return self._reply(request, {"halted": self._sentinel.reason()})
+
+    def _see_halt(self, effects: Effects) -> None:
+        """Cancel working entries once the desk is halted, whoever wrote the sentinel."""
+        is_halted = self._sentinel.reason() is not None
+        if is_halted and not self._was_halted:
+            effects.post("execution", CancelWanted("", "HALTED"))
+        self._was_halted = is_halted
 
     def _resume(self, request: Request, _address: bytes, _effects: Effects) -> Reply:
         was = self._sentinel.reason()
         self._sentinel.remove()
+        self._was_halted = False
         return self._reply(request, {"was_halted": was or ""})
 
     def _cancel(self, request: Request, _address: bytes, effects: Effects) -> Reply:
-        effects.post("execution", CancelWanted(str(request.arguments.get("name", "")), "OPERATOR"))
+        name = str(request.arguments.get("name") or "")
+        if name and self._settings.strategy(name) is None:
+            return self._refuse(request, self._no_strategy(name))
+        effects.post("execution", CancelWanted(name, "OPERATOR"))
         return self._reply(request, {})
 
     @override
@@ -184,6 +229,7 @@ class Console(Room):
         if mark != self._mark:
             self._mark = mark
             self._read_again(effects)
+        self._see_halt(effects)
         effects.timer("watch", self._clock.monotonic_ns() + WATCH_NS)
         return effects
 
@@ -219,6 +265,23 @@ class Console(Room):
                 for entry in self._settings.strategies
             ),
         )
+
+
+def _request_of(data: bytes) -> Request | str:
+    """Read a request; where it is none, say why not."""
+    if len(data) > REQUEST_BYTES_MAX:
+        return f"not a request: {len(data)} bytes; a request has at most {REQUEST_BYTES_MAX}"
+    try:
+        request = msgspec.json.decode(data, type=Request)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return f"not a request: {error}"
+    if not 0 < len(request.id) <= ID_LENGTH_MAX:
+        return f"not a request: its id has {len(request.id)} characters; write 1 to {ID_LENGTH_MAX}"
+    return request
+
+
+#: States in which a restart changes nothing, and what would.
+_PUT_AWAY = {"DISABLED": "enable it first", "QUARANTINED": "release it first"}
 
 
 def _mark_of(file: Path) -> tuple[int, int, int]:

@@ -19,7 +19,9 @@ from tests.market_files import BAR_HEADER, T0, bar_row, bar_rows, real_data, wri
 SYMBOLS = ["SPY", "QQQ", "BTCUSD", "ETHUSD"]
 #: The 500th bar of these symbols with seed 7. It may change only together with the generator.
 GOLDEN_TS_NS = 1_704_729_840_000_000_000
-GOLDEN_BAR = Bar("SPY", "1m", GOLDEN_TS_NS, GOLDEN_TS_NS + MINUTE_NS, 477.74, 477.95, 477.36, 477.58, 164_990.0)
+GOLDEN_BAR = Bar(
+    "SPY", "1m", 1_704_731_340_000_000_000, 1_704_731_400_000_000_000, 479.73, 479.86, 479.38, 479.48, 137265.0
+)
 
 
 def events(feed: Feed, most: int | None = None) -> list[Bar | Tick]:
