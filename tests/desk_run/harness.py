@@ -21,6 +21,7 @@ from runtime.store import Reader
 BULKHEAD = Path(sys.executable).with_name("bulkhead")
 #: Bound of every wait; reached only where something hangs.
 PATIENCE_S = 120.0
+PAUSE_S = 0.02
 
 
 class Desk:
@@ -123,6 +124,8 @@ class Desk:
                 status = self.status()
                 if what(status):
                     return status
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(PAUSE_S)  # between two looks the desk has the processor, and may end
         msg = f"it did not come to that; the last status was {status}"
         raise AssertionError(msg)
 
@@ -177,5 +180,5 @@ def _living() -> list[int]:
 
 def _holds(pid: int, file: Path) -> bool:
     with suppress(OSError):
-        return any(os.readlink(link) == str(file.resolve()) for link in Path(f"/proc/{pid}/fd").iterdir())
+        return any(link.readlink() == file.resolve() for link in Path(f"/proc/{pid}/fd").iterdir())
     return False
