@@ -14,7 +14,7 @@ from actors.tree import PRELOAD, ROOM, VERDICT, configured, desk_tree, store_pat
 from actors.words import desk_codec
 from runtime.clock import NS_PER_S, Clock
 from runtime.errors import StartError
-from runtime.folder import FolderLock, Sentinel, socket_folder
+from runtime.folder import FolderLock, Sentinel, keep_from_cleaners, socket_folder
 from runtime.keeper import Keeper
 from runtime.log import Log
 from runtime.root import Root, RootSettings
@@ -52,6 +52,7 @@ def run_desk(
     _make_stores(state, settings)
     sockets = socket_folder(state)
     _clear(sockets)
+    keep_from_cleaners(sockets)
     fresh = state / "endpoints.new"
     fresh.write_text(f"{sockets}\n", encoding="utf-8")
     fresh.rename(state / "endpoints")  # at once, or a client could read half of it

@@ -139,7 +139,8 @@ def _state(root: Json, rows: Mapping[str, Json], halted: str, execution: Json) -
     if halted:
         return "HALTED"
     if not root["is_up"]:
-        return "STARTING" if not execution.get("verdict") else "DEGRADED"
+        comes_up = any(row["state"] in {"WAITING", "STARTING"} and not row["restarts"] for row in rows.values())
+        return "STARTING" if comes_up or not execution.get("verdict") else "DEGRADED"
     is_degraded = execution.get("gate") or any(row["state"] in DEGRADED for row in rows.values())
     return "DEGRADED" if is_degraded else "RUNNING"
 

@@ -179,6 +179,12 @@ def _living() -> list[int]:
 
 
 def _holds(pid: int, file: Path) -> bool:
-    with suppress(OSError):
-        return any(link.readlink() == file.resolve() for link in Path(f"/proc/{pid}/fd").iterdir())
+    try:
+        links = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+    for link in links:
+        with suppress(OSError):  # a descriptor that was closed while we looked
+            if link.readlink() == file.resolve():
+                return True
     return False
