@@ -1,0 +1,418 @@
+"""The shell of a room: commit, then acknowledge, then send; and every end of it is heard of."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from runtime.bus import READABLE, Address, Bus, Hub, Poller, drain
+from runtime.child import EXIT_FALLEN, ChildRequest, last_words_file
+from runtime.clock import NS_PER_S, Clock
+from runtime.store import Reader
+from runtime.words import Progress, Ready, Settled, StopAsked, Turn
+from tests.runtime.bakehouse import REPOSITORY
+from tests.runtime.bakery import store_of
+from tests.runtime.scribe import CODEC, Noted, Order
+
+PATIENCE_NS = 30 * NS_PER_S
+CHILD = """
+import os, sys, msgspec
+from runtime.child import ChildRequest, run
+os._exit(run(msgspec.msgpack.decode(bytes.fromhex(sys.argv[1]), type=ChildRequest)))
+"""
+
+
+class Stage:
+    """A scribe in a process of its own; the test is its root and its conductor."""
+
+    def __init__(self, state: Path) -> None:
+        self.state, self.clock = state, Clock()
+        self.root_bus, self.bus = Bus(state / "s", Address("root", 1)), Bus(state / "s", Address("market", 1))
+        (state / "s").mkdir(parents=True, mode=0o700)
+        self.root, self.market = self.root_bus.hub(), self.bus.hub()
+        self.sink = self.root_bus.progress_sink()
+        self.poller = Poller()
+        for socket in (self.root.socket, self.market.socket, self.sink):
+            self.poller.register(socket, READABLE)
+        self.heard: list[Any] = []
+        self.noted: list[str] = []
+        self.progress: list[Progress] = []
+        self.acknowledges = True
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, arguments: bytes = b"", epoch: int = 1) -> None:
+        """Start the scribe, and wait until it is READY."""
+        request = ChildRequest(
+            path="scribe",
+            epoch=epoch,
+            title="scribe",
+            entry="tests.runtime.scribe:make",
+            arguments=arguments,
+            root_pid=os.getpid(),
+            state=str(self.state),
+            sockets=str(self.state / "s"),
+            log_level="INFO",
+        )
+        data = msgspec.msgpack.encode(request).hex()
+        self.process = subprocess.Popen([sys.executable, "-c", CHILD, data], cwd=REPOSITORY)
+        self.until(lambda: Ready() in self.heard)
+
+    def close(self) -> None:
+        self.root_bus.close()
+        self.bus.close()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def turn(self) -> None:
+        """Hear whatever the scribe said."""
+        for hub in (self.root, self.market):
+            for heard in hub.receive():
+                word = CODEC.decode(heard.body)
+                self.heard.append(word)
+                if isinstance(word, Noted):
+                    self.noted.append(word.words)
+            if self.acknowledges:
+                hub.acknowledge()
+        self.progress += [CODEC.decode(frames[0]) for frames in drain(self.sink)]
+
+    def until(self, claim: Callable[[], object]) -> None:
+        deadline_ns = self.clock.monotonic_ns() + PATIENCE_NS
+        self.turn()
+        while not claim():
+            assert self.clock.monotonic_ns() < deadline_ns, f"it never came to that: {self.heard}"
+            self.poller.poll(50)
+            self.turn()
+
+    def order(self, verb: str, number: int = 0) -> None:
+        self.say(self.market, Order(verb, number))
+
+    def say(self, hub: Hub, word: msgspec.Struct) -> None:
+        hub.post("scribe", CODEC.encode(word), is_sure=True)
+
+    def until_noted(self, words: str) -> None:
+        self.until(lambda: words in self.noted)
+
+    def end(self) -> int:
+        """Wait until it has ended; give its exit code."""
+        assert self.process is not None
+        process = self.process
+        self.until(lambda: process.poll() is not None)
+        self.turn()
+        return process.returncode
+
+    def last_words(self) -> str:
+        return last_words_file(self.state, "scribe").read_text(encoding="utf-8")
+
+    def records(self) -> list[bytes]:
+        reader = Reader.open(store_of(self.state, "scribe"))
+        records = [data for _, data in reader.records()]
+        reader.close()
+        return records
+
+
+@pytest.fixture
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    stage = Stage(tmp_path_factory.mktemp("a"))
+    yield stage
+    stage.close()
+
+
+# --- effects ------------------------------------------------------------------------------------------
+
+
+def test_ready_is_said_when_what_recovery_wanted_is_kept(stage: Stage) -> None:
+    stage.start()
+
+    assert stage.records() == [b"recovered"]
+    stage.until_noted("recovered")
+
+
+def test_a_word_is_acknowledged_when_its_record_is_kept(stage: Stage) -> None:
+    stage.start()
+
+    stage.order("keep")
+
+    stage.until(lambda: not stage.market.waiting())
+    assert stage.records() == [b"recovered", b"kept"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        pytest.param("break", "1 StoreError: ", id="commit-fails"),
+        pytest.param("raise", "1 ValueError: ordered to", id="room-raises"),
+        pytest.param("nowhere", "1 AssertionError: no link leads to nobody", id="no-such-peer"),
+    ],
+)
+def test_a_fall_is_told_by_the_exit_code_and_the_last_words(stage: Stage, verb: str, words: str) -> None:
+    stage.start()
+
+    stage.order(verb)
+
+    assert stage.end() == EXIT_FALLEN
+    assert stage.last_words().startswith(words)
+
+
+@pytest.mark.parametrize("verb", ["break", "raise"])
+def test_of_a_message_that_fails_nothing_is_kept_acknowledged_or_sent(stage: Stage, verb: str) -> None:
+    stage.start()
+    stage.until_noted("recovered")
+
+    stage.order(verb)
+
+    stage.end()
+    assert stage.market.waiting("scribe") == 1
+    assert stage.noted == ["recovered"]
+    assert stage.records() == [b"recovered"]
+
+
+def test_what_a_fallen_one_has_not_acknowledged_reaches_its_successor(stage: Stage) -> None:
+    stage.start()
+    assert stage.process is not None
+    os.kill(stage.process.pid, signal.SIGKILL)
+    stage.end()
+    stage.order("keep")
+    stage.heard.clear()
+
+    stage.start(epoch=2)
+
+    stage.until_noted("kept")
+    assert stage.records() == [b"recovered", b"recovered", b"kept"]
+
+
+def test_what_is_no_word_is_counted_and_the_next_one_heard(stage: Stage) -> None:
+    stage.start()
+
+    stage.market.post("scribe", b"\x01\x91\xa8rt.hell\xff", is_sure=True)
+    stage.market.post("scribe", b"", is_sure=True)
+    stage.order("keep")
+
+    stage.until_noted("kept")
+    stage.until(lambda: stage.progress and stage.progress[-1].facts["refused_words"] == 2)
+
+
+def test_timers_fire_once_may_be_moved_and_taken_away(stage: Stage) -> None:
+    stage.start()
+
+    stage.order("timers")
+
+    stage.until_noted("timer moved")
+    stage.order("keep")
+    stage.until_noted("kept")
+    assert [words for words in stage.noted if words.startswith("timer")] == ["timer soon", "timer moved"]
+
+
+def test_a_timer_that_is_due_already_fires_at_once(stage: Stage) -> None:
+    stage.start()
+
+    stage.order("due")
+
+    stage.until_noted("timer long ago")
+
+
+def test_progress_is_reported_from_the_loop_with_what_the_room_handled(stage: Stage) -> None:
+    stage.start()
+    stage.order("keep")
+
+    stage.until(lambda: stage.progress and stage.progress[-1].handled == 1)
+
+    first, last = stage.progress[0], stage.progress[-1]
+    assert (last.path, last.epoch) == ("scribe", 1)
+    assert last.turns >= first.turns >= 1
+
+
+# --- the end ------------------------------------------------------------------------------------------
+
+
+def test_a_room_that_is_asked_to_stop_keeps_and_says_its_last_will(stage: Stage) -> None:
+    stage.start()
+
+    stage.say(stage.root, StopAsked())
+
+    assert stage.end() == 0
+    assert stage.records() == [b"recovered", b"last will"]
+    assert not last_words_file(stage.state, "scribe").exists()
+
+
+def test_sigterm_ends_as_a_word_does(stage: Stage) -> None:
+    stage.start()
+    assert stage.process is not None
+
+    stage.process.terminate()
+
+    assert stage.end() == 0
+    assert stage.records() == [b"recovered", b"last will"]
+
+
+def test_only_root_may_ask_to_stop(stage: Stage) -> None:
+    stage.start()
+
+    stage.say(stage.market, StopAsked())
+
+    assert stage.end() == EXIT_FALLEN
+    assert "a word for somebody else" in stage.last_words()
+
+
+# --- turns --------------------------------------------------------------------------------------------
+
+
+def settled(stage: Stage) -> list[Settled]:
+    return [word for word in stage.heard if isinstance(word, Settled)]
+
+
+def begun(stage: Stage) -> list[str]:
+    return [words for words in stage.noted if words.startswith("begin")]
+
+
+def test_gated_posts_wait_for_the_turn_and_others_do_not(stage: Stage) -> None:
+    stage.start(b"stepped")
+    stage.order("gated", 1)
+    stage.order("keep")
+    stage.until_noted("kept")
+    assert "gated 1" not in stage.noted
+    assert "recovered" not in stage.noted
+
+    stage.say(stage.market, Turn(1, 0, 5, CODEC.encode(Noted("tick"))))
+
+    stage.until(lambda: settled(stage))
+    assert stage.noted == ["kept", "recovered", "gated 1", "begin 1 0 tick", "in turn 1 0"]
+    assert settled(stage) == [Settled(1, 0, 3, b"facts")]
+
+
+def test_settled_waits_for_the_receipts_of_what_was_sent(stage: Stage) -> None:
+    stage.start(b"stepped")
+    stage.acknowledges = False
+    stage.say(stage.market, Turn(1, 0, 5, b""))
+    stage.order("keep")
+    stage.until_noted("kept")
+    assert settled(stage) == []
+
+    stage.acknowledges = True
+
+    stage.until(lambda: settled(stage))
+
+
+def test_settled_waits_until_the_room_has_done_its_part(stage: Stage) -> None:
+    stage.start(b"stepped")
+    stage.order("unfinished")
+    stage.say(stage.market, Turn(1, 0, 5, b""))
+    stage.order("keep")
+    stage.until_noted("kept")
+    assert settled(stage) == []
+
+    stage.order("finished")
+
+    stage.until(lambda: settled(stage))
+
+
+def test_a_turn_that_is_given_again_is_answered_again_and_not_taken_again(stage: Stage) -> None:
+    stage.start(b"stepped")
+    stage.say(stage.market, Turn(1, 0, 5, b""))
+    stage.until(lambda: settled(stage))
+
+    stage.say(stage.market, Turn(1, 0, 5, b""))
+
+    stage.until(lambda: len(settled(stage)) == 2)
+    assert settled(stage)[0] == settled(stage)[1]
+    assert begun(stage) == ["begin 1 0"]
+
+
+def test_a_turn_that_is_given_again_while_it_is_open_changes_nothing(stage: Stage) -> None:
+    stage.start(b"stepped")
+    stage.order("unfinished")
+    for _ in range(3):
+        stage.say(stage.market, Turn(1, 0, 5, b""))
+    stage.order("finished")
+
+    stage.until(lambda: settled(stage))
+
+    assert begun(stage) == ["begin 1 0"]
+    assert len(settled(stage)) == 1
+
+
+def test_a_conductor_that_fell_may_begin_a_step_anew(stage: Stage) -> None:
+    stage.start(b"stepped")
+    for phase in (0, 1):
+        stage.say(stage.market, Turn(1, phase, 5, b""))
+        stage.until(lambda phase=phase: len(settled(stage)) == phase + 1)
+
+    stage.say(stage.market, Turn(1, 0, 5, b""))
+
+    stage.until(lambda: len(settled(stage)) == 3)
+    assert [(word.step, word.phase) for word in settled(stage)] == [(1, 0), (1, 1), (1, 0)]
+
+
+# --- other threads ------------------------------------------------------------------------------------
+
+#: Runs a scribe's actor on the main thread; a second thread does what the argument says with its reference.
+THREADS = """
+import os, sys, threading
+from pathlib import Path
+from runtime.actor import RoomActor
+from runtime.bus import Address, Bus
+from runtime.child import Context
+from runtime.clock import Clock
+from runtime.log import Log
+from tests.runtime import scribe
+
+state = Path(sys.argv[1])
+clock, log = Clock(), Log.open(state / "log", "scribe", "INFO")
+made = scribe.make(Context("scribe", 1, clock, state, log), b"")
+bus = Bus(state / "s", Address("scribe", 1))
+actor = RoomActor(made.room, made.wiring, made.store, bus, made.codec, clock, log)
+
+def speak() -> None:
+    reference = actor.actor_ref
+    for _ in range(3):
+        assert reference.ask({}, timeout=10) is None
+    print("heard", flush=True)
+    if sys.argv[2] == "stop":
+        reference.stop(block=False)
+    elif sys.argv[2] == "tell":
+        reference.tell(7)
+    else:
+        try:
+            reference.ask(7, timeout=10)
+        except TypeError:
+            print("raised to the caller", flush=True)
+        assert reference.ask({}, timeout=10) is None
+        print("lives", flush=True)
+        reference.stop(block=False)
+
+thread = threading.Thread(target=speak)
+thread.start()
+actor._start_actor_loop()
+thread.join()
+print(type(actor.failure).__name__, flush=True)
+bus.close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        pytest.param("stop", ["heard", "NoneType"], id="stop"),
+        pytest.param("tell", ["heard", "TypeError"], id="a-tell-that-fails-ends-it"),
+        pytest.param("ask", ["heard", "raised to the caller", "lives", "NoneType"], id="an-ask-that-fails-does-not"),
+    ],
+)
+def test_another_thread_reaches_the_actor_while_it_waits_for_its_sockets(
+    stage: Stage, how: str, words: list[str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, str(stage.state), how],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.stdout.split("\n")[:-1] == words, done.stderr

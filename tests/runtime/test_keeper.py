@@ -1,0 +1,130 @@
+"""Root remembers epochs, quarantine and wishes across its own death."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.keeper import FROM_CONFIGURATION, Keeper
+from runtime.store import Store
+
+Reopen = Callable[..., Keeper]
+OPERATOR = "operator"
+
+
+@pytest.fixture
+def reopened(tmp_path: Path) -> Iterator[Reopen]:
+    """Give the keeper of one store, opened anew at each call with what the configuration then says."""
+    keepers: list[Keeper] = []
+
+    def reopen(**configured: bool) -> Keeper:
+        if keepers:
+            keepers.pop().close()
+        keepers.append(Keeper(Store.open(tmp_path, is_synced=False), configured))
+        return keepers[-1]
+
+    yield reopen
+    keepers.pop().close()
+
+
+def test_without_a_wish_the_configuration_decides(reopened: Reopen) -> None:
+    keeper = reopened(alpha=True, beta=False)
+
+    assert keeper.desired() == {"alpha": True, "beta": False}
+    assert keeper.overrides() == {}
+
+
+def test_an_operators_wish_goes_before_the_configuration_and_outlives_root(reopened: Reopen) -> None:
+    reopened(alpha=True, beta=False).keep_desired("alpha", is_enabled=False, source=OPERATOR)
+
+    keeper = reopened(alpha=True, beta=False)
+
+    assert keeper.desired() == {"alpha": False, "beta": False}
+    assert keeper.overrides() == {"alpha": False}
+
+
+def test_an_edit_while_the_desk_was_down_ends_the_wish_for_good(reopened: Reopen) -> None:
+    reopened(alpha=True).keep_desired("alpha", is_enabled=False, source=OPERATOR)
+
+    assert reopened(alpha=False).overrides() == {}
+    assert reopened(alpha=True).desired() == {"alpha": True}
+
+
+def test_an_edit_while_the_desk_is_up_ends_the_wish(reopened: Reopen) -> None:
+    keeper = reopened(alpha=True)
+    keeper.keep_desired("alpha", is_enabled=False, source=OPERATOR)
+
+    keeper.keep_desired("alpha", is_enabled=False, source=FROM_CONFIGURATION)
+
+    assert keeper.overrides() == {}
+    assert keeper.desired() == {"alpha": False}
+    assert reopened(alpha=False).overrides() == {}
+
+
+def test_an_edit_of_another_entry_leaves_the_wish(reopened: Reopen) -> None:
+    reopened(alpha=True, beta=True).keep_desired("alpha", is_enabled=False, source=OPERATOR)
+
+    keeper = reopened(alpha=True, beta=False)
+
+    assert keeper.desired() == {"alpha": False, "beta": False}
+
+
+def test_the_last_of_two_wishes_holds(reopened: Reopen) -> None:
+    keeper = reopened(alpha=True)
+    keeper.keep_desired("alpha", is_enabled=False, source=OPERATOR)
+    keeper.keep_desired("alpha", is_enabled=True, source=OPERATOR)
+
+    assert keeper.desired() == reopened(alpha=True).desired() == {"alpha": True}
+
+
+def test_a_wish_for_something_that_left_the_configuration_does_nothing(reopened: Reopen) -> None:
+    reopened(alpha=True, beta=True).keep_desired("beta", is_enabled=False, source=OPERATOR)
+
+    assert reopened(alpha=True).desired() == {"alpha": True}
+
+
+def test_epochs_go_on_where_they_were(reopened: Reopen) -> None:
+    keeper = reopened()
+    keeper.keep_epoch("strategies/alpha", 41)
+
+    assert keeper.next_epoch("strategies/alpha") == 42
+    assert keeper.next_epoch("root") == 1
+    assert reopened().epochs() == {"strategies/alpha": 42, "root": 1}
+    assert reopened().next_epoch("root") == 2
+
+
+def test_a_quarantine_outlives_root_until_it_is_released(reopened: Reopen) -> None:
+    reopened().keep_quarantine("strategies/alpha", "fell too often")
+    assert reopened().quarantined() == ["strategies/alpha"]
+
+    reopened().drop_quarantine("strategies/alpha")
+
+    assert reopened().quarantined() == []
+
+
+#: Keeps one of each, and is killed by its own hand.
+ROOT = """
+import os, signal, sys
+from pathlib import Path
+from runtime.keeper import Keeper
+from runtime.store import Store
+keeper = Keeper(Store.open(Path(sys.argv[1]), is_synced=False), {"alpha": True})
+keeper.keep_desired("alpha", is_enabled=False, source="operator")
+keeper.keep_quarantine("beta", "fell too often")
+keeper.keep_epoch("alpha", 7)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_kill_9_of_root_right_after_it_kept_something_loses_nothing(reopened: Reopen, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", ROOT, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+    keeper = reopened(alpha=True)
+
+    assert keeper.overrides() == {"alpha": False}
+    assert keeper.quarantined() == ["beta"]
+    assert keeper.epochs() == {"alpha": 7}

@@ -1,0 +1,316 @@
+"""Whatever is lost, repeated, overtaken or killed: each parcel is heard, in order, once for each incarnation."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, Phase, example, find, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
+from typing_extensions import override
+
+from runtime.errors import WireError
+from runtime.link import Header, Incoming, Kind, Outgoing
+
+NAMES = ("left", "right")
+
+
+# --- a model of two rooms and the wires between them --------------------------------------------------
+
+
+class Frame(NamedTuple):
+    """One frame on its way to a side."""
+
+    to: int
+    header: bytes
+    body: bytes
+
+
+class Hearing(NamedTuple):
+    """One parcel as one incarnation of a side heard it."""
+
+    hearer_epoch: int
+    sender_epoch: int
+    body: int
+
+
+@dataclass
+class Side:
+    """One room: what it keeps on its disk, and what dies with its process."""
+
+    make_incoming: Callable[[], Incoming]
+    epoch: int = 0
+    posted: int = 0
+    """How many parcels it has made so far; kept."""
+    heard: list[Hearing] = field(default_factory=list[Hearing])
+    committed: set[int] = field(default_factory=set[int])
+    """Bodies that some incarnation heard and committed; kept."""
+
+    def __post_init__(self) -> None:
+        self.start([])
+
+    def start(self, again: Sequence[bytes]) -> None:
+        """Be a new incarnation, whose room posts again what had no receipt."""
+        self.epoch += 1
+        self.outgoing = Outgoing(self.epoch, 1000)
+        self.incoming = self.make_incoming()
+        self.pending: list[int] = []
+        for body in again:
+            self.outgoing.add(body)
+
+
+class World:
+    """Both sides, and every frame that is on its way."""
+
+    def __init__(self, make_incoming: Callable[[], Incoming]) -> None:
+        self.sides = (Side(make_incoming), Side(make_incoming))
+        self.wire: list[Frame] = []
+
+    def do(self, verb: str, who: int, which: int) -> None:
+        if verb == "post":
+            self.post(who)
+        elif verb == "again":
+            self.again(who)
+        elif verb == "commit":
+            self.commit(who)
+        elif verb == "kill":
+            self.sides[who].start([body for _, body in self.sides[who].outgoing.waiting])
+        elif self.wire:
+            frame = self.wire[which % len(self.wire)]
+            if verb != "repeat":
+                self.wire.remove(frame)
+            if verb != "lose":
+                self.deliver(frame)
+
+    def post(self, who: int) -> None:
+        side = self.sides[who]
+        side.posted += 1
+        body = side.posted.to_bytes(2, "big")
+        self.wire.append(Frame(1 - who, side.outgoing.add(body), body))
+
+    def again(self, who: int) -> None:
+        self.wire += [Frame(1 - who, head, body) for head, body in self.sides[who].outgoing.again()]
+
+    def commit(self, who: int) -> None:
+        side = self.sides[who]
+        side.committed |= set(side.pending)
+        side.pending.clear()
+        receipt = side.incoming.receipt(side.epoch)
+        if receipt is not None:
+            self.wire.append(Frame(1 - who, receipt, b""))
+
+    def deliver(self, frame: Frame) -> None:
+        side, header = self.sides[frame.to], Header.decode(frame.header)
+        if not side.incoming.saw(header.epoch):
+            return
+        if header.kind == Kind.RECEIPT:
+            side.outgoing.acknowledged(header)
+        elif side.incoming.takes(header):
+            body = int.from_bytes(frame.body, "big")
+            side.heard.append(Hearing(side.epoch, header.epoch, body))
+            side.pending.append(body)
+
+    def calm(self) -> None:
+        """Let nothing be lost any more, and go on until nothing is left to do."""
+        for _ in range(4):
+            for who in (0, 1):
+                self.again(who)
+            while self.wire:
+                self.deliver(self.wire.pop(0))
+            for who in (0, 1):
+                self.commit(who)
+            while self.wire:
+                self.deliver(self.wire.pop(0))
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["post", "post", "again", "commit", "commit", "kill", "take", "take", "take", "repeat", "lose"]
+        ),
+        st.integers(0, 1),
+        st.integers(0, 7),
+    ),
+    max_size=60,
+)
+Step = tuple[str, int, int]
+
+
+def play(steps: Sequence[Step], make_incoming: Callable[[], Incoming]) -> World:
+    world = World(make_incoming)
+    for verb, who, which in steps:
+        world.do(verb, who, which)
+    world.calm()
+    return world
+
+
+def is_everything_heard(world: World) -> bool:
+    return all(
+        hearer.committed == set(range(1, sender.posted + 1)) for sender, hearer in (world.sides, reversed(world.sides))
+    )
+
+
+def is_nothing_left(world: World) -> bool:
+    return not any(side.outgoing.waiting for side in world.sides)
+
+
+def is_in_order_and_once(world: World) -> bool:
+    for side in world.sides:
+        newest: dict[tuple[int, int], int] = {}
+        for heard in side.heard:
+            pair = (heard.hearer_epoch, heard.sender_epoch)
+            if heard.body <= newest.get(pair, 0):
+                return False
+            newest[pair] = heard.body
+    return True
+
+
+#: A receipt of the fallen receiver comes only after its successor has got a parcel that was sent before it.
+LATE_RECEIPT: list[Step] = [
+    ("post", 1, 0),
+    ("take", 0, 0),
+    ("commit", 0, 0),
+    ("post", 1, 0),
+    ("kill", 0, 0),
+    ("take", 0, 1),
+    ("take", 1, 0),
+]
+CLAIMS = [is_everything_heard, is_nothing_left, is_in_order_and_once]
+QUIETLY = settings(max_examples=200, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_whatever_happens_on_the_way_the_link_keeps_its_promise(claim: Callable[[World], bool]) -> None:
+    @QUIETLY
+    @example(LATE_RECEIPT)
+    @given(STEPS)
+    def holds(steps: list[Step]) -> None:
+        assert claim(play(steps, Incoming))
+
+    holds()
+
+
+# --- the model sees what is wrong ---------------------------------------------------------------------
+
+
+class TakesEverything(Incoming):
+    """Does not look at the sequence."""
+
+    @override
+    def takes(self, header: Header) -> bool:
+        is_known = self.saw(header.epoch)
+        self.taken = header.sequence
+        return is_known
+
+
+class TakesWhatIsNewer(Incoming):
+    """Lets a parcel overtake another, which is then lost."""
+
+    @override
+    def takes(self, header: Header) -> bool:
+        if not self.saw(header.epoch) or header.sequence <= self.taken:
+            return False
+        self.taken = header.sequence
+        return True
+
+
+class WaitsForWhatIsGone(Incoming):
+    """Waits for a parcel that its predecessor has acknowledged, and that nobody sends any more."""
+
+    @override
+    def takes(self, header: Header) -> bool:
+        if not self.saw(header.epoch):
+            return False
+        if self.taken < 0:
+            self.taken = self._acknowledged = header.second - 1
+        return super().takes(header._replace(second=0))
+
+
+class AcknowledgesOnce(Incoming):
+    """Does not repeat a receipt that was lost."""
+
+    @override
+    def receipt(self, own_epoch: int) -> bytes | None:
+        self._acknowledged = max(self._acknowledged, self._said)
+        receipt = super().receipt(own_epoch)
+        self._said = self._acknowledged
+        return receipt
+
+    _said = -1
+
+
+@pytest.mark.parametrize(
+    ("naive", "claim"),
+    [
+        pytest.param(TakesEverything, is_in_order_and_once, id="repeated"),
+        pytest.param(TakesWhatIsNewer, is_everything_heard, id="overtaken"),
+        pytest.param(AcknowledgesOnce, is_nothing_left, id="receipt-lost"),
+    ],
+)
+def test_the_model_finds_what_is_wrong_with_a_naive_receiver(
+    naive: type[Incoming], claim: Callable[[World], bool]
+) -> None:
+    thorough = settings(QUIETLY, max_examples=20_000, phases=[Phase.generate])
+
+    try:
+        steps = find(STEPS, lambda steps: not claim(play(steps, naive)), settings=thorough)
+    except NoSuchExample:
+        pytest.fail(f"the model is content with a receiver that {naive.__doc__}")
+
+    assert claim(play(steps, Incoming))
+
+
+def test_a_late_receipt_leaves_a_naive_receiver_waiting_for_ever() -> None:
+    assert not is_everything_heard(play(LATE_RECEIPT, WaitsForWhatIsGone))
+    assert is_everything_heard(play(LATE_RECEIPT, Incoming))
+
+
+# --- what the parts promise for themselves ------------------------------------------------------------
+
+
+@given(st.sampled_from(Kind), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_a_header_comes_back_as_it_went(kind: Kind, epoch: int, sequence: int, second: int) -> None:
+    header = Header(kind, epoch, sequence, second)
+
+    assert Header.decode(header.encode()) == header
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01" * 20, b"\x01" * 22])
+def test_a_header_of_another_length_is_refused(data: bytes) -> None:
+    with pytest.raises(WireError):
+        Header.decode(data)
+
+
+def test_a_sender_that_is_not_heard_for_too_long_refuses_loudly() -> None:
+    outgoing = Outgoing(1, waiting_max=2)
+    outgoing.add(b"one")
+    outgoing.add(b"two")
+
+    with pytest.raises(OverflowError, match="2 parcels wait"):
+        outgoing.add(b"three")
+
+
+def test_a_receipt_for_an_earlier_incarnation_says_nothing() -> None:
+    outgoing = Outgoing(2, waiting_max=10)
+    outgoing.add(b"one")
+
+    outgoing.acknowledged(Header(Kind.RECEIPT, 1, 1, 1))
+
+    assert len(outgoing.waiting) == 1
+
+
+def test_a_predecessor_is_not_heard_once_its_successor_was() -> None:
+    incoming = Incoming()
+    incoming.saw(2)
+
+    assert not incoming.takes(Header(Kind.PARCEL, 1, 1, 1))
+    assert incoming.takes(Header(Kind.PARCEL, 2, 1, 1))
+
+
+def test_nothing_is_acknowledged_twice_without_need() -> None:
+    incoming = Incoming()
+    incoming.takes(Header(Kind.PARCEL, 1, 1, 1))
+
+    assert incoming.receipt(1) is not None
+    assert incoming.receipt(1) is None
