@@ -144,12 +144,13 @@ class RoomActor(pykka.Actor):
             if handler is not None:
                 handler(effects)
         self._hear_timers(effects)
-        if self._is_stopping:
+        is_last = self._is_stopping  # a signal that comes from here on makes the next turn the last one
+        if is_last:
             effects.add(self._room.stopping())
         self._carry_out(effects)
         self._settle()
         self._report_progress()
-        if self._is_stopping:
+        if is_last:
             self._log.info("stopped in good order")
             self._stop()
 

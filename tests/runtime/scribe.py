@@ -1,5 +1,7 @@
 """A room that does what it is ordered to, one order a word; it shows what the shell makes of each effect."""
 
+import os
+import signal
 from typing import Any
 
 from typing_extensions import override
@@ -38,6 +40,7 @@ class Scribe(Room):
         """Take time and a store."""
         self._clock, self._store = context.clock, store
         self._is_done = True
+        self._is_signalled = False
 
     @override
     def recover(self) -> Effects:
@@ -75,6 +78,8 @@ class Scribe(Room):
                 self._is_done = False
             case "finished":
                 self._is_done = True
+            case "signal":
+                self._is_signalled = True
             case "nowhere":
                 effects.post("nobody", Noted("?"))
             case _:
@@ -93,6 +98,8 @@ class Scribe(Room):
 
     @override
     def settle(self, turn: Turn) -> bytes | None:
+        if self._is_signalled:
+            os.kill(os.getpid(), signal.SIGTERM)
         return b"facts" if self._is_done else None
 
     @override

@@ -251,6 +251,16 @@ def test_sigterm_ends_as_a_word_does(stage: Stage) -> None:
     assert stage.records() == [b"recovered", b"last will"]
 
 
+def test_sigterm_in_the_midst_of_a_turn_does_not_cost_the_last_will(stage: Stage) -> None:
+    stage.start(b"stepped")
+    stage.order("signal")
+
+    stage.say(stage.market, Turn(1, 0, 5, b""))
+
+    assert stage.end() == 0
+    assert stage.records() == [b"recovered", b"last will"]
+
+
 def test_only_root_may_ask_to_stop(stage: Stage) -> None:
     stage.start()
 

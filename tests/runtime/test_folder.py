@@ -140,99 +140,103 @@ def test_the_lock_is_not_inherited_by_what_is_executed_without_being_given_it(tm
 
 
 @pytest.fixture
-def _no_runtime_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with a short path."""
+    return tmp_path_factory.mktemp("s")
+
+
+@pytest.fixture
+def _no_runtime_folder(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     """Leave only the temporary folder."""
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(home))
 
 
 @pytest.mark.usefixtures("_no_runtime_folder")
-def test_the_sockets_lie_in_a_private_folder_of_their_own(tmp_path: Path) -> None:
-    folder = socket_folder(tmp_path / "var")
+def test_the_sockets_lie_in_a_private_folder_of_their_own(home: Path) -> None:
+    folder = socket_folder(home / "var")
 
-    assert folder.parent == tmp_path
+    assert folder.parent == home
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.usefixtures("_no_runtime_folder")
-def test_a_folder_that_was_open_to_others_is_closed_to_them(tmp_path: Path) -> None:
-    socket_folder(tmp_path / "var").chmod(0o777)
+def test_a_folder_that_was_open_to_others_is_closed_to_them(home: Path) -> None:
+    socket_folder(home / "var").chmod(0o777)
 
-    assert socket_folder(tmp_path / "var").stat().st_mode & 0o777 == 0o700
+    assert socket_folder(home / "var").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.usefixtures("_no_runtime_folder")
 def test_each_state_folder_has_its_own_sockets_whatever_way_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(home)
 
-    assert socket_folder(tmp_path / "one") == socket_folder(Path("one")) == socket_folder(Path("two/../one"))
-    assert socket_folder(tmp_path / "one") != socket_folder(tmp_path / "two")
+    assert socket_folder(home / "one") == socket_folder(Path("one")) == socket_folder(Path("two/../one"))
+    assert socket_folder(home / "one") != socket_folder(home / "two")
 
 
 @pytest.mark.usefixtures("_no_runtime_folder")
-def test_the_folder_of_the_service_manager_goes_before_all_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RUNTIME_DIRECTORY", f"{tmp_path}/run:{tmp_path}/other")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+def test_the_folder_of_the_service_manager_goes_before_all_others(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", f"{home}/run:{home}/other")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
 
-    assert socket_folder(tmp_path / "var") == tmp_path / "run"
+    assert socket_folder(home / "var") == home / "run"
 
 
 @pytest.mark.usefixtures("_no_runtime_folder")
 def test_a_folder_whose_sockets_would_have_too_long_a_path_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * SOCKET_PATH_BYTES_MAX)))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / ("x" * SOCKET_PATH_BYTES_MAX)))
 
-    folder = socket_folder(tmp_path / "var")
+    folder = socket_folder(home / "var")
 
-    assert folder.parent == tmp_path
+    assert folder.parent == home
     assert len(str(folder / "market_data.stream")) <= SOCKET_PATH_BYTES_MAX
 
 
 @pytest.mark.usefixtures("_no_runtime_folder")
-def test_a_path_is_counted_in_bytes_not_in_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("ö" * 25)))
+def test_a_path_is_counted_in_bytes_not_in_letters(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / ("ö" * 25)))
 
-    assert socket_folder(tmp_path / "var").parent == tmp_path
+    assert socket_folder(home / "var").parent == home
 
 
 @pytest.mark.usefixtures("_no_runtime_folder")
-def test_a_folder_that_cannot_be_made_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("no folder", encoding="utf-8")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "file"))
+def test_a_folder_that_cannot_be_made_is_passed_over(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "file").write_text("no folder", encoding="utf-8")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "file"))
 
-    assert socket_folder(tmp_path / "var").parent == tmp_path
+    assert socket_folder(home / "var").parent == home
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
 @pytest.mark.usefixtures("_no_runtime_folder")
-def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "foreign").mkdir()
-    ours = socket_folder(tmp_path / "var")
-    (tmp_path / "foreign" / ours.name).mkdir()
-    os.chown(tmp_path / "foreign" / ours.name, 65534, 65534)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "foreign"))
+def test_a_folder_of_somebody_else_is_not_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "foreign").mkdir()
+    ours = socket_folder(home / "var")
+    (home / "foreign" / ours.name).mkdir()
+    os.chown(home / "foreign" / ours.name, 65534, 65534)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "foreign"))
 
-    assert socket_folder(tmp_path / "var") == ours
+    assert socket_folder(home / "var") == ours
 
 
 @pytest.mark.usefixtures("_no_runtime_folder")
 def test_a_link_that_lies_where_our_folder_should_be_is_not_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = socket_folder(tmp_path / "var")
-    (tmp_path / "precious").mkdir(mode=0o755)
-    (tmp_path / "open").mkdir()
-    (tmp_path / "open" / ours.name).symlink_to(tmp_path / "precious")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "open"))
+    ours = socket_folder(home / "var")
+    (home / "precious").mkdir(mode=0o755)
+    (home / "open").mkdir()
+    (home / "open" / ours.name).symlink_to(home / "precious")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "open"))
 
-    assert socket_folder(tmp_path / "var") == ours
-    assert (tmp_path / "precious").stat().st_mode & 0o777 == 0o755
+    assert socket_folder(home / "var") == ours
+    assert (home / "precious").stat().st_mode & 0o777 == 0o755
 
 
 # --- the sentinel -------------------------------------------------------------------------------------
