@@ -27,6 +27,8 @@ PROGRESS_NS = NS_PER_S
 ANNOUNCE_NS = 100 * NS_PER_MS
 #: How long a parcel waits for its receipt before it is repeated on a link that stands.
 AGAIN_NS = NS_PER_S
+#: How long a start waits for the link to root, so that READY is out before the first word is heard.
+CONNECT_MS_MAX = 1000
 ROOT = "root"
 
 
@@ -134,6 +136,7 @@ class RoomActor(pykka.Actor):
             self._publisher.start(*self._room.stream_heads())
         self._carry_out(effects)
         self._spokes[ROOT].post(self._codec.encode(Ready()), is_sure=True)
+        self._spokes[ROOT].wait_connected(CONNECT_MS_MAX)  # or who hangs at its first word was never READY
         self._log.info("ready")
 
     @override

@@ -287,6 +287,11 @@ class Spoke:
             self.send_again()
         return is_connected
 
+    def wait_connected(self, milliseconds: int) -> None:
+        """Wait, at most so long, until the link stands, and repeat what waits; only for the time before the loop."""
+        if self.monitor.poll(milliseconds):
+            self.connected()
+
     def receive(self) -> Iterator[Heard]:
         """Give what the hub said; outdated incarnations of it are dropped."""
         for frames in drain(self.socket):
