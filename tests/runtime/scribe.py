@@ -74,10 +74,8 @@ class Scribe(Room):
                 effects.timer("never", 0)
             case "due":
                 effects.timer("long ago", now_ns - NS_PER_S)
-            case "unfinished":
-                self._is_done = False
-            case "finished":
-                self._is_done = True
+            case "unfinished" | "finished":
+                self._is_done = word.verb == "finished"
             case "signal":
                 self._is_signalled = True
             case "nowhere":
