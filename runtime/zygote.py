@@ -36,7 +36,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setpgid(0, 0)
     for module in sys.argv[3:]:
-        importlib.import_module(module)
+        warm = getattr(importlib.import_module(module), "warm", None)
+        if warm is not None:
+            warm()
     setproctitle.setproctitle("bulkhead: zygote")
     gc.collect()
     gc.freeze()
