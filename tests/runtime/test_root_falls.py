@@ -79,6 +79,7 @@ def test_all_of_them_at_once_come_back(state: Path) -> None:
         house.until(lambda rows: all((row["epoch"], row["state"]) == (2, "RUNNING") for row in rows.values()))
 
 
+@pytest.mark.slow
 def test_fifty_falls_leave_no_descriptor_in_root(state: Path) -> None:
     with Bakehouse(state, apprentice("calm")) as house:
         pid = house.all_running()["calm"]["pid"]
