@@ -9,6 +9,8 @@ from runtime.store import Store
 
 #: The source of a wish that the configuration file made.
 FROM_CONFIGURATION = "configuration"
+#: Epochs put by at once. Whoever comes back after a power cut goes on behind the last one put by, never at one in use.
+EPOCHS_AHEAD = 16
 
 
 class _Override(msgspec.Struct, frozen=True):
@@ -26,6 +28,8 @@ class Keeper:
         self._store = store
         self._configured = dict(configured)
         self._overrides: dict[str, _Override] = {}
+        self._tops = {key.decode(): int.from_bytes(data, "big") for key, data in store.scan("epoch")}
+        self._epochs: dict[str, int] = {}
         for key, data in list(store.scan("override")):
             path, kept = key.decode(), msgspec.msgpack.decode(data, type=_Override)
             if self._configured.get(path) == kept.configured:
@@ -60,17 +64,26 @@ class Keeper:
         return True
 
     def epochs(self) -> dict[str, int]:
-        """Give the last epoch of every path that ever ran."""
-        return {key.decode(): int.from_bytes(data, "big") for key, data in self._store.scan("epoch")}
+        """Give an epoch of every path that ever ran: the last one or, for a root that came back, a later one.
 
-    def keep_epoch(self, path: str, epoch: int) -> None:
-        """Keep an epoch before its process is started."""
-        self._store.commit([_put("epoch", path, epoch.to_bytes(8, "big"))])
+        Epochs only have to rise. They are put by in blocks, so a successor of root goes on behind the whole block.
+        """
+        return self._epochs | {path: top for path, top in self._tops.items() if path not in self._epochs}
+
+    def keep_epochs(self, epochs: Mapping[str, int]) -> None:
+        """Keep epochs before their processes are started; most of them are on the disk already, in a block."""
+        self._epochs.update(epochs)
+        tops = {path: epoch + EPOCHS_AHEAD - 1 for path, epoch in epochs.items() if epoch > self._tops.get(path, 0)}
+        if tops:
+            self._store.commit(
+                [_put("epoch", path, top.to_bytes(8, "big")) for path, top in tops.items()], is_durable=True
+            )
+            self._tops.update(tops)
 
     def next_epoch(self, path: str) -> int:
         """Give the epoch behind the last one of ``path``, and keep it."""
         epoch = self.epochs().get(path, 0) + 1
-        self.keep_epoch(path, epoch)
+        self.keep_epochs({path: epoch})
         return epoch
 
     def quarantined(self) -> list[str]:

