@@ -248,6 +248,9 @@ class RoomActor(pykka.Actor):
         if heard.peer == ROOT and isinstance(word, StopAsked):
             self._is_stopping = True
         elif heard.peer == ROOT and isinstance(word, PeersChanged):
+            if self._hub is not None:
+                for peer in word.peers:
+                    self._hub.fence(peer.path, peer.epoch)
             effects.add(self._room.peers(word.peers))
         elif heard.peer == self._wiring.conductor and isinstance(word, Turn):
             self._begin(word, effects)

@@ -240,6 +240,13 @@ class Hub:
         if channel.identity:
             try_send(self.socket, [channel.identity, head, body])
 
+    def fence(self, path: str, epoch: int) -> None:
+        """Refuse every incarnation of ``path`` before ``epoch`` from now on, also where the new one never spoke yet.
+
+        What was taken from an older one before stays taken; what it still sends is counted and not acknowledged.
+        """
+        self._channels.setdefault(path, _Channel(self._me.epoch)).incoming.saw(epoch)
+
     def acknowledge(self) -> None:
         """Send the receipts that are due; call it after the commit."""
         for channel in self._channels.values():

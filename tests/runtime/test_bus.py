@@ -280,6 +280,25 @@ def test_a_predecessor_that_comes_back_to_life_is_not_heard(post: Post) -> None:
     assert zombie.side.waiting() == 1
 
 
+def test_a_predecessor_is_not_heard_any_more_once_its_successor_is_known_of(post: Post) -> None:
+    hub = post.bus("oven").hub()
+    oven = Room(hub)
+    zombie = Room(post.bus("baker", epoch=1).spoke("oven"))
+    zombie.side.post(b"before", is_sure=True)
+    together(lambda: oven.heard, oven, zombie)
+
+    hub.fence("baker", 2)
+    zombie.side.post(b"late", is_sure=True)
+    zombie.side.post(b"late", is_sure=False)
+    together(lambda: hub.refused >= 2, oven, zombie)
+    successor = Room(post.bus("baker", epoch=2).spoke("oven"))
+    successor.side.post(b"from the successor", is_sure=True)
+    together(lambda: len(oven.heard) > 1 and not successor.side.waiting(), oven, successor)
+
+    assert oven.bodies == [b"before", b"from the successor"]
+    assert zombie.side.waiting() == 1
+
+
 def test_a_spoke_gives_no_ear_to_a_hub_that_has_a_successor(post: Post) -> None:
     first = post.bus("oven", epoch=5)
     oven, baker = Room(first.hub()), Room(post.bus("baker").spoke("oven"))
