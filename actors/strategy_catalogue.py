@@ -64,6 +64,12 @@ def find_strategy(name: str) -> type[Strategy] | None:
     if not (isinstance(parameters, type) and issubclass(parameters, msgspec.Struct)):
         msg = f"strategies/{name}.py: the strategy declares no Parameters"
         raise StrategyBrokenError(msg)
+    foreign = strategy.live_parameters - {field.encode_name for field in msgspec.structs.fields(parameters)}
+    if foreign:
+        msg = (
+            f"strategies/{name}.py: live_parameters names {', '.join(sorted(foreign))}, which Parameters does not have"
+        )
+        raise StrategyBrokenError(msg)
     return strategy
 
 

@@ -149,10 +149,25 @@ class Strategy:
     to its own orders up to the event, then ``on_bar`` or ``on_tick``. After each evaluation ``get_state`` is
     kept durably, before any signal leaves. No method is called concurrently. An exception ends the process:
     the strategy is restarted alone, with the state before the event, and meets the event once more.
+
+    Where its parameters change while it runs, the desk does what a fall does, between two events and without
+    the process ending: a new object is made with the new parameters, ``initialize`` and ``load_state`` give it
+    the state of the old one, then ``on_parameters`` tells it what held before.
+
+    A kept state is given back to the module that made it, and only while ``state_version`` is what it was.
+    One that does not fit, or that ``load_state`` refuses by raising, is left aside: the strategy then meets all
+    bars of the bar store and all its own events anew, without trading on them.
     """
 
     #: The settings the YAML may name under ``parameters``; a Struct with forbid_unknown_fields.
     Parameters: ClassVar[type[msgspec.Struct]]
+    #: Parameters of which a change holds from the next evaluation on. A change of any other waits until the
+    #: strategy has neither position nor working order nor unanswered intent: what was bought by one rule is
+    #: sold by the same rule.
+    live_parameters: ClassVar[frozenset[str]] = frozenset()
+    #: Raise it with every change of what ``get_state`` gives that an older ``load_state`` cannot read, or a
+    #: newer one of an older state.
+    state_version: ClassVar[int] = 1
     #: Who watches the protective stop.
     protective_stop: ClassVar[ProtectiveStop] = ProtectiveStop.BAR_CLOSE
     #: True where ``on_tick`` wants to be called.
@@ -195,6 +210,13 @@ class Strategy:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back what ``get_state`` gave; afterwards the strategy decides as if it had never stopped."""
+
+    def on_parameters(self, before: Any) -> None:
+        """Hear that the parameters were changed while it ran; ``before`` are the former ones.
+
+        Called once for each change, behind ``load_state``, never after a fall. A strategy whose state means nothing
+        under the new parameters (another span of an average) empties it here.
+        """
 
     def shutdown(self) -> None:
         """Say good-bye. Nothing may be traded any more."""

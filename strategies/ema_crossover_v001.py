@@ -96,6 +96,10 @@ class EmaCrossoverV001(Strategy):
     Parameters: ClassVar[type[msgspec.Struct]] = EmaParameters
     protective_stop: ClassVar[ProtectiveStop] = ProtectiveStop.VENUE
     bars_needed: ClassVar[int] = 31
+    #: What decides over entries alone: stop and target go to the venue with the entry and rest there.
+    live_parameters: ClassVar[frozenset[str]] = frozenset(
+        {"rsi_low", "rsi_high", "volume_factor", "default_trade_pct", "stop_loss_pct", "take_profit_pct"}
+    )
     parameters: EmaParameters
 
     def __init__(self, parameters: EmaParameters, instance: Instance) -> None:
@@ -133,6 +137,11 @@ class EmaCrossoverV001(Strategy):
         for symbol, kept in state["averages"].items():
             if symbol in self._averages:
                 self._averages[symbol].load_state(kept)
+
+    def on_parameters(self, before: EmaParameters) -> None:
+        """Forget averages of other spans: half of each would be the old one's."""
+        if _windows(before) != _windows(self.parameters):
+            self.initialize()
 
     def _on_cross_up(self, bar: Bar, view: View, averages: _Averages) -> Decision:
         busy = _busy(bar.symbol, view)
@@ -174,6 +183,10 @@ class EmaCrossoverV001(Strategy):
 
 
 STRATEGY = EmaCrossoverV001
+
+
+def _windows(parameters: EmaParameters) -> tuple[int, int, int, int]:
+    return parameters.ema_fast, parameters.ema_slow, parameters.rsi_period, parameters.volume_window
 
 
 def _busy(symbol: str, view: View) -> NoTradeCode | None:

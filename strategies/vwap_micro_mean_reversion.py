@@ -101,6 +101,22 @@ class VwapMicroMeanReversion(Strategy):
     Parameters: ClassVar[type[msgspec.Struct]] = VwapParameters
     protective_stop: ClassVar[ProtectiveStop] = ProtectiveStop.BAR_CLOSE
     bars_needed: ClassVar[int] = 20
+    #: What decides over entries alone. How a position is left stays as it was when it was entered.
+    live_parameters: ClassVar[frozenset[str]] = frozenset(
+        {
+            "vwap_min_bars",
+            "entry_deviation_pct",
+            "risk_dollars_per_trade",
+            "max_notional_usd",
+            "max_trades_per_day",
+            "daily_loss_limit_usd",
+            "trade_start_time",
+            "trade_end_time",
+            "entry_order_type",
+            "entry_limit_offset_bps",
+            "entry_limit_ttl_seconds",
+        }
+    )
     parameters: VwapParameters
 
     def __init__(self, parameters: VwapParameters, instance: Instance) -> None:

@@ -8,10 +8,12 @@ from typing import Any, ClassVar, Literal
 import msgspec
 import pytest
 
+import strategies
+
 from actors.problem import Problem, render
 from actors.settings import FeedKind, FillMode, Settings, decode_settings, encode_settings
 from actors.settings_file import SIZE_MAX, load
-from actors.strategy_catalogue import StrategyBrokenError, find_strategy, strategy_names
+from actors.strategy_catalogue import StrategyBrokenError, adopt_folder, find_strategy, strategy_names
 from strategies.base import Strategy
 
 ROOT = Path(__file__).parents[2]
@@ -406,3 +408,20 @@ def test_the_catalogue_knows_strategies_and_no_other_module() -> None:
     assert find_strategy("base") is None
     assert find_strategy("../actors") is None
     assert find_strategy("ema_crossover_v001") is not None
+
+
+def test_live_parameters_that_there_are_not_break_the_strategy_that_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strategies, "__path__", list(strategies.__path__))
+    (tmp_path / "mistaken_live.py").write_text(
+        "import msgspec\nfrom strategies.base import Strategy\n"
+        "class P(msgspec.Struct):\n    size: int = 1\n"
+        "class S(Strategy):\n    Parameters = P\n    live_parameters = frozenset({'sise'})\n"
+        "STRATEGY = S\n",
+        encoding="utf-8",
+    )
+    adopt_folder(tmp_path)
+
+    with pytest.raises(StrategyBrokenError, match="live_parameters names sise, which Parameters does not have"):
+        find_strategy("mistaken_live")

@@ -171,6 +171,33 @@ def test_a_strategy_continues_from_its_state_as_if_it_had_never_stopped(cut: int
     assert resumed.get_state() == whole.get_state()
 
 
+def changed(before: EmaCrossoverV001, **settings: Any) -> EmaCrossoverV001:
+    """Change the settings as the desk does: made anew, given the state, told what held before."""
+    after = strategy(**settings)
+    after.load_state(msgspec.msgpack.decode(msgspec.msgpack.encode(before.get_state())))
+    after.on_parameters(before.parameters)
+    return after
+
+
+def test_other_conditions_leave_the_averages_as_they_are() -> None:
+    before = strategy()
+    fed(before, FALLING)
+
+    after = changed(before, rsi_high=60.0, volume_factor=2.0, candles_min=25)
+
+    assert after.get_state() == before.get_state()
+
+
+@pytest.mark.parametrize("span", [{"ema_fast": 8}, {"ema_slow": 26}, {"rsi_period": 10}, {"volume_window": 12}])
+def test_another_span_begins_its_averages_anew(span: dict[str, int]) -> None:
+    before = strategy()
+    fed(before, FALLING)
+
+    after = changed(before, **span)
+
+    assert after.get_state() == strategy(**span).get_state()
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
