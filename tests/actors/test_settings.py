@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 import strategies
-
 from actors.problem import Problem, render
 from actors.settings import FeedKind, FillMode, Settings, decode_settings, encode_settings
 from actors.settings_file import SIZE_MAX, load
