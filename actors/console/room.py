@@ -2,11 +2,13 @@
 
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from typing_extensions import override
 
+from actors.console.protocol import PROTOCOL, Code, Fault, Reply, Request, read_request, refusal_of, reply_to
+from actors.console.verbs import VERBS, read_arguments
 from actors.problem import render
 from actors.screen_words import plain_text
 from actors.settings import Settings, differences
@@ -24,32 +26,20 @@ from runtime.words import Peer, RootAnswered, RootAsked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PROTOCOL = 1
 WATCH_NS = 300 * NS_PER_MS
 REQUESTS_REMEMBERED = 1000
-#: Largest request that is looked at; a verb has a few hundred bytes.
-REQUEST_BYTES_MAX = 64 * 1024
-#: Longest name that a client may give a request.
-ID_LENGTH_MAX = 128
 HALT_REASON = "halted by an operator"
+#: The client at the local socket: whoever is the desk's user.
+LOCAL = "local"
 
 
-class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One request at the control socket, as JSON. The same ``id`` is carried out once."""
+class Asked(NamedTuple):
+    """One request on its way: who sent it from where, what it says, and its arguments as its verb takes them."""
 
-    v: int
-    id: str
-    verb: str
-    arguments: dict[str, Any] = {}
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """The answer: ``error`` is "" where the verb was carried out."""
-
-    v: int
-    id: str
-    error: str
-    result: dict[str, Any]
+    client: str
+    address: bytes
+    request: Request
+    arguments: Any
 
 
 class Console(Room):
@@ -59,25 +49,26 @@ class Console(Room):
         """Take the settings that the desk was started with."""
         self._settings, self._file, self._sentinel = settings, file, sentinel
         self._clock, self._log = clock, log
-        self._asked: dict[str, tuple[bytes, str]] = {}
-        self._replies: OrderedDict[str, Reply] = OrderedDict()
+        self._asked: dict[str, Asked] = {}
+        self._replies: OrderedDict[tuple[str, str], Reply] = OrderedDict()
         self._mark: tuple[int, int, int] | None = None  # a successor reads the file anew, and root knows what is news
         self._alarms: tuple[str, ...] = ()
         self._states: dict[str, str] = {}
         self._was_halted = False
         self._serial = 0
-        self._verbs: dict[str, Callable[[Request, bytes, Effects], Reply | None]] = {
-            "ping": lambda request, _address, _effects: self._reply(request, {}),
-            "status": self._ask_root,
-            "enable": self._ask_root_of_strategy,
-            "disable": self._ask_root_of_strategy,
-            "release": self._ask_root_of_strategy,
+        self._methods: dict[str, Callable[[Asked, Effects], Reply | None]] = {
+            "ping": self._ping,
+            "status": self._status,
+            "enable": self._ask_of_strategy,
+            "disable": self._ask_of_strategy,
+            "release": self._ask_of_strategy,
             "restart": self._restart,
-            "stop": self._ask_root,
+            "stop": self._stop,
             "halt": self._halt,
             "resume": self._resume,
             "cancel": self._cancel,
         }
+        assert self._methods.keys() == VERBS.keys(), "a verb has one role and one method"
 
     @override
     def recover(self) -> Effects:
@@ -99,86 +90,98 @@ class Console(Room):
     @override
     def hear_control(self, address: bytes, data: bytes) -> Effects:
         effects = Effects()
-        request = _request_of(data)
-        if isinstance(request, str):
-            effects.answer(address, msgspec.json.encode(Reply(PROTOCOL, "", request, {})))
+        request = read_request([data])
+        if isinstance(request, Fault):
+            effects.answer(address, msgspec.json.encode(refusal_of(request.id, request.code, request.words)))
             return effects
-        known = self._replies.get(request.id)
-        if known is not None and request.verb != "status":
-            effects.answer(address, msgspec.json.encode(known))
-            return effects
-        reply = self._carry_out(request, address, effects)
+        known = self._replies.get((LOCAL, request.id))
+        reply = known if known is not None else self._consider(LOCAL, address, request, effects)
         if reply is not None:
-            self._send(address, reply, effects)
+            self._send(LOCAL, address, request, reply, effects)
         return effects
 
-    def _carry_out(self, request: Request, address: bytes, effects: Effects) -> Reply | None:
+    def _consider(self, client: str, address: bytes, request: Request, effects: Effects) -> Reply | None:
+        """Refuse what is no verb with its arguments; write down a change, then carry it out."""
         if request.v != PROTOCOL:
-            return self._refuse(request, f"this desk speaks version {PROTOCOL} of the protocol, not {request.v}")
-        verb = self._verbs.get(request.verb)
+            words = f"this desk speaks version {PROTOCOL} of the protocol, not {request.v}"
+            return refusal_of(request.id, Code.UNSUPPORTED_VERSION, words)
+        verb = VERBS.get(request.verb)
         if verb is None:
-            return self._refuse(request, f"unknown verb {request.verb!r}; known are {', '.join(sorted(self._verbs))}")
-        if request.verb not in {"ping", "status"}:
+            words = f"unknown verb {request.verb[:100]!r}; known are {', '.join(sorted(VERBS))}"
+            return refusal_of(request.id, Code.UNKNOWN_VERB, words)
+        arguments = read_arguments(verb, request.arguments)
+        if isinstance(arguments, str):
+            return refusal_of(request.id, Code.BAD_ARGUMENTS, f"{request.verb}: {arguments}")
+        if verb.is_change:
             told = {plain_text(key): plain_text(value) for key, value in request.arguments.items()}
             self._log.info("verb", verb=request.verb, request=request.id, arguments=told)
-        return verb(request, address, effects)
+        return self._methods[request.verb](Asked(client, address, request, arguments), effects)
 
-    def _send(self, address: bytes, reply: Reply, effects: Effects) -> None:
-        self._replies[reply.id] = reply
-        while len(self._replies) > REQUESTS_REMEMBERED:
-            self._replies.popitem(last=False)
+    def _send(self, client: str, address: bytes, request: Request, reply: Reply, effects: Effects) -> None:
+        verb = VERBS.get(request.verb)
+        if verb is not None and verb.is_change:
+            self._replies[client, request.id] = reply
+            while len(self._replies) > REQUESTS_REMEMBERED:
+                self._replies.popitem(last=False)
         effects.answer(address, msgspec.json.encode(reply))
 
-    def _reply(self, request: Request, result: dict[str, Any]) -> Reply:
-        return Reply(PROTOCOL, request.id, "", result)
-
-    def _refuse(self, request: Request, error: str) -> Reply:
-        return Reply(PROTOCOL, request.id, error, {})
+    def _refuse(self, asked: Asked, words: str) -> Reply:
+        return refusal_of(asked.request.id, Code.REFUSED, words)
 
     def _no_strategy(self, name: str) -> str:
         names = ", ".join(entry.name for entry in self._settings.strategies)
         return f"there is no strategy {plain_text(name)!r}; there are {names}"
 
-    def _ask_root(self, request: Request, address: bytes, effects: Effects) -> None:
-        told: dict[str, object] = {
-            plain_text(key): plain_text(value) for key, value in request.arguments.items() if value
-        }
-        self._asked[request.id] = (address, request.verb)
-        effects.post("root", RootAsked(request.id, request.verb, told))
+    def _ask_root(self, asked: Asked, arguments: dict[str, object], effects: Effects) -> None:
+        """Let root carry it out; its answer becomes ours. Clients choose ids, so each has its own at root."""
+        request = f"{asked.client} {asked.request.id}"
+        self._asked[request] = asked
+        effects.post("root", RootAsked(request, asked.request.verb, arguments))
 
-    def _ask_root_of_strategy(self, request: Request, address: bytes, effects: Effects) -> Reply | None:
-        name = str(request.arguments.get("name", ""))
+    # --- the verbs ------------------------------------------------------------------------------
+
+    def _ping(self, asked: Asked, _effects: Effects) -> Reply:
+        return reply_to(asked.request.id, {})
+
+    def _status(self, asked: Asked, effects: Effects) -> None:
+        self._ask_root(asked, {}, effects)
+
+    def _stop(self, asked: Asked, effects: Effects) -> None:
+        reason = asked.arguments.reason
+        self._ask_root(asked, {"reason": plain_text(reason)} if reason else {}, effects)
+
+    def _ask_of_strategy(self, asked: Asked, effects: Effects) -> Reply | None:
+        name, verb = asked.arguments.name, asked.request.verb
         entry = self._settings.strategy(name)
         if entry is None:
-            return self._refuse(request, self._no_strategy(name))
+            return self._refuse(asked, self._no_strategy(name))
         if entry.refusal:
-            return self._refuse(request, f"{name} cannot run: {entry.refusal}")
+            return self._refuse(asked, f"{name} cannot run: {entry.refusal}")
         state = self._states.get(f"strategies/{name}")
-        if request.verb == "release" and state not in {None, "QUARANTINED"}:
-            return self._refuse(request, f"{name} is {state}; only what is in quarantine can be released")
+        if verb == "release" and state not in {None, "QUARANTINED"}:
+            return self._refuse(asked, f"{name} is {state}; only what is in quarantine can be released")
         arguments: dict[str, object] = {
-            "reason": plain_text(request.arguments.get("reason") or f"{request.verb}d by an operator"),
+            "reason": plain_text(asked.arguments.reason or f"{verb}d by an operator"),
             "path": f"strategies/{name}",
             "source": "operator",
         }
-        self._asked[request.id] = (address, request.verb)
-        effects.post("root", RootAsked(request.id, request.verb, arguments))
+        self._ask_root(asked, arguments, effects)
         return None
 
-    def _restart(self, request: Request, address: bytes, effects: Effects) -> Reply | None:
+    def _restart(self, asked: Asked, effects: Effects) -> Reply | None:
         """Let root restart what runs or waits; what was put away stays down, and saying so is kinder than silence."""
-        path = plain_text(request.arguments.get("path"))
+        path = plain_text(asked.arguments.path)
         state = self._states.get(path)
         if state in _PUT_AWAY:
-            return self._refuse(request, f"{path} is {state} and stays down; {_PUT_AWAY[state]}")
-        self._ask_root(request, address, effects)
+            return self._refuse(asked, f"{path} is {state} and stays down; {_PUT_AWAY[state]}")
+        self._ask_root(asked, {"path": path, "reason": plain_text(asked.arguments.reason)}, effects)
         return None
 
-    def _halt(self, request: Request, _address: bytes, effects: Effects) -> Reply:
+    def _halt(self, asked: Asked, effects: Effects) -> Reply:
         """No entries any more, and no working entry order is left; exits and stops are not touched."""
-        self._sentinel.write(plain_text(request.arguments.get("reason") or HALT_REASON))
+        self._sentinel.write(plain_text(asked.arguments.reason or HALT_REASON))
         self._see_halt(effects)
-        return self._reply(request, {"halted": self._sentinel.reason()})
+        return reply_to(asked.request.id, {"halted": self._sentinel.reason()})
 
     def _see_halt(self, effects: Effects) -> None:
         """Cancel working entries once the desk is halted, whoever wrote the sentinel."""
@@ -187,38 +190,44 @@ class Console(Room):
             effects.post("execution", CancelWanted("", "HALTED"))
         self._was_halted = is_halted
 
-    def _resume(self, request: Request, _address: bytes, _effects: Effects) -> Reply:
+    def _resume(self, asked: Asked, _effects: Effects) -> Reply:
         was = self._sentinel.reason()
         self._sentinel.remove()
         self._was_halted = False
-        return self._reply(request, {"was_halted": was or ""})
+        return reply_to(asked.request.id, {"was_halted": was or ""})
 
-    def _cancel(self, request: Request, _address: bytes, effects: Effects) -> Reply:
-        name = str(request.arguments.get("name") or "")
+    def _cancel(self, asked: Asked, effects: Effects) -> Reply:
+        name = asked.arguments.name
         if name and self._settings.strategy(name) is None:
-            return self._refuse(request, self._no_strategy(name))
+            return self._refuse(asked, self._no_strategy(name))
         effects.post("execution", CancelWanted(name, "OPERATOR"))
-        return self._reply(request, {})
+        return reply_to(asked.request.id, {})
 
     @override
     def hear(self, peer: str, epoch: int, word: Any) -> Effects:
         if peer != "root" or not isinstance(word, RootAnswered):
             return NOTHING
         effects = Effects()
-        address, verb = self._asked.pop(word.request, (b"", ""))
-        if not address:
+        asked = self._asked.pop(word.request, None)
+        if asked is None:
             return effects
-        result = word.result
-        if verb == "status" and not word.error:
-            result = desk_status(
-                result,
-                self._settings,
-                halted=self._sentinel.reason() or "",
-                now_ns=self._clock.wall_ns(),
-                alarms=self._alarms,
-            )
-        self._send(address, Reply(PROTOCOL, word.request, word.error, dict(result)), effects)
+        if word.error:
+            reply = self._refuse(asked, word.error)
+        elif asked.request.verb == "status":
+            reply = reply_to(asked.request.id, self._status_document(word.result))
+        else:
+            reply = reply_to(asked.request.id, dict(word.result))
+        self._send(asked.client, asked.address, asked.request, reply, effects)
         return effects
+
+    def _status_document(self, root: dict[str, object]) -> dict[str, Any]:
+        return desk_status(
+            root,
+            self._settings,
+            halted=self._sentinel.reason() or "",
+            now_ns=self._clock.wall_ns(),
+            alarms=self._alarms,
+        )
 
     # --- the configuration file -----------------------------------------------------------------
 
@@ -265,19 +274,6 @@ class Console(Room):
                 for entry in self._settings.strategies
             ),
         )
-
-
-def _request_of(data: bytes) -> Request | str:
-    """Read a request; where it is none, say why not."""
-    if len(data) > REQUEST_BYTES_MAX:
-        return f"not a request: {len(data)} bytes; a request has at most {REQUEST_BYTES_MAX}"
-    try:
-        request = msgspec.json.decode(data, type=Request)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return f"not a request: {error}"
-    if not 0 < len(request.id) <= ID_LENGTH_MAX:
-        return f"not a request: its id has {len(request.id)} characters; write 1 to {ID_LENGTH_MAX}"
-    return request
 
 
 #: States in which a restart changes nothing, and what would.

@@ -14,7 +14,8 @@ from typer.core import TyperGroup
 
 import strategies
 from actors.cli import app
-from actors.console.room import PROTOCOL, Console, Reply, Request
+from actors.console.protocol import PROTOCOL, Reply, Request
+from actors.console.verbs import VERBS
 from actors.settings import (
     ROOM_SUPERVISION,
     FeedSettings,
@@ -27,9 +28,6 @@ from actors.settings import (
     SupervisionSettings,
 )
 from actors.settings_file import load
-from runtime.clock import Clock
-from runtime.folder import Sentinel
-from runtime.log import Log
 from strategies.ema_crossover_v001 import EmaParameters
 from strategies.vwap_micro_mean_reversion import VwapParameters
 
@@ -103,13 +101,6 @@ def commands() -> Iterator[tuple[str, list[str]]]:
         yield name, [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
 
 
-@pytest.fixture
-def console(tmp_path: Path) -> Console:
-    settings = load(ROOT / "config" / "strategies.yaml").settings
-    assert settings is not None
-    return Console(settings, tmp_path / "none.yaml", Sentinel(tmp_path), Clock(), Log("console"))
-
-
 # --- configuration ----------------------------------------------------------------------------
 
 
@@ -166,10 +157,10 @@ def test_the_readme_names_every_option() -> None:
     assert {option for _, options in commands() for option in options if f"{option}" not in text} == set()
 
 
-def test_the_control_document_lists_exactly_the_verbs(console: Console) -> None:
+def test_the_control_document_lists_exactly_the_verbs() -> None:
     told = re.findall(r"^\| `(\w+)` \|", sections(read("docs/control.md"))["Verbs"], re.MULTILINE)
 
-    assert sorted(told) == sorted(console._verbs)
+    assert sorted(told) == sorted(VERBS)
 
 
 @pytest.mark.parametrize("kind", [Request, Reply])

@@ -270,9 +270,9 @@ MALFORMED = {
     "unknown key": (b'{"v": 1, "id": "x3", "verb": "ping", "more": 1}', "not a request"),
     "no id": (b'{"v": 1, "id": "", "verb": "ping"}', "not a request: its id has 0 characters"),
     "arguments of another type": (b'{"v": 1, "id": "x4", "verb": "halt", "arguments": [1]}', "not a request"),
-    "a name of another type": (b'{"v": 1, "id": "x5", "verb": "disable", "arguments": {"name": {"a": 1}}}', "there is no strategy"),
-    "a path of another type": (b'{"v": 1, "id": "x6", "verb": "restart", "arguments": {"path": [1]}}', "in the tree"),
-    "no arguments": (b'{"v": 1, "id": "x7", "verb": "disable"}', "there is no strategy"),
+    "a name of another type": (b'{"v": 1, "id": "x5", "verb": "disable", "arguments": {"name": {"a": 1}}}', "disable: arguments that do not fit"),
+    "a path of another type": (b'{"v": 1, "id": "x6", "verb": "restart", "arguments": {"path": [1]}}', "restart: arguments that do not fit"),
+    "no arguments": (b'{"v": 1, "id": "x7", "verb": "disable"}', "it takes reason, name"),
     "deep": (b'{"v": 1, "id": "x8", "verb": "ping", "arguments": {"a": ' + b"[" * 50_000, "not a request"),
     "huge": (b'{"v": 1, "id": "x9", "verb": "%s"}' % (b"x" * 5_000_000), "not a request: 5000"),
 }  # fmt: skip

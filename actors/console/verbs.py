@@ -1,0 +1,96 @@
+"""The verbs of the control socket as data: who may send each, and what it takes.
+
+A new verb is a row here, and a method of that name in ``Console``'s own table; without either the console does not
+start. A verb has exactly one role, and arguments that it does not name are refused.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+#: What may be written into a log or a record of a request.
+Text = Annotated[str, msgspec.Meta(max_length=1000)]
+Name = Annotated[str, msgspec.Meta(max_length=200)]
+
+
+class Role(IntEnum):
+    """What a client may do: look, also run the desk from hour to hour, also change what it is and end it."""
+
+    READ = 1
+    OPERATE = 2
+    ADMIN = 3
+
+    @property
+    def word(self) -> str:
+        """The role as files and answers write it."""
+        return self.name.lower()
+
+
+ROLES: Mapping[str, Role] = {role.word: role for role in Role}
+
+
+class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every verb's arguments; alone it is that of a verb that takes none."""
+
+
+class Reasoned(Arguments, frozen=True, kw_only=True):
+    """A change, and why; "" where nobody said."""
+
+    reason: Text = ""
+
+
+class OfStrategy(Reasoned, frozen=True, kw_only=True):
+    """A change of one strategy."""
+
+    name: Name
+
+
+class OfPath(Reasoned, frozen=True, kw_only=True):
+    """A change of one process, by its path in the tree."""
+
+    path: Name
+
+
+class OfSome(Reasoned, frozen=True, kw_only=True):
+    """A change of one strategy, or of all where ``name`` is ""."""
+
+    name: Name = ""
+
+
+class Verb(NamedTuple):
+    """One verb. ``arguments`` is the Struct that its arguments are read as.
+
+    ``is_change``: it is recorded before it takes effect, and carried out once; what only looks is answered anew.
+    ``is_repeatable``: after a fall of the console in the middle of it, the same request may be carried out again,
+    because twice does what once does (root itself carries out a request once).
+    """
+
+    role: Role
+    arguments: type[Arguments]
+    is_change: bool = True
+    is_repeatable: bool = True
+
+
+VERBS: Mapping[str, Verb] = {
+    "ping": Verb(Role.READ, Arguments, is_change=False),
+    "status": Verb(Role.READ, Arguments, is_change=False),
+    "enable": Verb(Role.OPERATE, OfStrategy),
+    "disable": Verb(Role.OPERATE, OfStrategy),
+    "restart": Verb(Role.OPERATE, OfPath),
+    "cancel": Verb(Role.OPERATE, OfSome),
+    "halt": Verb(Role.OPERATE, Reasoned),
+    "resume": Verb(Role.ADMIN, Reasoned, is_repeatable=False),
+    "release": Verb(Role.ADMIN, OfStrategy),
+    "stop": Verb(Role.ADMIN, Reasoned),
+}
+
+
+def read_arguments(verb: Verb, arguments: Mapping[str, Any]) -> Arguments | str:
+    """Read a verb's arguments; where they do not fit, say what it takes."""
+    try:
+        return msgspec.convert(arguments, type=verb.arguments)
+    except ValueError as error:
+        taken = ", ".join(verb.arguments.__struct_fields__) or "nothing"
+        return f"arguments that do not fit: {error}; it takes {taken}"
