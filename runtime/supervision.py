@@ -24,7 +24,7 @@ from runtime.supervision_places import (
     workers,
 )
 from runtime.supervision_rows import row
-from runtime.supervision_words import Action, AskStop, ChildState, Outbox, Released, Row
+from runtime.supervision_words import Action, AskStop, Change, ChildState, Outbox, Released, Row
 
 
 class Supervision:
@@ -118,7 +118,9 @@ class Supervision:
         self._at(now_ns)
         if self._due_ns is None or now_ns < self._due_ns:
             return []
-        for place in tuple(places(self._root)):
+        due = self._moves.take_due()
+        in_order = due if len(due) == 1 else [place for place in places(self._root) if place in due]
+        for place in in_order:
             if place.deadline_ns is not None and place.deadline_ns <= now_ns:
                 self._expire(place)
         return self._advanced()
@@ -289,7 +291,8 @@ class Supervision:
         for each in places(child):
             if isinstance(each, WorkerPlace) or each is child:
                 self._moves.rest(each)
-        self._outbox.is_changed = True
+        for worker in workers(child):
+            self._moves.note(worker)
         return self._advanced()
 
     def remove_child(self, path: str, now_ns: int) -> list[Action]:
@@ -312,6 +315,13 @@ class Supervision:
         return self._advanced()
 
     # --- what can be read ---------------------------------------------------------------------
+
+    def take_changes(self) -> list[Change]:
+        """Give what rooms have to hear: each worker that is another than at the last call, as it is now.
+
+        Who applies them, in order, to the table of all workers (see ``tree``) has the table as it is now.
+        """
+        return self._outbox.take_changes()
 
     def next_timer_ns(self) -> int | None:
         """Say when ``on_timer`` has something to do; None while only news can change anything."""
@@ -346,9 +356,7 @@ class Supervision:
 
     def _advanced(self) -> list[Action]:
         self._moves.advance(self._root)
-        self._due_ns = min(
-            (place.deadline_ns for place in places(self._root) if place.deadline_ns is not None), default=None
-        )
+        self._due_ns = self._moves.next_deadline_ns()
         return self._outbox.take()
 
     def _find(self, path: str) -> ChildPlace | None:

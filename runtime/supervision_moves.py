@@ -3,6 +3,9 @@
 Each move looks only at the states of the places, so it may be repeated at any time and does no more than is due.
 """
 
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from itertools import count
 from signal import SIGKILL, SIGTERM
 
 from runtime.restart import (
@@ -50,6 +53,9 @@ NS_PER_S = 1_000_000_000
 TERMINATE_NS = NS_PER_S
 """How long a process may take to leave after SIGTERM; then SIGKILL."""
 
+FEW = 8
+"""So many children of a crowd are found one by one; for more of them a walk over all is quicker."""
+
 
 class Moves:
     """The moves of one tree at one moment. Whoever uses it sets ``now_ns`` before, and calls ``advance`` after."""
@@ -62,16 +68,41 @@ class Moves:
         self._uniform = uniform
         self._memory = memory
         self._outbox = outbox
+        self._deadlines: list[tuple[int, int, ChildPlace]] = []
+        self._serial = count()
 
-    def set_state(self, place: Place, state: ChildState, deadline_ns: int | None = None) -> None:
+    def set_state(self, place: ChildPlace, state: ChildState, deadline_ns: int | None = None) -> None:
         """Put a place into a state, with the time at which that state ends by itself."""
         place.deadline_ns = deadline_ns
+        if deadline_ns is not None:
+            heappush(self._deadlines, (deadline_ns, next(self._serial), place))
         stir(place)
         if place.state is state:
             return
         place.state = state
         place.since_ns = self.now_ns
-        self._outbox.is_changed |= isinstance(place, WorkerPlace)
+        if isinstance(place, WorkerPlace):
+            self.note(place)
+
+    def note(self, worker: WorkerPlace) -> None:
+        """Let the rooms hear how a worker is now."""
+        self._outbox.change(worker.path, worker.epoch, worker.state)
+
+    def next_deadline_ns(self) -> int | None:
+        """Say when the first state ends by itself; None where none does."""
+        while self._deadlines:
+            deadline_ns, _, place = self._deadlines[0]
+            if place.deadline_ns == deadline_ns:
+                return deadline_ns
+            heappop(self._deadlines)  # that state ended before its time
+        return None
+
+    def take_due(self) -> set[ChildPlace]:
+        """Give the places whose state ends by now; the caller ends it."""
+        due: set[ChildPlace] = set()
+        while (deadline_ns := self.next_deadline_ns()) is not None and deadline_ns <= self.now_ns:
+            due.add(heappop(self._deadlines)[2])
+        return due
 
     def report(self, node: NodePlace, context: Context, reason: str, offender: Place, level: Level) -> None:
         """Note something for the log."""
@@ -89,21 +120,22 @@ class Moves:
         if not node.is_stirred:
             return
         node.is_stirred = False
-        for child in tuple(node.children):
+        looked, node.stirred = node.stirred, set()
+        for child in _to_look_at(node, looked):
             if isinstance(child, NodePlace):
                 self.advance(child)
                 if child.state is ChildState.STOPPED and child.then is Then.FALL:
                     self._hear_fallen_node(node, child)
         if node.state is ChildState.STOPPING:
-            self._bring_all_down(node)
-        self._forget(node)
+            self._bring_all_down(node, _to_look_at(node, looked))
+        self._forget(node, looked)
         # Below a node that goes down nobody moves before its turn, so that right to left holds for the whole.
         if not node.is_open or node.is_closing:
             return
-        self._bring_down(node)
-        self._forget(node)
+        self._bring_down(node, _to_look_at(node, looked))
+        self._forget(node, looked)
         if node.spec.strategy is Strategy.ONE_FOR_ONE or not any(child.is_cycling for child in node.children):
-            self._bring_up(node)
+            self._bring_up(node, _to_look_at(node, looked))
         if node.state is ChildState.STARTING and is_settled(node):
             self.set_state(node, ChildState.RUNNING)
             node.up_since_ns = self.now_ns
@@ -115,18 +147,23 @@ class Moves:
             return
         self.fall(child, Exit(ExitKind.GAVE_UP, child.last_error), "child_terminated")
 
-    def _forget(self, node: NodePlace) -> None:
-        for index, child in enumerate(node.children):
-            if child.is_leaving and child.is_down:
-                self._outbox.is_changed = True
-                self.shape += 1
-                if child.successor is None:
-                    del node.children[index]
-                else:
-                    node.children[index] = build(child.successor, node, self._memory)
-                    self.rest(node.children[index])
-                return self._forget(node)
-        return None
+    def _forget(self, node: NodePlace, looked: set[ChildPlace]) -> None:
+        for child in _to_look_at(node, looked):
+            if not (child.is_leaving and child.is_down):
+                continue
+            self.shape += 1
+            for worker in workers(child):
+                self._outbox.change(worker.path, worker.epoch, None)
+            index = node.children.index(child)
+            looked.discard(child)
+            node.stirred.discard(child)
+            if child.successor is None:
+                del node.children[index]
+            else:
+                successor = node.children[index] = build(child.successor, node, self._memory)
+                for worker in workers(successor):
+                    self.note(worker)
+                self.rest(successor)
 
     # --- down ---------------------------------------------------------------------------------
 
@@ -134,7 +171,10 @@ class Moves:
         """Order a place to go down. A second order changes nothing; an order overrides what a node had in mind."""
         if isinstance(place, NodePlace):
             if place.is_down:
-                self.set_state(place, ChildState.STOPPED)
+                if place.state is not ChildState.STOPPED:
+                    self.set_state(place, ChildState.STOPPED)
+            elif place.state is ChildState.STOPPING:
+                place.then = Then.REST
             else:
                 self.close(place, Then.REST)
                 self.advance(place)
@@ -149,6 +189,7 @@ class Moves:
         """Let a node that is up go down, and say what comes then. Its children go down with the next ``advance``."""
         node.then = then
         self.set_state(node, ChildState.STOPPING)
+        node.stirred.update(node.children)
         self.hush(node)
 
     def hush(self, node: NodePlace) -> None:
@@ -179,10 +220,10 @@ class Moves:
     def _signal(self, worker: WorkerPlace, number: int) -> None:
         self._outbox.add(Signal(path=worker.path, epoch=worker.epoch, number=int(number)))
 
-    def _bring_down(self, node: NodePlace) -> None:
+    def _bring_down(self, node: NodePlace, children: Sequence[ChildPlace]) -> None:
         """Lower the children of an open node that have to go; in an ordered node each when those after it are down."""
         is_turn = True
-        for child in reversed(node.children):
+        for child in reversed(children):
             is_unwanted = isinstance(child, WorkerPlace) and child.is_excused and not child.is_down
             if not (child.is_cycling or child.is_leaving or is_unwanted):
                 continue
@@ -193,8 +234,8 @@ class Moves:
                 self.rest(child)
             is_turn = is_turn and (child.is_down or node.spec.start == "parallel")
 
-    def _bring_all_down(self, node: NodePlace) -> None:
-        for child in reversed(node.children):
+    def _bring_all_down(self, node: NodePlace, children: Sequence[ChildPlace]) -> None:
+        for child in reversed(children):
             self.lower(child)
             if not child.is_down and node.spec.start == "ordered":
                 return
@@ -211,14 +252,14 @@ class Moves:
 
     # --- up -----------------------------------------------------------------------------------
 
-    def _bring_up(self, node: NodePlace) -> None:
+    def _bring_up(self, node: NodePlace, children: Sequence[ChildPlace]) -> None:
         """Start the children of an open node whose turn has come."""
-        if not any(child.state is ChildState.WAITING for child in node.children):
+        if not any(child.state is ChildState.WAITING for child in children):
             return
         strategy = node.spec.strategy
-        is_held = strategy is Strategy.ONE_FOR_ALL and any(child.state is ChildState.BACKOFF for child in node.children)
+        is_held = strategy is Strategy.ONE_FOR_ALL and any(child.state is ChildState.BACKOFF for child in children)
         is_clear = True
-        for child in node.children:
+        for child in children:
             # Among independent children only the first start has an order: a child that was up waits for no sibling.
             may_start = is_clear or (strategy is Strategy.ONE_FOR_ONE and child.is_attempted)
             if child.state is ChildState.WAITING and may_start and not is_held:
@@ -238,7 +279,6 @@ class Moves:
         self._memory.epochs[child.path] = child.epoch
         self._outbox.add(EpochChanged(path=child.path, epoch=child.epoch))
         self._outbox.add(Spawn(path=child.path, epoch=child.epoch, spec=child.spec))
-        self._outbox.is_changed = True
         self.set_state(child, ChildState.STARTING, self.now_ns + child.spec.start_timeout_ns)
 
     def open(self, node: NodePlace) -> None:
@@ -370,7 +410,7 @@ class Moves:
                 worker.is_quarantined = True
                 self._memory.quarantined.add(worker.path)
                 self._outbox.add(Quarantined(path=worker.path, reason=reason))
-                self._outbox.is_changed = True
+                self.note(worker)
         self.close(node, Then.QUARANTINE)
 
     def _was_healthy(self, child: ChildPlace) -> bool:
@@ -386,6 +426,20 @@ class Moves:
         if isinstance(child, NodePlace) and child.restarts_ns:
             until_ns = child.restarts_ns[-1]
         return until_ns - child.up_since_ns >= node.spec.backoff.healthy_ns
+
+
+def _to_look_at(node: NodePlace, looked: set[ChildPlace]) -> Sequence[ChildPlace]:
+    """Give the children that a move has to look at, in the order of their start.
+
+    In a crowd these are ``looked``, to which those are added that were stirred in the meantime; elsewhere a child's
+    turn depends on its siblings, so that all are looked at.
+    """
+    if not node.is_crowd:
+        return tuple(node.children)
+    looked |= node.stirred
+    if len(looked) <= FEW:
+        return sorted(looked, key=node.children.index)
+    return [child for child in node.children if child in looked]
 
 
 def places_up(place: Place) -> list[Place]:

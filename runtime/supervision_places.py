@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from runtime.errors import SpecError
-from runtime.restart import Exit, RestartType
+from runtime.restart import Exit, RestartType, Strategy
 from runtime.spec import ChildSpec, NodeSpec, WorkerSpec
 from runtime.supervision_words import ChildState
 
@@ -105,6 +105,13 @@ class NodePlace(Place):
     then: Then = Then.REST
     is_stirred: bool = True
     """Whether something at or below it is another than when it was last looked at."""
+    stirred: set[WorkerPlace | NodePlace] = field(default_factory=set["WorkerPlace | NodePlace"])
+    """The children at or below which that is so."""
+
+    @property
+    def is_crowd(self) -> bool:
+        """True where no child's turn depends on a sibling, so that each can be looked at alone."""
+        return self.spec.start == "parallel" and self.spec.strategy is Strategy.ONE_FOR_ONE
 
     @property
     def is_open(self) -> bool:
@@ -158,14 +165,15 @@ def workers(place: ChildPlace) -> Iterator[WorkerPlace]:
     return (each for each in places(place) if isinstance(each, WorkerPlace))
 
 
-def stir(place: Place) -> None:
+def stir(place: ChildPlace) -> None:
     """Let a place, and all nodes above it, be looked at with the next advance."""
     if isinstance(place, NodePlace):
         place.is_stirred = True
-    node = place.parent
+    child, node = place, place.parent
     while node is not None:
         node.is_stirred = True
-        node = node.parent
+        node.stirred.add(child)
+        child, node = node, node.parent
 
 
 class Memory:

@@ -86,8 +86,19 @@ class Released(msgspec.Struct, frozen=True):
     path: str
 
 
+class Change(msgspec.Struct, frozen=True):
+    """What a worker is now. ``state`` is None where it is no longer in the tree."""
+
+    path: str
+    epoch: int
+    state: ChildState | None
+
+
 class PeersChanged(msgspec.Struct, frozen=True):
-    """Some worker's state or epoch is another one. Tell the rooms, before the Spawns of the same list."""
+    """Some worker's state or epoch is another one. Tell the rooms, before the Spawns of the same list.
+
+    Which ones, ``Supervision.take_changes`` says.
+    """
 
 
 class AllStopped(msgspec.Struct, frozen=True):
@@ -108,8 +119,8 @@ class Outbox:
 
     def __init__(self) -> None:
         """Begin empty."""
-        self.is_changed = False
-        """Whether some worker's state or epoch is another one."""
+        self._is_changed = False
+        self._changes: dict[str, Change] = {}
         self._actions: list[Action] = []
         self._epochs: list[Action] = []
         self._spawns: list[Action] = []
@@ -127,17 +138,27 @@ class Outbox:
             case _:
                 self._actions.append(action)
 
+    def change(self, path: str, epoch: int, state: ChildState | None) -> None:
+        """Note how a worker is now; of several notes on one path the last one counts."""
+        self._is_changed = True
+        self._changes[path] = Change(path=path, epoch=epoch, state=state)
+
     def take(self) -> list[Action]:
         """Hand over what was noted and begin anew.
 
         Epochs come before all spawns, so that one durable write serves them all; peers are told of a fall before
         its replacement runs.
         """
-        told: list[Action] = [PeersChanged()] if self.is_changed else []
+        told: list[Action] = [PeersChanged()] if self._is_changed else []
         actions = [*self._actions, *self._epochs, *told, *self._spawns, *self._last]
         self._actions, self._epochs, self._spawns, self._last = [], [], [], []
-        self.is_changed = False
+        self._is_changed = False
         return actions
+
+    def take_changes(self) -> list[Change]:
+        """Hand over how those workers are now that were noted since the last call, each once."""
+        changes, self._changes = list(self._changes.values()), {}
+        return changes
 
 
 class Row(msgspec.Struct, frozen=True):
