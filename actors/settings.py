@@ -131,6 +131,17 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     taker_fee_bps: Decimal = Decimal(0)
 
 
+class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The control socket's second door, for clients with keys. ``listen`` is "" where there is only the local one.
+
+    ``listen`` is ``tcp://127.N.N.N:PORT``, or ``ipc`` for a socket beside the local one. ``clients`` is the absolute
+    path of the file that lists who may enter, "" where there is no second door.
+    """
+
+    listen: str = ""
+    clients: str = ""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything the file says. The keys of ``global`` stand beside ``strategies``; URLs are "" where unset."""
 
@@ -139,6 +150,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     paper: PaperSettings = PaperSettings()
     risk: RiskLimits = RiskLimits()
     supervision: SupervisionSettings = ROOM_SUPERVISION
+    control: ControlSettings = ControlSettings()
     default_balance: Decimal = Decimal(10_000)
     paper_trading: bool = True
     log_level: str = "INFO"

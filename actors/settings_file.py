@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,8 @@ from strategies.base import Strategy
 
 #: A configuration is a few kilobytes; more than this is some other file.
 SIZE_MAX = 256 * 1024
+#: The list of the control socket's clients, beside the configuration.
+CLIENTS_DEFAULT = "control_clients.json"
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -99,17 +102,25 @@ def _read_settings(
     pair = tree.pair("global")
     spot = Spot(pair.line if pair else tree.line, "global")
     branch = reader.branch(pair.node if pair else None, spot)
-    nested = ("feed", "paper", "risk", "supervision")
+    nested = ("feed", "paper", "risk", "supervision", "control")
     values = reader.values(branch, "global", settings_rule.GLOBAL, nested)
     feed = FeedReader(reader, branch, spot.line, entries, path.parent).read(str(values.get("zmq_market_url", "")))
     values["paper"] = reader.section(branch, "global", "paper", settings_rule.PAPER)
     values["risk"] = reader.section(branch, "global", "risk", settings_rule.RISK_LIMITS, RiskLimits())
     supervision = reader.section(branch, "global", "supervision", settings_rule.SUPERVISION, ROOM_SUPERVISION)
     values["supervision"] = msgspec.structs.asdict(ROOM_SUPERVISION) | supervision
+    values["control"] = _door(reader.section(branch, "global", "control", settings_rule.CONTROL), path.parent)
     settings = reader.build(Settings, {**values, "feed": feed, "strategies": [entry.settings for entry in entries]})
     if settings is not None:
         _check_together(reader, branch, settings)
     return settings
+
+
+def _door(section: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Complete the second door's settings; its list of clients lies beside the configuration unless it says where."""
+    if "listen" not in section:
+        return {}
+    return {**section, "clients": str((folder / section.get("clients", CLIENTS_DEFAULT)).absolute())}
 
 
 def _check_together(reader: Reader, branch: Branch, settings: Settings) -> None:

@@ -16,12 +16,14 @@ AMOUNT_MAX = Decimal(10) ** 15
 WHOLE_MAX = 10**15
 SECONDS_MAX = 10.0**9
 PORT_MAX = 65_535
+BYTE_MAX = 255
 DIGITS_AFTER_POINT_MAX = 18
 
 NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,64}")
 SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,31}")
 TIMEFRAME = re.compile(r"[1-9][0-9]{0,3}[smhd]")
 ZMQ_URL = re.compile(r"tcp://[^\s/:]+:[0-9]{1,5}|tcp://\[[0-9a-fA-F:]+\]:[0-9]{1,5}|ipc://\S{1,100}")
+DOOR = re.compile(r"ipc|tcp://127(\.(0|[1-9][0-9]{0,2})){3}:[1-9][0-9]{0,4}")
 HTTP_URL = re.compile(r"https?://[^\s/]+(/\S*)?")
 HOST = re.compile(r"[^\s/]{1,253}")
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
@@ -155,6 +157,21 @@ def speed(node: Node) -> float | None:
     raise UnfitError(msg)
 
 
+def door(node: Node) -> str:
+    """Read where the control socket's second door is. It is never open to other machines: those come through SSH."""
+    expected = (
+        "write tcp://127.0.0.1:PORT (other machines reach it through ssh -L), or ipc for a socket beside the local one"
+    )
+    value = node.value if isinstance(node, Leaf) else None
+    if not isinstance(value, str) or not DOOR.fullmatch(value):
+        raise UnfitError(expected)
+    if value != "ipc":
+        *address, port = (int(part) for part in re.split(r"[.:]", value.removeprefix("tcp://")))
+        if max(address) > BYTE_MAX or port > PORT_MAX:
+            raise UnfitError(expected)
+    return value
+
+
 def paper_only(node: Node) -> bool:
     """Read ``paper_trading``: only true, live venues are not part of this version."""
     if truth(node):
@@ -245,6 +262,10 @@ PAPER: Table = {
     "slippage_bps": _BPS,
     "maker_fee_bps": _BPS,
     "taker_fee_bps": _BPS,
+}
+CONTROL: Table = {
+    "listen": door,
+    "clients": PATH_RULE,
 }
 GLOBAL: Table = {
     "zmq_market_url": text(ZMQ_URL, "write an address such as tcp://localhost:5556"),

@@ -18,6 +18,7 @@ from actors.console.protocol import PROTOCOL, Reply, Request
 from actors.console.verbs import VERBS
 from actors.settings import (
     ROOM_SUPERVISION,
+    ControlSettings,
     FeedSettings,
     PaperSettings,
     ProcessLimits,
@@ -45,6 +46,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`global.feed`": FeedSettings,
     "`global.paper`": PaperSettings,
     "`global.risk`": RiskLimits,
+    "`global.control`": ControlSettings,
     "Parameters of `vwap_micro_mean_reversion`": VwapParameters,
     "Parameters of `ema_crossover_v001`": EmaParameters,
 }

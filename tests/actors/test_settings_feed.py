@@ -8,7 +8,15 @@ import msgspec
 import pytest
 
 from actors.problem import render
-from actors.settings import EnabledChange, FeedKind, FillMode, Settings, differences, settings_fingerprint
+from actors.settings import (
+    ControlSettings,
+    EnabledChange,
+    FeedKind,
+    FillMode,
+    Settings,
+    differences,
+    settings_fingerprint,
+)
 from actors.settings_file import load
 from strategies.base import Strategy
 
@@ -164,6 +172,12 @@ def test_a_disabled_entry_may_want_what_the_feed_does_not_give(tmp_path: Path) -
         ("log_level: LOUD", '4 global.log_level: got "LOUD" (text); write one of'),
         ("paper: {fill: open}", '4 global.paper.fill: got "open" (text); write one of next_open, close'),
         ("paper: {taker_fee_bps: -1}", "4 global.paper.taker_fee_bps: got -1 (number); write basis points"),
+        ("control: {listen: 'tcp://0.0.0.0:5599'}", '4 global.control.listen: got "tcp://0.0.0.0:5599" (text); write tcp://127.0.0.1:PORT (other'),
+        ("control: {listen: 'tcp://127.0.0.256:5599'}", '4 global.control.listen: got "tcp://127.0.0.256:5599" (text)'),
+        ("control: {listen: 'tcp://127.0.0.1:65536'}", '4 global.control.listen: got "tcp://127.0.0.1:65536" (text)'),
+        ("control: {listen: 'ipc:///tmp/x'}", '4 global.control.listen: got "ipc:///tmp/x" (text)'),
+        ("control: {listen: 5599}", "4 global.control.listen: got 5599 (number)"),
+        ("control: {keys: a}", "4 global.control.keys: unknown key"),
         ("risk: {max_exposure_pct: 1.1}", "4 global.risk.max_exposure_pct: got 1.1 (number); write a share"),
         ("risk: {risk_per_trade: 0.1}", "4 global.risk.risk_per_trade: unknown key"),
         ("risk: {min_buying_power_reserve_usd: 10000}", "4 global.risk.min_buying_power_reserve_usd: got 10000 (number)"),
@@ -185,6 +199,27 @@ def test_right_global_values_are_kept_exactly(tmp_path: Path) -> None:
     assert (settings.default_balance, settings.log_level) == (Decimal("2500.10"), "DEBUG")
     assert (settings.paper.fill, settings.paper.taker_fee_bps) == (FillMode.CLOSE, 40)
     assert settings.risk.max_exposure_pct == Decimal("0.8")
+
+
+@pytest.mark.parametrize(
+    ("text", "listen", "clients"),
+    [
+        ("listen: 'tcp://127.0.0.1:5599'", "tcp://127.0.0.1:5599", "control_clients.json"),
+        ("listen: ipc, clients: keys/ours.json", "ipc", "keys/ours.json"),
+        ("listen: ipc, clients: /etc/ours.json", "ipc", "/etc/ours.json"),
+    ],
+)
+def test_the_list_of_the_second_doors_clients_lies_beside_the_file(
+    tmp_path: Path, text: str, listen: str, clients: str
+) -> None:
+    settings = settings_of(tmp_path, f"{TWO}global: {{control: {{{text}}}}}\n")
+
+    assert settings.control == ControlSettings(listen=listen, clients=str(tmp_path / clients))
+
+
+@pytest.mark.parametrize("text", ["{}", "{control: {clients: keys.json}}"])
+def test_without_an_address_there_is_no_second_door(tmp_path: Path, text: str) -> None:
+    assert settings_of(tmp_path, f"{TWO}global: {text}\n").control == ControlSettings()
 
 
 def fingerprint(folder: Path, feed: str) -> str:
