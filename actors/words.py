@@ -9,6 +9,8 @@ from runtime.words import (
     PeersChanged,
     Progress,
     Ready,
+    Reconfigured,
+    RestartWanted,
     RootAlive,
     RootAnswered,
     RootAsked,
@@ -88,6 +90,8 @@ WORDS = (
     | PeersChanged
     | Progress
     | Ready
+    | Reconfigured
+    | RestartWanted
     | RootAlive
     | RootAnswered
     | RootAsked

@@ -21,7 +21,7 @@ from runtime.errors import WireError
 from runtime.log import Log
 from runtime.room import Room, Wiring
 from runtime.store import Store
-from runtime.words import PeersChanged, Progress, Ready, Settled, StopAsked, Turn
+from runtime.words import PeersChanged, Progress, Ready, Reconfigured, Settled, StopAsked, Turn
 
 PROGRESS_NS = NS_PER_S
 ANNOUNCE_NS = 100 * NS_PER_MS
@@ -252,6 +252,9 @@ class RoomActor(pykka.Actor):
                 for peer in word.peers:
                     self._hub.fence(peer.path, peer.epoch)
             effects.add(self._room.peers(word.peers))
+        elif heard.peer == ROOT and isinstance(word, Reconfigured):
+            if word.epoch == self._bus.me.epoch:  # one that was meant for a forerunner is older than our own arguments
+                effects.add(self._room.reconfigured(word.arguments))
         elif heard.peer == self._wiring.conductor and isinstance(word, Turn):
             self._begin(word, effects)
         else:

@@ -26,16 +26,11 @@ class Keeper:
     def __init__(self, store: Store, configured: Mapping[str, bool]) -> None:
         """Compare what operators wanted with what the configuration says now: an edit there ends the wish."""
         self._store = store
-        self._configured = dict(configured)
-        self._overrides: dict[str, _Override] = {}
         self._tops = {key.decode(): int.from_bytes(data, "big") for key, data in store.scan("epoch")}
         self._epochs: dict[str, int] = {}
-        for key, data in list(store.scan("override")):
-            path, kept = key.decode(), msgspec.msgpack.decode(data, type=_Override)
-            if self._configured.get(path) == kept.configured:
-                self._overrides[path] = kept
-            elif path in self._configured:  # edited while the desk was down: gone for good, also if edited back
-                store.commit([_delete("override", path)], is_durable=True)
+        self._configured: dict[str, bool] = {}
+        self._overrides: dict[str, _Override] = {}
+        self.configure(configured)
 
     def desired(self) -> dict[str, bool]:
         """Say which paths shall run: the configuration, and above it the operators' wishes."""
@@ -44,6 +39,22 @@ class Keeper:
     def overrides(self) -> dict[str, bool]:
         """Give the wishes that go before the configuration."""
         return {path: kept.is_enabled for path, kept in self._overrides.items()}
+
+    def configure(self, configured: Mapping[str, bool]) -> None:
+        """Take what the configuration says now of each path; an edit of a path ends its wish, for good.
+
+        The wish of a path that it does not name waits, and holds again where the path comes back as it was.
+        """
+        self._configured, self._overrides = dict(configured), {}
+        ended: list[str] = []
+        for key, data in self._store.scan("override"):
+            path, kept = key.decode(), msgspec.msgpack.decode(data, type=_Override)
+            if path in configured and kept.configured == configured[path]:
+                self._overrides[path] = kept
+            elif path in configured:  # gone also if it is edited back
+                ended.append(path)
+        if ended:
+            self._store.commit([_delete("override", path) for path in ended], is_durable=True)
 
     def keep_desired(self, path: str, *, is_enabled: bool, source: str) -> bool:
         """Keep a wish, and say whether it is to be carried out.

@@ -68,6 +68,15 @@ class Room:
         """Hear how the processes of the tree are."""
         return NOTHING
 
+    def reconfigured(self, arguments: bytes) -> Effects:
+        """Hear that the arguments of the own spec are these from now on, in the form that the own maker reads.
+
+        They hold at once, or when the room sees fit. A successor starts with them. A room that can take them only
+        with a start of its own posts ``RestartWanted`` to root when a restart does no harm; root honours that once
+        for each time it came here.
+        """
+        return NOTHING
+
     def timer(self, name: str) -> Effects:
         """Hear that a timer came due."""
         raise NotImplementedError

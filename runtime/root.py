@@ -17,7 +17,7 @@ from runtime.bus import READABLE, Address, Bus, Hub, Poller, drain
 from runtime.child import ChildRequest, last_words_file
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
-from runtime.errors import WireError
+from runtime.errors import SpecError, StoreError, WireError
 from runtime.keeper import Keeper
 from runtime.log import Log
 from runtime.process import (
@@ -35,6 +35,7 @@ from runtime.process import (
 from runtime.restart import Exit, ExitKind
 from runtime.spec import NodeSpec, WorkerSpec
 from runtime.supervision import Supervision
+from runtime.supervision_places import check_root
 from runtime.supervision_words import (
     Action,
     AllStopped,
@@ -44,12 +45,23 @@ from runtime.supervision_words import (
     GiveUp,
     PeersChanged,
     Quarantined,
+    Reconfigure,
     Released,
     Report,
     Signal,
     Spawn,
 )
-from runtime.words import Peer, Progress, Ready, RootAlive, RootAnswered, RootAsked, StopAsked
+from runtime.words import (
+    Peer,
+    Progress,
+    Ready,
+    Reconfigured,
+    RestartWanted,
+    RootAlive,
+    RootAnswered,
+    RootAsked,
+    StopAsked,
+)
 from runtime.words import PeersChanged as PeersWord
 
 ROUND_NS = NS_PER_S // 2
@@ -79,6 +91,15 @@ class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
     duration_ns: int = 0
 
 
+class _Applied(msgspec.Struct, frozen=True):
+    """The arguments of the verb ``apply``."""
+
+    tree: bytes
+    desired: dict[str, bool]
+    restart: tuple[str, ...]
+    reason: str
+
+
 class Root:
     """Runs one tree of processes until it is told to stop, or gives up.
 
@@ -94,9 +115,15 @@ class Root:
         clock: Clock,
         log: Log,
         on_round: Callable[["Root"], None],
+        prepare: Callable[[NodeSpec], None] = lambda _tree: None,
     ) -> None:
-        """Lay out the tree with what the keeper remembers; nothing starts before ``run``."""
+        """Lay out the tree with what the keeper remembers; nothing starts before ``run``.
+
+        ``prepare`` makes what the workers of another tree find at their first start; it may refuse with an OSError or
+        a StoreError, and then the tree stays.
+        """
         self._settings, self._keeper, self._codec, self._clock, self._log = settings, keeper, codec, clock, log
+        self._tree_id = tree.id
         self._supervision = Supervision(
             tree,
             random.SystemRandom().uniform,
@@ -104,7 +131,8 @@ class Root:
             quarantined=keeper.quarantined(),
             epochs=keeper.epochs(),
         )
-        self._on_round = on_round
+        self._on_round, self._prepare = on_round, prepare
+        self._told: dict[str, int] = {}
         self._running: dict[str, Running] = {}
         self._by_pidfd: dict[int, str] = {}
         self._specs: dict[str, WorkerSpec] = {}
@@ -281,6 +309,10 @@ class Root:
             match action:
                 case Spawn():
                     self._spawn(action)
+                case Reconfigure():
+                    self._told[action.path] = action.epoch
+                    word = Reconfigured(action.arguments, action.epoch)
+                    self._hub.post(action.path, self._codec.encode(word), is_sure=True)
                 case AskStop():
                     self._hub.post(action.path, self._codec.encode(StopAsked()), is_sure=False)
                 case Signal():
@@ -389,7 +421,18 @@ class Root:
                     self._hub.post(heard.peer, self._codec.encode(self._peers()), is_sure=True)
             elif isinstance(word, RootAsked):
                 self._hub.post(heard.peer, self._codec.encode(self._answer(heard.peer, word)), is_sure=False)
+            elif isinstance(word, RestartWanted):
+                self._hear_restart_wanted(heard.peer, heard.epoch, word)
         self._hub.acknowledge()
+
+    def _hear_restart_wanted(self, path: str, epoch: int, wanted: RestartWanted) -> None:
+        """Restart a child that asks for it, once for each time that it was told of other arguments."""
+        if self._told.get(path) != epoch:
+            self._log.warning("restart.refused", path=path, reason="it was told of no other arguments")
+            return
+        del self._told[path]
+        self._log.info("restart.wanted", path=path, reason=wanted.reason)
+        self._do(self._supervision.restart(path, self._now()))
 
     def _answer(self, peer: str, asked: RootAsked) -> RootAnswered:
         """Carry out a request once; a repeated one gets the same answer."""
@@ -401,29 +444,40 @@ class Root:
             return known
         result: dict[str, object] = {}
         error = ""
-        path = str(asked.arguments.get("path", ""))
-        now_ns = self._now()
         try:
-            match asked.verb:
-                case "status":
-                    result = self.status()
-                case "enable" | "disable":
-                    self._carry_out_wish(asked, path, now_ns)
-                case "restart":
-                    self._do(self._supervision.restart(path, now_ns))
-                case "release":
-                    self._do(self._supervision.release(path, now_ns))
-                case "stop" | "finish":
-                    self.stop(str(asked.arguments.get("reason", asked.verb)))
-                case _:
-                    error = f"root knows no verb {asked.verb!r}"
-        except (ValueError, LookupError) as failure:
+            result = self._carry_out(asked)
+        except (ValueError, LookupError, OSError, StoreError) as failure:
             error = str(failure)
         answer = RootAnswered(asked.request, error, result)
         self._answers[asked.request] = answer
         if len(self._answers) > 1000:  # noqa: PLR2004 - repeats come within seconds
             del self._answers[next(iter(self._answers))]
         return answer
+
+    def _carry_out(self, asked: RootAsked) -> dict[str, object]:
+        """Do what a verb says.
+
+        Raises:
+            ValueError, LookupError, OSError, StoreError: It cannot be done, and nothing was; the text says why.
+        """
+        path, now_ns = str(asked.arguments.get("path", "")), self._now()
+        match asked.verb:
+            case "status":
+                return self.status()
+            case "enable" | "disable":
+                self._carry_out_wish(asked, path, now_ns)
+            case "restart":
+                self._do(self._supervision.restart(path, now_ns))
+            case "release":
+                self._do(self._supervision.release(path, now_ns))
+            case "apply":
+                self._apply(asked.arguments, now_ns)
+            case "stop" | "finish":
+                self.stop(str(asked.arguments.get("reason", asked.verb)))
+            case _:
+                msg = f"root knows no verb {asked.verb!r}"
+                raise LookupError(msg)
+        return {}
 
     def _carry_out_wish(self, asked: RootAsked, path: str, now_ns: int) -> None:
         """Enable or disable, once the wish is kept; the configuration's is one only where it was edited."""
@@ -437,6 +491,28 @@ class Root:
             self._do(self._supervision.enable(path, now_ns))
         else:
             self._do(self._supervision.disable(path, now_ns, str(asked.arguments.get("reason", ""))))
+
+    def _apply(self, arguments: Mapping[str, object], now_ns: int) -> None:
+        """Let the tree become another one; a tree or wishes that do not hold change nothing.
+
+        ``tree`` is a NodeSpec as MessagePack, ``desired`` what the configuration says of each path, ``restart`` the
+        paths that take their new spec by a restart, ``reason`` why what is disabled is.
+        """
+        told = msgspec.convert(dict(arguments), type=_Applied)
+        tree = msgspec.msgpack.decode(told.tree, type=NodeSpec)
+        check_root(tree)
+        if tree.id != self._tree_id:
+            msg = f"the root of a running tree keeps its id: {self._tree_id}, not {tree.id}"
+            raise SpecError(msg)
+        self._prepare(tree)
+        self._keeper.configure(told.desired)
+        actions = self._supervision.become(
+            tree, now_ns, restart=frozenset(told.restart), desired=self._keeper.desired(), reason=told.reason
+        )
+        for path in self._running:
+            self._specs[path] = self._supervision.spec(path) or self._specs[path]
+        self._log.info("tree.changed", reason=told.reason, restarts=list(told.restart))
+        self._do(actions)
 
     # --- once a second --------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from runtime.errors import SpecError
 from runtime.restart import Exit, ExitKind, Uniform
-from runtime.spec import ChildSpec, NodeSpec
+from runtime.spec import ChildSpec, NodeSpec, WorkerSpec
+from runtime.supervision_becoming import Becoming
 from runtime.supervision_moves import NS_PER_S, Moves
 from runtime.supervision_places import (
     ChildPlace,
@@ -19,12 +20,16 @@ from runtime.supervision_places import (
     WorkerPlace,
     build,
     build_root,
+    check_root,
     places,
     stir,
     workers,
 )
 from runtime.supervision_rows import row
-from runtime.supervision_words import Action, AskStop, Change, ChildState, Outbox, Released, Row
+from runtime.supervision_words import Action, AskStop, Change, ChildState, Outbox, Reconfigure, Released, Row
+
+TOLD = (ChildState.STARTING, ChildState.RUNNING)
+"""The states in which a worker hears of other arguments; in all others it has them with its next start."""
 
 
 class Supervision:
@@ -160,16 +165,19 @@ class Supervision:
         """
         self._at(now_ns)
         for worker in workers(self._place(path)):
-            self._memory.desired[worker.path] = True
-            if worker.is_enabled:
-                continue
-            worker.is_enabled = True
-            worker.is_finished = False
-            worker.is_recalled = not worker.is_down
-            worker.last_error = ""
-            if worker.is_down:
-                self._moves.rest(worker)
+            self._enable(worker)
         return self._advanced()
+
+    def _enable(self, worker: WorkerPlace) -> None:
+        self._memory.desired[worker.path] = True
+        if worker.is_enabled:
+            return
+        worker.is_enabled = True
+        worker.is_finished = False
+        worker.is_recalled = not worker.is_down
+        worker.last_error = ""
+        if worker.is_down:
+            self._moves.rest(worker)
 
     def disable(self, path: str, now_ns: int, reason: str) -> list[Action]:
         """Stop the workers at and below a path in good order, and keep them down. Nothing is counted.
@@ -180,20 +188,23 @@ class Supervision:
         self._at(now_ns)
         place = self._place(path)
         for worker in workers(place):
-            self._memory.desired[worker.path] = False
-            if not worker.is_enabled:
-                continue
-            worker.is_enabled = False
-            worker.is_recalled = False
-            stir(worker)
-            worker.last_error = f"disabled: {reason}"
-            assert worker.parent is not None, "a worker has a supervisor"
-            self._moves.report(worker.parent, "shutdown", worker.last_error, worker, "info")
-            if worker.is_down:
-                self._moves.rest(worker)
+            self._disable(worker, reason)
         if isinstance(place, WorkerPlace):
             self._moves.lower(place)
         return self._advanced()
+
+    def _disable(self, worker: WorkerPlace, reason: str) -> None:
+        self._memory.desired[worker.path] = False
+        if not worker.is_enabled:
+            return
+        worker.is_enabled = False
+        worker.is_recalled = False
+        stir(worker)
+        worker.last_error = f"disabled: {reason}"
+        assert worker.parent is not None, "a worker has a supervisor"
+        self._moves.report(worker.parent, "shutdown", worker.last_error, worker, "info")
+        if worker.is_down:
+            self._moves.rest(worker)
 
     def restart(self, path: str, now_ns: int) -> list[Action]:
         """Stop a worker or a node in good order and start it again, at once where it waits in backoff.
@@ -204,9 +215,12 @@ class Supervision:
             SpecError: There is no such path.
         """
         self._at(now_ns)
-        place = self._place(path)
+        self._restart(self._place(path))
+        return self._advanced()
+
+    def _restart(self, place: ChildPlace) -> None:
         if place.is_leaving or (place.parent is not None and not place.parent.is_open):
-            return []
+            return
         if isinstance(place, NodePlace):
             self._restart_node(place)
         elif place.is_down:
@@ -216,7 +230,6 @@ class Supervision:
             place.is_cycling = True
             place.is_recalled = True
             self._moves.lower(place)
-        return self._advanced()
 
     def _restart_node(self, node: NodePlace) -> None:
         if node.is_open:
@@ -314,6 +327,56 @@ class Supervision:
         self._moves.lower(place)
         return self._advanced()
 
+    def become(
+        self,
+        tree: NodeSpec,
+        now_ns: int,
+        *,
+        restart: frozenset[str] = frozenset(),
+        desired: Mapping[str, bool] | None = None,
+        reason: str = "",
+    ) -> list[Action]:
+        """Let the tree in force become another one, in one go.
+
+        What is missing leaves as with ``remove_child``, what is new comes as with ``add_child``. What stays keeps its
+        process, its epoch, its quarantine and its windows, and has its new spec from now on: limits, shutdown and
+        start times at once, arguments with its next start; a running worker whose arguments are others is told of
+        them by ``Reconfigure``. A worker that became a node, or changed its entry, is replaced. No fall is counted.
+
+        Args:
+            tree: The tree that shall be; its root has the id of the one in force.
+            now_ns: Monotonic time.
+            restart: Paths of workers that take another spec by a restart in good order instead of being told.
+            desired: Whether workers shall run, by their path, also of such as come now; others stay as they are.
+            reason: Why workers are disabled by this.
+
+        Raises:
+            SpecError: The tree cannot be told apart, or has another root. Then nothing has changed.
+        """
+        check_root(tree)
+        if tree.id != self._root.spec.id:
+            msg = f"the root of a running tree keeps its id: {self._root.spec.id}, not {tree.id}"
+            raise SpecError(msg)
+        self._at(now_ns)
+        if self._is_begun and not self._root.is_open:
+            return []  # it goes down, and nothing changes that
+        for path, is_enabled in (desired or {}).items():
+            if self._find(path) is None:
+                self._memory.desired[path] = is_enabled
+        becoming = Becoming(self._moves, self._memory)
+        becoming.follow(self._root, tree)
+        for worker in workers(self._root):
+            wanted = (desired or {}).get(worker.path, worker.is_enabled)
+            if wanted is not worker.is_enabled:
+                _ = self._enable(worker) if wanted else self._disable(worker, reason)
+        for worker, was in becoming.respecified:
+            if worker.path in restart or worker.spec.entry != was.entry:
+                self._restart(worker)
+            elif worker.spec.arguments != was.arguments and worker.state in TOLD:
+                told = Reconfigure(path=worker.path, epoch=worker.epoch, arguments=worker.spec.arguments)
+                self._outbox.add(told)
+        return self._advanced()
+
     # --- what can be read ---------------------------------------------------------------------
 
     def take_changes(self) -> list[Change]:
@@ -326,6 +389,11 @@ class Supervision:
     def next_timer_ns(self) -> int | None:
         """Say when ``on_timer`` has something to do; None while only news can change anything."""
         return self._due_ns
+
+    def spec(self, path: str) -> WorkerSpec | None:
+        """Give what holds for a worker now; None where there is no such worker."""
+        place = self._find(path)
+        return place.spec if isinstance(place, WorkerPlace) else None
 
     def tree(self, now_ns: int | None = None) -> list[Row]:
         """List all nodes and workers in the order of their start, each node before its children.

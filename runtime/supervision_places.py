@@ -219,15 +219,24 @@ def build_root(spec: NodeSpec, memory: Memory) -> NodePlace:
     Raises:
         SpecError: A child of the root has the root's id, or the root would be put into quarantine.
     """
+    check_root(spec)
+    root = NodePlace(path=spec.id, parent=None, spec=spec)
+    root.children.extend(build(child, root, memory) for child in spec.children)
+    return root
+
+
+def check_root(spec: NodeSpec) -> None:
+    """Refuse a tree that cannot be one.
+
+    Raises:
+        SpecError: A child of the root has the root's id, or the root would be put into quarantine.
+    """
     if any(child.id == spec.id for child in spec.children):
         msg = f"node {spec.id}: a child of the root cannot have the root's id"
         raise SpecError(msg)
     if spec.gives_up != "escalate":
         msg = f"node {spec.id}: the root cannot be put into quarantine, nobody would be left to serve"
         raise SpecError(msg)
-    root = NodePlace(path=spec.id, parent=None, spec=spec)
-    root.children.extend(build(child, root, memory) for child in spec.children)
-    return root
 
 
 def is_restarted_afresh(worker: WorkerPlace) -> bool:

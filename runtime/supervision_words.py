@@ -94,6 +94,14 @@ class Change(msgspec.Struct, frozen=True):
     state: ChildState | None
 
 
+class Reconfigure(msgspec.Struct, frozen=True):
+    """Tell this process that it has other arguments from now on. Its next incarnation starts with them."""
+
+    path: str
+    epoch: int
+    arguments: bytes
+
+
 class PeersChanged(msgspec.Struct, frozen=True):
     """Some worker's state or epoch is another one. Tell the rooms, before the Spawns of the same list.
 
@@ -111,7 +119,19 @@ class GiveUp(msgspec.Struct, frozen=True):
     reason: str
 
 
-Action = EpochChanged | Spawn | AskStop | Signal | Report | Quarantined | Released | PeersChanged | AllStopped | GiveUp
+Action = (
+    EpochChanged
+    | Spawn
+    | AskStop
+    | Signal
+    | Report
+    | Quarantined
+    | Released
+    | Reconfigure
+    | PeersChanged
+    | AllStopped
+    | GiveUp
+)
 
 
 class Outbox:

@@ -85,6 +85,30 @@ class Settled(Word, frozen=True, tag="rt.settled"):
     facts: bytes
 
 
+class Reconfigured(Word, frozen=True, tag="rt.reconfigured"):
+    """Fact from root. The incarnation ``epoch`` has these arguments from now on, as its successors start with them."""
+
+    arguments: bytes
+    epoch: int
+
+
+class RestartWanted(Word, frozen=True, tag="rt.restart_wanted"):
+    """Wish to root, after a Reconfigured: restart me in good order, now that it suits me. It is not counted."""
+
+    reason: str
+
+
 RUNTIME_WORDS = (
-    Hello | Ready | Progress | StopAsked | PeersChanged | RootAsked | RootAnswered | RootAlive | Turn | Settled
+    Hello
+    | Ready
+    | Progress
+    | StopAsked
+    | PeersChanged
+    | RootAsked
+    | RootAnswered
+    | RootAlive
+    | Turn
+    | Settled
+    | Reconfigured
+    | RestartWanted
 )

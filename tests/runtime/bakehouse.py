@@ -57,6 +57,11 @@ def baker(name: str) -> WorkerSpec:
     return worker(name, "baker")
 
 
+def board(name: str, text: str) -> WorkerSpec:
+    """Describe a board and its text."""
+    return worker(name, "board", "board", text.encode())
+
+
 def apprentice(name: str, mood: str = "calm", when: str = "first", until_epoch: int = 1, **changed: Any) -> WorkerSpec:
     """Describe an apprentice that acts out its mood up to an epoch."""
     return worker(name, "apprentice", arguments=msgspec.json.encode((mood, when, until_epoch)), **changed)

@@ -24,13 +24,15 @@ from runtime.keeper import Keeper
 from runtime.log import Log
 from runtime.room import Room, Wiring
 from runtime.root import Root, RootSettings
-from runtime.spec import NodeSpec
+from runtime.spec import NodeSpec, WorkerSpec
 from runtime.store import Store
-from runtime.words import RUNTIME_WORDS, Peer, RootAnswered, RootAsked, Word
+from runtime.words import RUNTIME_WORDS, Peer, RestartWanted, RootAnswered, RootAsked, Word
 
 ROOM = "room"
 """The kind of worker that may ask root, and hears of the others."""
 
+#: For how many boards there is chalk.
+BOARDS_MAX = 2
 #: How many doughs of one baker may be on their way.
 DOUGHS_MAX = 8
 
@@ -297,6 +299,34 @@ class Door(DiaryRoom):
         return effects
 
 
+class Board(DiaryRoom):
+    """Shows what it was told; what begins with "wipe" it can only take by a start of its own, and it asks twice."""
+
+    def __init__(self, context: Context, text: str) -> None:
+        """Show the text that it starts with."""
+        super().__init__(context)
+        self._text = text
+
+    @override
+    def reconfigured(self, arguments: bytes) -> Effects:
+        effects, text = Effects(), arguments.decode()
+        note(self._context.state, f"told {self._context.path} {text}")
+        if text.startswith("wipe"):
+            effects.post("root", RestartWanted("wet chalk"))
+            effects.post("root", RestartWanted("wet chalk"))
+        else:
+            self._text = text
+        return effects
+
+    @override
+    def hear(self, peer: str, epoch: int, word: Any) -> Effects:
+        return Effects()
+
+    @override
+    def facts(self) -> dict[str, Any]:
+        return {"text": self._text}
+
+
 # --- makers -------------------------------------------------------------------------------------------
 
 
@@ -326,6 +356,11 @@ def make_door(context: Context, _arguments: bytes) -> Made:
     return Made(Door(context), Wiring(), None, CODEC)
 
 
+def make_board(context: Context, arguments: bytes) -> Made:
+    """Make a board; ``arguments`` is its text."""
+    return Made(Board(context, arguments.decode()), Wiring(), None, CODEC)
+
+
 def make_apprentice(context: Context, arguments: bytes) -> Made:
     """Make an apprentice; ``arguments`` is its mood, when it acts, and up to which epoch."""
     mood, when, until_epoch = msgspec.json.decode(arguments, type=tuple[str, str, int])
@@ -335,6 +370,14 @@ def make_apprentice(context: Context, arguments: bytes) -> Made:
     if when == "making":
         MOODS[mood](Apprentice(context, store, mood, when))
     return Made(Apprentice(context, store, mood, when), Wiring(), store, CODEC)
+
+
+def prepare(state: Path, tree: NodeSpec) -> None:
+    """Buy chalk for every board that shall be; there is none left for more than two."""
+    if sum(child.kind == "board" for child in tree.children if isinstance(child, WorkerSpec)) > BOARDS_MAX:
+        msg = "there is no chalk left"
+        raise OSError(msg)
+    note(state, "prepared")
 
 
 def main() -> int:
@@ -355,7 +398,7 @@ def main() -> int:
         told_kinds=frozenset({ROOM}),
     )
     log = Log.open(state / "log", "root", "INFO")
-    root = Root(tree, settings, keeper, CODEC, clock, log, lambda _root: None)
+    root = Root(tree, settings, keeper, CODEC, clock, log, lambda _root: None, lambda tree: prepare(state, tree))
     code = root.run()
     keeper.close()
     return code

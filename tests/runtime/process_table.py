@@ -42,7 +42,9 @@ def full_jitter(_low: float, high: float) -> float:
     return high
 
 
-def worker(name: str, restart: RestartType = RestartType.PERMANENT, shutdown_s: int = 5) -> WorkerSpec:
+def worker(
+    name: str, restart: RestartType = RestartType.PERMANENT, shutdown_s: int = 5, arguments: bytes = b""
+) -> WorkerSpec:
     """Build a worker that may take 5 s to leave and 10 s to become READY."""
     return WorkerSpec(
         id=name,
@@ -53,7 +55,7 @@ def worker(name: str, restart: RestartType = RestartType.PERMANENT, shutdown_s: 
         progress_timeout_ns=3 * S,
         limits=Limits(0, 0, 0, 0, 0),
         entry="module:function",
-        arguments=b"",
+        arguments=arguments,
     )
 
 
@@ -159,6 +161,14 @@ class Table:
     def remove(self, path: str) -> None:
         """Remove a child."""
         self._hear(self.supervision.remove_child(path, self.now_ns))
+
+    def become(self, tree: NodeSpec, *restart: str, **desired: bool) -> None:
+        """Let the tree become another one; ``restart`` takes its spec by a restart."""
+        self._hear(
+            self.supervision.become(
+                tree, self.now_ns, restart=frozenset(restart), desired=desired or None, reason="by the file"
+            )
+        )
 
     def pass_ns(self, span_ns: int) -> None:
         """Let time pass, and each timer fire at its time."""

@@ -67,6 +67,30 @@ def test_an_edit_while_the_desk_is_up_ends_the_wish(reopened: Reopen) -> None:
     assert reopened(alpha=False).overrides() == {}
 
 
+def test_what_another_configuration_says_ends_the_wishes_of_the_paths_that_it_changes(reopened: Reopen) -> None:
+    keeper = reopened(alpha=True, beta=True)
+    keeper.keep_desired("alpha", is_enabled=False, source=OPERATOR)
+    keeper.keep_desired("beta", is_enabled=False, source=OPERATOR)
+
+    keeper.configure({"alpha": False, "beta": True, "gamma": False})
+    keeper.configure({"alpha": True, "beta": True, "gamma": False})
+
+    assert keeper.overrides() == {"beta": False}
+    assert keeper.desired() == {"alpha": True, "beta": False, "gamma": False}
+    assert reopened(alpha=True, beta=True).overrides() == {"beta": False}
+
+
+def test_the_wish_of_a_path_that_goes_and_comes_back_unedited_holds_again(reopened: Reopen) -> None:
+    keeper = reopened(alpha=True, beta=True)
+    keeper.keep_desired("alpha", is_enabled=False, source=OPERATOR)
+
+    keeper.configure({"beta": True})
+    assert keeper.desired() == {"beta": True}
+    keeper.configure({"alpha": True, "beta": True})
+
+    assert keeper.desired() == {"alpha": False, "beta": True}
+
+
 def test_an_edit_of_another_entry_leaves_the_wish(reopened: Reopen) -> None:
     reopened(alpha=True, beta=True).keep_desired("alpha", is_enabled=False, source=OPERATOR)
 
