@@ -30,6 +30,8 @@ from strategies.base import Instance
 
 PAPER = "venues/paper"
 MARKET_DATA = "market_data"
+#: How large a strategy's own store may become, and so any file of its process.
+STRATEGY_STORE_BYTES = 256 << 20
 
 
 class PaperArguments(msgspec.Struct, frozen=True):
@@ -188,7 +190,7 @@ def strategy(context: Context, arguments: bytes) -> Made:
     made = found(msgspec.convert(entry.parameters, type=found.Parameters, strict=False), instance)
     made.initialize()
     codec = desk_codec()
-    store = Store.open(store_path(context.state, context.path), is_synced=False, map_bytes=256 << 20)
+    store = Store.open(store_path(context.state, context.path), is_synced=False, map_bytes=STRATEGY_STORE_BYTES)
     room = StrategyRoom(
         strategy=made,
         balance=told.balance,

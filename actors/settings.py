@@ -57,14 +57,18 @@ class RiskConfig(RiskLimits, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ProcessLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a strategy's process may use. Over ``memory_soft_mb`` it is warned of, over hard it is replaced.
 
-    ``message_rate`` is messages a second; ``hang_s`` the longest silence; ``cpu_s`` of processor time in all.
+    ``hang_s`` is the longest silence; ``cpu_s`` the processor time of one turn (what waits is heard, answered and
+    kept); ``message_rate`` the most intents a second that open something; ``nice`` 0..19.
     """
 
     memory_soft_mb: int = 150
     memory_hard_mb: int = 300
-    address_space_mb: int | None = None
-    open_files: int | None = None
-    cpu_s: int | None = None
+    address_space_mb: int = 1200
+    open_files: int = 256
+    processes: int = 1
+    output_mb: int = 16
+    cpu_s: float = 2.0
+    nice: int = 5
     message_rate: int | None = None
     hang_s: float = 3.0
     start_timeout_s: float = 10.0

@@ -1,23 +1,27 @@
 """The supervision tree as data: who runs, in which order, and how often each may fall."""
 
+from pathlib import Path
+
 import msgspec
 
 from actors.makers import (
     MARKET_DATA,
     PAPER,
+    STRATEGY_STORE_BYTES,
     ConsoleArguments,
     ExecutionArguments,
     MarketDataArguments,
     PaperArguments,
     RiskArguments,
     StrategyArguments,
+    store_path,
 )
 from actors.settings import Settings, StrategySettings, SupervisionSettings
 from actors.step import Route
 from actors.strategy_catalogue import find_strategy
 from runtime.clock import NS_PER_S
 from runtime.restart import Backoff, RestartLimit, RestartType, Strategy
-from runtime.spec import Limits, NodeSpec, WorkerSpec
+from runtime.spec import Fence, Limits, NodeSpec, WorkerSpec
 
 ROOM = "room"
 STRATEGY = "strategy"
@@ -107,13 +111,21 @@ def _strategy(entry: StrategySettings, settings: Settings) -> NodeSpec:
         limits=Limits(
             memory_soft_bytes=limits.memory_soft_mb * MIB,
             memory_hard_bytes=limits.memory_hard_mb * MIB,
-            address_space_bytes=(limits.address_space_mb or 0) * MIB,
-            open_files=limits.open_files or 0,
-            cpu_s_per_handler=float(limits.cpu_s or 0),
+            address_space_bytes=limits.address_space_mb * MIB,
+            open_files=limits.open_files,
+            cpu_s_per_handler=limits.cpu_s,
+            processes=limits.processes,
+            output_bytes=limits.output_mb * MIB,
+            file_bytes=STRATEGY_STORE_BYTES,
+            nice=limits.nice,
         ),
         entry="actors.makers:strategy",
         arguments=msgspec.msgpack.encode(
             StrategyArguments(entry, settings.default_balance, settings.feed.lockstep, settings.strategies_folder)
+        ),
+        fence=Fence(
+            readable=(settings.strategies_folder,) if settings.strategies_folder else (),
+            writable=(str(store_path(Path(), f"strategies/{entry.name}")),),
         ),
     )
     return _node(entry.name, entry.supervision, (worker,), gives_up="quarantine")

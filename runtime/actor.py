@@ -102,6 +102,8 @@ class RoomActor(pykka.Actor):
         self._is_stopping = False
         self._has_spoken = False
         self.failure: BaseException | None = None
+        #: Called as each turn begins; None costs nothing.
+        self.before_turn: Callable[[], object] | None = None
 
     # --- pykka's hooks ------------------------------------------------------------------------
 
@@ -141,6 +143,8 @@ class RoomActor(pykka.Actor):
 
     @override
     def on_receive(self, message: Any) -> None:
+        if self.before_turn is not None:
+            self.before_turn()
         effects = Effects()
         for source in message:
             handler = self._handlers.get(source)

@@ -2,25 +2,31 @@
 
 import ctypes
 import faulthandler
+import functools
 import gc
 import importlib
+import io
 import os
 import resource
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self, TextIO
 
 import msgspec
 import setproctitle
 
+from runtime import landlock
 from runtime.actor import RoomActor
 from runtime.bus import Address, Bus
 from runtime.clock import Clock
 from runtime.codec import Codec
+from runtime.landlock import Ground
 from runtime.log import Log
 from runtime.room import Room, Wiring
+from runtime.seccomp import Filter, forbid_processes
+from runtime.spec import Fence, Limits
 from runtime.store import Store
 
 PR_SET_PDEATHSIG = 1
@@ -28,6 +34,8 @@ PR_SET_PDEATHSIG = 1
 EXIT_FALLEN = 70
 #: How far a child raises its own risk of being chosen when memory runs out (the kernel's scale ends at 1000).
 OOM_SCORE = 500
+#: Files that a process may open beyond its limit when it falls: its last words, and the code that its log quotes.
+FILES_SPARE = 16
 #: Past this size a new incarnation begins the file of stacks anew.
 STACKS_BYTES_MAX = 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -45,8 +53,8 @@ class ChildRequest(msgspec.Struct, frozen=True):
     state: str
     sockets: str
     log_level: str
-    address_space_bytes: int = 0
-    open_files: int = 0
+    limits: Limits = Limits(0, 0, 0, 0, 0.0)
+    fence: Fence | None = None
     is_expendable: bool = False
 
 
@@ -58,6 +66,18 @@ class Context(NamedTuple):
     clock: Clock
     state: Path
     log: Log
+
+
+class Walls(NamedTuple):
+    """What confines a child, as far as it is the same for all: made once, before the first fork."""
+
+    ground: Ground = Ground()
+    no_processes: Filter = Filter()
+
+    @classmethod
+    def prepare(cls) -> Self:
+        """Survey what every child reads, and write the filter against new processes."""
+        return cls(Ground.survey(), Filter.prepare())
 
 
 class Made(NamedTuple):
@@ -72,24 +92,27 @@ class Made(NamedTuple):
 Maker = Callable[[Context, bytes], Made]
 
 
-def run(request: ChildRequest) -> int:
+def run(request: ChildRequest, walls: Walls | None = None) -> int:
     """Live as the child that ``request`` describes; give the exit code."""
-    _set_up_process(request)
+    stacks = _set_up_process(request)
     log = Log.open(Path(request.state) / "log", request.path, request.log_level)
     clock = Clock()
     try:
+        _confine(request, walls or Walls())  # before the first line of the room's own code, and before any thread
         module, _, name = request.entry.partition(":")
         maker: Maker = getattr(importlib.import_module(module), name)
         context = Context(request.path, request.epoch, clock, Path(request.state), log)
         made = maker(context, request.arguments)
         bus = Bus(Path(request.sockets), Address(request.path, request.epoch))
         actor = RoomActor(made.room, made.wiring, made.store, bus, made.codec, clock, log)
+        actor.before_turn = _turn_limit(request.limits.cpu_s_per_handler, stacks)
         actor._start_actor_loop()  # noqa: SLF001 - pykka's documented hook for new actor types, on our main thread
         failure = actor.failure
     except BaseException as error:  # noqa: BLE001 - the last line of a process: root must hear, by its exit code
         failure = error
     if failure is None:
         return 0
+    _open_spare_files()
     log.trace("child.fell", failure, reason=f"{type(failure).__name__}: {failure}"[:500], offender=request.path)
     _leave_last_words(request, failure)
     return EXIT_FALLEN
@@ -97,7 +120,12 @@ def run(request: ChildRequest) -> int:
 
 def last_words_file(state: Path, path: str) -> Path:
     """Say where a falling child leaves its reason for root to read."""
-    return state / "log" / f"{path.replace('/', '.')}.last_words"
+    return log_file(state, path, "last_words")
+
+
+def log_file(state: Path, path: str, suffix: str) -> Path:
+    """Say where a child's file of one kind lies: ``log``, ``out``, ``stack`` or ``last_words``."""
+    return state / "log" / f"{path.replace('/', '.')}.{suffix}"
 
 
 def _leave_last_words(request: ChildRequest, failure: BaseException) -> None:
@@ -127,27 +155,75 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _set_up_process(request: ChildRequest) -> None:
+def _set_up_process(request: ChildRequest) -> TextIO:
+    """Found a process group, take the limits; give the file of stacks, which lives as long as the process."""
     die_with(request.root_pid)
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     setproctitle.setproctitle(request.title)
     _silence(request)
-    stacks = Path(request.state) / "log" / f"{request.path.replace('/', '.')}.stack"
+    stacks = log_file(Path(request.state), request.path, "stack")
     is_long = stacks.exists() and stacks.stat().st_size > STACKS_BYTES_MAX
     dump = stacks.open("w" if is_long else "a", encoding="utf-8")  # what a predecessor dumped is still to be read
     faulthandler.enable(dump)
     faulthandler.register(signal.SIGUSR2, file=dump, all_threads=True)
-    limits = [(resource.RLIMIT_CORE, 0)]
-    limits += [(resource.RLIMIT_AS, request.address_space_bytes)] if request.address_space_bytes else []
-    limits += [(resource.RLIMIT_NOFILE, request.open_files)] if request.open_files else []
-    for kind, most in limits:
-        resource.setrlimit(kind, (most, most))
+    _set_limits(request.limits)
     if request.is_expendable:
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
     gc.unfreeze()
     gc.freeze()
+    return dump
+
+
+def _set_limits(limits: Limits) -> None:
+    """Give the kernel what it enforces itself; memory, processes and output are looked at by root."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    spare = {resource.RLIMIT_NOFILE: FILES_SPARE}
+    for kind, most in (
+        (resource.RLIMIT_AS, limits.address_space_bytes),
+        (resource.RLIMIT_NOFILE, limits.open_files),
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
+    ):
+        if most:
+            known = resource.getrlimit(kind)[1]
+            hard = most + spare.get(kind, 0)
+            hard = hard if known == resource.RLIM_INFINITY else min(hard, known)
+            resource.setrlimit(kind, (min(most, hard), hard))
+    if limits.nice:
+        os.nice(limits.nice)
+
+
+def _open_spare_files() -> None:
+    """Let a process that holds all the files it may hold still say why it falls."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _confine(request: ChildRequest, walls: Walls) -> None:
+    """Let the kernel refuse what this child has no business with; where it cannot, root has said so."""
+    fence = request.fence
+    if fence is not None:
+        state = Path(request.state)
+        readable, writable = ([str(state / path) for path in paths] for paths in (fence.readable, fence.writable))
+        for folder in writable:
+            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        logs = str(state / "log")  # a log makes new files beside the old ones, so it needs the folder
+        landlock.confine(walls.ground, (*readable, request.sockets), writable, (logs,))
+    walls.ground.close()
+    if request.limits.processes == 1:
+        forbid_processes(walls.no_processes)
+
+
+def _turn_limit(cpu_s: float, stacks: TextIO) -> Callable[[], object] | None:
+    """Give what is called before each turn: it sets an alarm that only this process's own processor time brings near.
+
+    The alarm writes all stacks and ends the process by SIGPROF, also inside a library that never returns to Python.
+    """
+    if not cpu_s:
+        return None
+    faulthandler.register(signal.SIGPROF, file=stacks, all_threads=True, chain=True)
+    return functools.partial(signal.setitimer, signal.ITIMER_PROF, cpu_s)
 
 
 def _silence(request: ChildRequest) -> None:
@@ -155,10 +231,15 @@ def _silence(request: ChildRequest) -> None:
     folder = Path(request.state) / "log"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    out = os.open(folder / f"{request.path.replace('/', '.')}.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    # Appending: root may cut the file, and what comes then goes to its new end.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    out = os.open(log_file(Path(request.state), request.path, "out"), flags, 0o600)
     sys.stdout.flush()
     sys.stderr.flush()
     for target, source in ((0, nothing), (1, out), (2, out)):
         os.dup2(source, target)
     os.close(nothing)
     os.close(out)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # a child leaves without flushing

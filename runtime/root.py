@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
+from runtime import landlock
 from runtime.bus import READABLE, Address, Bus, Hub, Poller, drain
-from runtime.child import ChildRequest, last_words_file
+from runtime.child import ChildRequest, last_words_file, log_file
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
 from runtime.errors import SpecError, StoreError, WireError
@@ -27,12 +28,12 @@ from runtime.process import (
     become_subreaper,
     end_stranger,
     reap,
-    resident_bytes,
     signal_group,
     strangers,
     usage,
 )
 from runtime.restart import Exit, ExitKind
+from runtime.seccomp import Filter
 from runtime.spec import NodeSpec, WorkerSpec
 from runtime.supervision import Supervision
 from runtime.supervision_places import check_root
@@ -51,6 +52,7 @@ from runtime.supervision_words import (
     Signal,
     Spawn,
 )
+from runtime.warden import Warden
 from runtime.words import (
     Peer,
     Progress,
@@ -70,7 +72,6 @@ LAG_NS = NS_PER_S
 EXCUSE_NS = 3 * NS_PER_S
 #: How long the zygote may leave requests without an answer.
 ZYGOTE_SILENCE_NS_MAX = 10 * NS_PER_S
-MIB = 1 << 20
 
 
 class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +144,7 @@ class Root:
         self._progress: dict[str, tuple[Progress, int]] = {}
         self._left: dict[str, dict[str, object]] = {}
         self._dumped: dict[str, int] = {}
-        self._warned: set[tuple[str, int]] = set()
+        self._warden = Warden(settings.state, log)
         self._answers: dict[str, RootAnswered] = {}
         self._zygote = Zygote(settings.preload, (settings.lock_descriptor,))
         self._poller = Poller()
@@ -153,6 +154,7 @@ class Root:
         self._peers_version = 0
         self._turns = 0
         self._excused_until_ns = 0
+        self._landlock, self._has_seccomp = 0, False
         self.started_ns = clock.monotonic_ns()
         self.stop_reason = ""
         self.exit_code = 0
@@ -162,6 +164,7 @@ class Root:
     def run(self) -> int:
         """Bring the tree up, keep it up, bring it down; give the exit code."""
         become_subreaper()
+        self._look_at_kernel()
         self._wake = self._wake_on_signals()
         self._bus = Bus(self._settings.sockets, Address("root", self._keeper.next_epoch("root")))
         self._hub: Hub = self._bus.hub()
@@ -191,6 +194,14 @@ class Root:
         self._notify("STOPPING=1")
         self._bus.close()
         return self.exit_code
+
+    def _look_at_kernel(self) -> None:
+        """Say once what this kernel cannot refuse; whoever would be confined by it then runs without."""
+        self._landlock, self._has_seccomp = landlock.abi(), bool(Filter.prepare().program)
+        if not self._landlock:
+            self._log.warning("landlock.missing", meaning="a fenced process can touch every file that this user can")
+        if not self._has_seccomp:
+            self._log.warning("seccomp.missing", meaning="a process may fork; root counts it, and ends it afterwards")
 
     def stop(self, reason: str) -> None:
         """Begin the orderly end; asking again changes nothing."""
@@ -286,12 +297,22 @@ class Root:
         del self._by_pidfd[child.pidfd]
         self._epoll.unregister(child.pidfd)
         ended = reap(child)
-        ended = Exit(ended.kind, _last_words(self._settings.state, child) or ended.text)
+        text = _last_words(self._settings.state, child) or self._explained(child, ended.text)
+        ended = Exit(ended.kind, text)
         heard = self._progress.pop(path, None)
         if heard is not None:
             self._left[path] = dict(heard[0].facts)
         self._dumped.pop(path, None)
+        self._warden.forget(path)
         self._do(self._supervision.on_exit(path, child.epoch, ended, self._now()))
+
+    def _explained(self, child: Running, text: str) -> str:
+        """Say in an operator's words what the alarm of a turn's processor time means; leave every other text."""
+        if text != f"signal {signal.SIGPROF.name}":
+            return text
+        cpu_s = self._specs[child.path].limits.cpu_s_per_handler
+        stack = log_file(self._settings.state, child.path, "stack").name
+        return f"a handler used more than {cpu_s:g} s of processor time; its stack is in log/{stack}"
 
     def _end_strangers(self) -> None:
         if self._requested:
@@ -349,8 +370,8 @@ class Root:
                 state=str(self._settings.state),
                 sockets=str(self._settings.sockets),
                 log_level=self._settings.log_level,
-                address_space_bytes=spec.limits.address_space_bytes,
-                open_files=spec.limits.open_files,
+                limits=spec.limits,
+                fence=spec.fence,
                 is_expendable=spec.kind not in self._settings.told_kinds,
             )
         )
@@ -535,16 +556,11 @@ class Root:
         self._on_round(self)
 
     def _watch(self, child: Running, now_ns: int) -> None:
-        """Look for silence and for memory over the limit; either ends the child, and counts as a fall."""
+        """Look for silence and for limits that are not kept; either ends the child, and counts as a fall."""
         spec = self._specs[child.path]
-        hard, soft = spec.limits.memory_hard_bytes, spec.limits.memory_soft_bytes
-        rss_bytes = resident_bytes(child.pid) if hard or soft else 0
-        if hard and rss_bytes > hard:
-            text = f"{rss_bytes // MIB} MiB of memory, over the hard limit of {hard // MIB} MiB"
-            self._do(self._supervision.on_hang(child.path, child.epoch, now_ns, text))
-        elif soft and rss_bytes > soft and (child.path, child.epoch) not in self._warned:
-            self._warned.add((child.path, child.epoch))
-            self._log.warning("memory.soft", path=child.path, rss_bytes=rss_bytes, limit_bytes=soft)
+        excess = self._warden.look(child, spec.limits, now_ns)
+        if excess:
+            self._do(self._supervision.on_hang(child.path, child.epoch, now_ns, excess))
         heard = self._progress.get(child.path)
         if heard is None or now_ns < self._excused_until_ns or now_ns - heard[1] < spec.progress_timeout_ns:
             self._dumped.pop(child.path, None)
@@ -582,6 +598,8 @@ class Root:
             "is_up": self.is_up(),
             "stopping": self.stop_reason,
             "zygote": {"pid": self._zygote.pid, "starts": self._zygote.starts},
+            "landlock": self._landlock or False,
+            "seccomp": self._has_seccomp,
             "overrides": self._keeper.overrides(),
             "tree": rows,
         }
@@ -608,6 +626,7 @@ class Root:
             "handled": heard[0].handled if heard is not None else 0,
             "mailbox": heard[0].waiting if heard is not None else 0,
             "progress_age_s": (now_ns - heard[1]) / NS_PER_S if heard is not None else None,
+            "limits": self._warden.uses(child, self._specs[row.path].limits) if child is not None else {},
             "facts": dict(heard[0].facts) if heard is not None else {},
             "last_facts": self._left.get(row.path, {}) if heard is None else {},
         }

@@ -20,6 +20,7 @@ GivesUp = Literal["escalate", "quarantine"]
 """What a node does past its limit: fall itself, or put its workers away until an operator releases them."""
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+NICE_MAX = 19
 ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -50,22 +51,42 @@ class Limits(msgspec.Struct, frozen=True):
     address_space_bytes: int
     """RLIMIT_AS: virtual, so far above what is resident."""
     open_files: int
+    """RLIMIT_NOFILE: files, sockets and pipes that it may hold open."""
     cpu_s_per_handler: float
-    """Processor time that one message may take."""
+    """Processor time that one turn of its loop may take; past it the kernel ends the process."""
+    processes: int = 0
+    """How many it may be with all that it starts. 1: the kernel refuses every fork. More are counted by root."""
+    output_bytes: int = 0
+    """How long the file of its standard streams may grow before it is cut. Cut again and again, it is ended."""
+    file_bytes: int = 0
+    """RLIMIT_FSIZE: no file that it writes grows past this, its store included."""
+    nice: int = 0
+    """How far it stands back for others when processors are short, 0..19."""
 
     def __post_init__(self) -> None:
         """Refuse limits that contradict each other.
 
         Raises:
-            SpecError: A negative limit, or a soft one above its hard one.
+            SpecError: A negative limit, a soft one above its hard one, or a nice that no kernel knows.
         """
         for name in self.__struct_fields__:
             value: float = getattr(self, name)
             _require(value >= 0, f"{name} must be at least 0, not {value}")
+        _require(self.nice <= NICE_MAX, f"nice must be at most {NICE_MAX}, not {self.nice}")
         _require(
             not self.memory_hard_bytes or self.memory_soft_bytes <= self.memory_hard_bytes,
             f"memory_soft_bytes {self.memory_soft_bytes} is above memory_hard_bytes {self.memory_hard_bytes}",
         )
+
+
+class Fence(msgspec.Struct, frozen=True):
+    """Which files one process may touch, besides the interpreter, the code, its own logs and the sockets."""
+
+    readable: tuple[str, ...] = ()
+    """What it may read, with all below; from the state folder where it is no absolute path. What is not there is
+    left out."""
+    writable: tuple[str, ...] = ()
+    """Folders that it may change, with all below, from the state folder too. They are made where they are missing."""
 
 
 class WorkerSpec(msgspec.Struct, frozen=True, tag="worker"):
@@ -87,6 +108,8 @@ class WorkerSpec(msgspec.Struct, frozen=True, tag="worker"):
     """``module:function`` that the process runs."""
     arguments: bytes
     """What the entry gets; the runtime does not look into it."""
+    fence: Fence | None = None
+    """What of the machine it may touch; None for a process that is trusted with everything."""
 
     def __post_init__(self) -> None:
         """Refuse a worker that could not be run or stopped.

@@ -42,14 +42,15 @@ def main() -> None:
     setproctitle.setproctitle("bulkhead: zygote")
     gc.collect()
     gc.freeze()
+    walls = child.Walls.prepare()
     decoder = msgspec.msgpack.Decoder(child.ChildRequest)
     while data := channel.recv(REQUEST_BYTES_MAX):
         request = decoder.decode(data)
-        pid = _fork_twice(channel, request)
+        pid = _fork_twice(channel, request, walls)
         channel.send(msgspec.msgpack.encode(Spawned(request.path, request.epoch, pid)))
 
 
-def _fork_twice(channel: socket.socket, request: child.ChildRequest) -> int:
+def _fork_twice(channel: socket.socket, request: child.ChildRequest, walls: child.Walls) -> int:
     """Fork a child whose parent will be root; give its pid."""
     read_end, write_end = os.pipe()
     middle = os.fork()
@@ -57,7 +58,7 @@ def _fork_twice(channel: socket.socket, request: child.ChildRequest) -> int:
         try:
             pid = os.fork()
             if pid == 0:
-                _be_child(channel, request, (read_end, write_end))
+                _be_child(channel, request, walls, (read_end, write_end))
             os.write(write_end, pid.to_bytes(4, "little"))
         finally:
             os._exit(0)
@@ -69,14 +70,14 @@ def _fork_twice(channel: socket.socket, request: child.ChildRequest) -> int:
     return int.from_bytes(answer, "little")
 
 
-def _be_child(channel: socket.socket, request: child.ChildRequest, pipe: tuple[int, int]) -> None:
+def _be_child(channel: socket.socket, request: child.ChildRequest, walls: child.Walls, pipe: tuple[int, int]) -> None:
     """Live as the child and leave without the zygote's clean-up."""
     code = child.EXIT_FALLEN
     try:
         channel.close()
         for descriptor in pipe:
             os.close(descriptor)
-        code = child.run(request)
+        code = child.run(request, walls)
     finally:
         os._exit(code)
 

@@ -1,9 +1,12 @@
-"""A strategy of the tests that takes its own process down at one bar, in one of five ways."""
+"""A strategy of the tests that misbehaves from one bar on, in one of many ways."""
 
 import ctypes
 import os
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import msgspec
 from typing_extensions import override
@@ -14,12 +17,13 @@ from strategies.base import Decision, Instance, NoTrade, NoTradeCode, Strategy, 
 MIB = 1 << 20
 #: A leak stops here, so that a desk that does not see it costs the machine no more.
 HOARD_MIB_MAX = 500
+CHILDREN = 4
 
 
 class NaughtyParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What it does at bar ``at`` (from 1). With a ``marker`` it does so once: where that file is, it behaves."""
 
-    how: Literal["raise", "hang", "leak", "segfault", "exit"]
+    how: str
     at: int
     marker: str = ""
 
@@ -54,21 +58,30 @@ class Naughty(Strategy):
         self.bars = state["bars"]
 
     def _misbehave(self) -> NoReturn:
-        match self.parameters.how:
-            case "raise":
-                msg = f"naughty at bar {self.bars}"
-                raise ValueError(msg)
-            case "hang":
-                while True:
-                    pass
-            case "leak":
-                _leak()
-            case "segfault":
-                ctypes.string_at(0)
-            case "exit":
-                os._exit(0)
+        WAYS[self.parameters.how]()
         msg = "it did not work"
         raise AssertionError(msg)
+
+
+def _raise() -> NoReturn:
+    msg = "naughty"
+    raise ValueError(msg)
+
+
+def _wait_for_nobody() -> None:
+    while True:
+        os.read(os.pipe()[0], 1)
+
+
+def _fill_a_pipe() -> NoReturn:
+    _, write_end = os.pipe()
+    while True:
+        os.write(write_end, bytes(MIB))
+
+
+def _spin() -> NoReturn:
+    while True:
+        pass
 
 
 def _leak() -> NoReturn:
@@ -76,6 +89,42 @@ def _leak() -> NoReturn:
     while True:
         if len(hoard) < HOARD_MIB_MAX:
             hoard.append(b"x" * MIB)
+        time.sleep(0.001)
 
+
+def _brood() -> NoReturn:
+    for _ in range(CHILDREN):
+        if os.fork() == 0:
+            os.setsid()
+            break
+    while True:
+        signal.pause()
+
+
+def _hoard_files() -> NoReturn:
+    held: list[int] = []
+    while True:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+
+
+def _print() -> NoReturn:
+    while True:
+        print("why " * 25)  # noqa: T201 - that is the misdeed
+
+
+WAYS: dict[str, Callable[[], object]] = {
+    "raise": _raise,
+    "exit": lambda: os._exit(0),
+    "segfault": lambda: ctypes.string_at(0),
+    "hang": _wait_for_nobody,
+    "freeze": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "spin": _spin,
+    "leak": _leak,
+    "fork": os.fork,
+    "brood": _brood,
+    "files": _hoard_files,
+    "pipe": _fill_a_pipe,
+    "print": _print,
+}
 
 STRATEGY = Naughty

@@ -1,0 +1,146 @@
+"""What each child uses, held against its limits: memory, processes and output, looked at in root's rounds.
+
+What the kernel enforces by itself (files, processor time of a turn, address space) is only shown here.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from runtime.child import log_file
+from runtime.clock import NS_PER_S
+from runtime.log import Log
+from runtime.process import Running, family, open_files, resident_bytes
+from runtime.spec import Limits
+
+#: How often the descendants of a child that cannot fork are looked for all the same: the kernel may not be that new.
+FAMILY_NS = 2 * NS_PER_S
+#: Within how long a second cut of the same file is one too many.
+FLOOD_NS = 10 * NS_PER_S
+#: How much of the end of a file of output is kept when it is cut.
+TAIL_BYTES = 64 * 1024
+MIB = 1 << 20
+
+
+class _Watched:
+    """What is known of one incarnation."""
+
+    __slots__ = ("cut_ns", "dropped_bytes", "epoch", "family", "family_due_ns", "is_warned", "rss_bytes")
+
+    def __init__(self, child: Running, now_ns: int) -> None:
+        self.epoch = child.epoch
+        self.family = [child.pid]
+        self.family_due_ns = now_ns + child.pid % 4 * FAMILY_NS // 4  # not all in the same round
+        self.rss_bytes = self.dropped_bytes = 0
+        self.cut_ns: int | None = None
+        self.is_warned = False
+
+
+class Warden:
+    """Measures the children that have limits. It ends nobody: it says why one must end."""
+
+    def __init__(self, state: Path, log: Log) -> None:
+        """Know of no child yet."""
+        self._state, self._log = state, log
+        self._watched: dict[str, _Watched] = {}
+
+    def look(self, child: Running, limits: Limits, now_ns: int) -> str:
+        """Measure one child.
+
+        Memory is that of the child and of all its descendants, what they share counted for each. Output over its
+        limit is cut to its last 64 KiB, with a word in root's log; a second time within ten seconds is too much.
+
+        Returns:
+            Why it must be ended, in an operator's words; "" where it keeps its limits.
+        """
+        watched = self._watched.get(child.path)
+        if watched is None or watched.epoch != child.epoch:
+            watched = self._watched[child.path] = _Watched(child, now_ns)
+        return (
+            self._processes(child, limits, watched, now_ns)
+            or self._memory(child, limits, watched)
+            or self._output(child, limits, watched, now_ns)
+        )
+
+    def forget(self, path: str) -> None:
+        """Drop what is known of a child that has ended."""
+        self._watched.pop(path, None)
+
+    def uses(self, child: Running, limits: Limits) -> dict[str, Any]:
+        """Give, for each limit that the child has, what it uses and how much it may; what is not limited is left out.
+
+        ``used`` is None where the kernel enforces a limit without telling.
+        """
+        watched = self._watched.get(child.path)
+        rows: dict[str, tuple[float | None, float]] = {
+            "memory_bytes": (watched.rss_bytes if watched else 0, limits.memory_hard_bytes),
+            "address_space_bytes": (None, limits.address_space_bytes),
+            "open_files": (open_files(child.pid) if limits.open_files else 0, limits.open_files),
+            "processes": (len(watched.family) if watched else 1, limits.processes),
+            "output_bytes": (_size(log_file(self._state, child.path, "out")), limits.output_bytes),
+            "cpu_s_per_handler": (None, limits.cpu_s_per_handler),
+        }
+        shown: dict[str, Any] = {name: {"used": used, "max": most} for name, (used, most) in rows.items() if most}
+        if "memory_bytes" in shown:
+            shown["memory_bytes"]["soft"] = limits.memory_soft_bytes
+        if "output_bytes" in shown:
+            shown["output_bytes"]["dropped"] = watched.dropped_bytes if watched else 0
+        return shown
+
+    def _processes(self, child: Running, limits: Limits, watched: _Watched, now_ns: int) -> str:
+        """Count descendants: of whoever may fork in each round, of the others now and then."""
+        if not limits.processes or (limits.processes == 1 and now_ns < watched.family_due_ns):
+            return ""
+        watched.family_due_ns = now_ns + FAMILY_NS
+        watched.family = family(child.pid)
+        if len(watched.family) <= limits.processes:
+            return ""
+        return f"{len(watched.family)} processes, over the limit of {limits.processes}"
+
+    def _memory(self, child: Running, limits: Limits, watched: _Watched) -> str:
+        hard, soft = limits.memory_hard_bytes, limits.memory_soft_bytes
+        if not (hard or soft):
+            return ""
+        watched.rss_bytes = sum(resident_bytes(pid) for pid in watched.family)
+        if hard and watched.rss_bytes > hard:
+            return f"{watched.rss_bytes // MIB} MiB of memory, over the hard limit of {hard // MIB} MiB"
+        if soft and watched.rss_bytes > soft and not watched.is_warned:
+            watched.is_warned = True
+            self._log.warning("memory.soft", path=child.path, rss_bytes=watched.rss_bytes, limit_bytes=soft)
+        return ""
+
+    def _output(self, child: Running, limits: Limits, watched: _Watched, now_ns: int) -> str:
+        most = limits.output_bytes
+        file = log_file(self._state, child.path, "out")
+        if not most or _size(file) <= most:
+            return ""
+        dropped = cut(file)
+        watched.dropped_bytes += dropped
+        self._log.warning("output.cut", path=child.path, dropped_bytes=dropped, limit_bytes=most)
+        before_ns, watched.cut_ns = watched.cut_ns, now_ns
+        if before_ns is None or now_ns - before_ns > FLOOD_NS:
+            return ""
+        mib, name = most / MIB, file.name
+        return f"it printed more than {mib:g} MiB twice in {FLOOD_NS // NS_PER_S} s; the end of it is in log/{name}"
+
+
+def cut(file: Path) -> int:
+    """Shorten a file to its last 64 KiB while another process appends to it; give how many bytes were dropped.
+
+    What is appended in that very moment may be dropped too.
+    """
+    with file.open("r+b") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        handle.seek(max(0, size - TAIL_BYTES))
+        tail = handle.read(TAIL_BYTES)
+        handle.truncate(0)
+    with file.open("ab") as handle:
+        handle.write(f"[{size - len(tail)} bytes were dropped here]\n".encode() + tail)
+    return size - len(tail)
+
+
+def _size(file: Path) -> int:
+    with suppress(OSError):
+        return file.stat().st_size
+    return 0
