@@ -5,6 +5,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pykka
@@ -16,6 +17,7 @@ from runtime.bus import READABLE, Bus, Foreign, Hub, Poller, Publisher, Socket, 
 from runtime.bus_words import Heard
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
+from runtime.control_door import ControlDoors, Wanted
 from runtime.effects import Effects, Post
 from runtime.errors import WireError
 from runtime.log import Log
@@ -46,6 +48,10 @@ class SocketInbox:
     def register(self, socket: Socket[bytes]) -> None:
         """Add one socket to the poll."""
         self._poller.register(socket, READABLE)
+
+    def unregister(self, socket: Socket[bytes]) -> None:
+        """Take one socket out of the poll; what comes in waits there, and in its senders."""
+        self._poller.unregister(socket)
 
     def wake_on_signals(self) -> None:
         """Let a signal end the poll, so that its handler's flag is seen at once."""
@@ -92,6 +98,7 @@ class RoomActor(pykka.Actor):
         self._hub: Hub | None = None
         self._publisher: Publisher | None = None
         self._foreign: Foreign | None = None
+        self._doors: ControlDoors | None = None
         self._timers: dict[str, int] = {}
         self._held: list[Post] = []
         self._turn: Turn | None = None
@@ -151,6 +158,8 @@ class RoomActor(pykka.Actor):
             if handler is not None:
                 handler(effects)
         self._hear_timers(effects)
+        if self._doors is not None:
+            self._doors.tend(effects)
         is_last = self._is_stopping  # a signal that comes from here on makes the next turn the last one
         if is_last:
             effects.add(self._room.stopping())
@@ -190,10 +199,12 @@ class RoomActor(pykka.Actor):
             foreign = self._foreign = self._bus.foreign(wiring.foreign_url, wiring.foreign_prefixes)
             self._attach(inbox, foreign.socket, lambda effects: self._hear_foreign(foreign, effects))
             self._attach(inbox, foreign.monitor, lambda _effects: foreign.watch())
-        self._control = self._bus.control_server() if wiring.has_control else None
-        if self._control is not None:
-            control = self._control
-            self._attach(inbox, control, lambda effects: self._hear_control(control, effects))
+        if wiring.has_control:
+            secret = Path(wiring.guarded_secret_file)
+            guarded = Wanted(wiring.guarded_listen, secret) if wiring.guarded_listen else None
+            self._doors = ControlDoors(self._bus, guarded, self._room, self._clock, inbox)
+            for socket, handler in self._doors.handlers():
+                self._attach(inbox, socket, handler)
         self._progress = self._bus.progress_source()
 
     def _attach(self, inbox: SocketInbox, socket: Socket[bytes], handler: Callable[[Effects], None]) -> None:
@@ -232,12 +243,6 @@ class RoomActor(pykka.Actor):
         for frames in drain(foreign.socket):
             self._handled += 1
             effects.add(self._room.hear_foreign(frames))
-
-    def _hear_control(self, socket: Socket[bytes], effects: Effects) -> None:
-        for frames in drain(socket):
-            self._handled += 1
-            if len(frames) == 2:  # noqa: PLR2004 - the address that ROUTER adds, and one request
-                effects.add(self._room.hear_control(frames[0], frames[1]))
 
     # --- hearing ------------------------------------------------------------------------------
 
@@ -314,8 +319,8 @@ class RoomActor(pykka.Actor):
             else:
                 self._timers.pop(name, None)
         for address, data in effects.answers:
-            assert self._control is not None, "a room without a control socket wants to answer"
-            try_send(self._control, [address, data])
+            assert self._doors is not None, "a room without a control socket wants to answer"
+            self._doors.answer(address, data)
 
     def _post(self, post: Post) -> None:
         body = self._codec.encode(post.word)
@@ -361,7 +366,8 @@ class RoomActor(pykka.Actor):
             due_ns["progress"] = now_ns + PROGRESS_NS
             me = self._bus.me
             facts: dict[str, object] = {**self._room.facts(), "refused_words": self._refused}
-            report = Progress(me.path, me.epoch, self._turns, self._handled, self._waiting(), facts)
+            handled = self._handled + (self._doors.heard if self._doors is not None else 0)
+            report = Progress(me.path, me.epoch, self._turns, handled, self._waiting(), facts)
             try_send(self._progress, [self._codec.encode(report)])
 
     def _send_again(self) -> None:
@@ -379,6 +385,8 @@ class RoomActor(pykka.Actor):
         at_ns = min(at_ns, self._due_ns["progress"])
         if self._publisher is not None and self._has_spoken:
             at_ns = min(at_ns, self._due_ns["announce"])
+        if self._doors is not None:
+            at_ns = min(at_ns, self._doors.next_ns())
         return max(0, -(-(at_ns - now_ns) // NS_PER_MS))
 
     def _on_signal(self, _number: int, _frame: object) -> None:

@@ -5,13 +5,15 @@ items so that whoever misses one sees the gap and asks its owner. High-water mar
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import zmq
+from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
-from runtime.bus_words import Heard, StreamItem
+from runtime.bus_words import Connection, Heard, Marked, StreamItem, Visitor
 from runtime.errors import WireError
 from runtime.link import Header, Incoming, Kind, Outgoing
 
@@ -28,6 +30,19 @@ PROGRESS_HWM = 10_000
 FRAME_BYTES_MAX = 16 << 20
 #: Largest frame a foreign feed may send; a tick has a few hundred bytes.
 FOREIGN_FRAME_BYTES_MAX = 64 * 1024
+#: Largest frame that the control socket takes in, from the desk's own user and from a client with a key. Both are far
+#: above the largest request, so that one which is somewhat too large still gets an answer.
+CONTROL_FRAME_BYTES_MAX = 1 << 20
+GUARDED_FRAME_BYTES_MAX = 128 * 1024
+#: Requests that may wait at the control socket, and answers for one client that does not read; more are lost.
+CONTROL_HWM = 256
+GUARDED_HWM = 128
+#: How long a stranger may take to prove its key, and how often a client must show that it still reads.
+HANDSHAKE_MS = 3000
+HEARTBEAT_MS = 5000
+HEARTBEAT_TIMEOUT_MS = 15_000
+#: Connections to the guarded door that the kernel holds until they are taken.
+GUARDED_BACKLOG = 64
 #: Connections that may wait to be taken by a hub, for swarms of children that start at once.
 BACKLOG = 4096
 RECONNECT_MS = 5
@@ -36,6 +51,9 @@ RECONNECT_MS_MAX = 50
 DRAIN_MAX = 256
 
 TOPIC_END = b"\x00"
+
+_KEY_BYTES = 32
+_FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
 #: For whoever runs a loop: the poll over sockets and descriptors, and what it waits for.
 Poller = zmq.Poller
@@ -61,12 +79,14 @@ class Bus:
         """Prepare a context; no socket is opened yet."""
         self._context = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, 4096)
+        self._outside: list[zmq.Context[zmq.Socket[bytes]]] = []
         self._folder = folder
         self.me = me
 
     def close(self) -> None:
         """Close every socket at once; what was not sent is lost, what was not acknowledged comes again."""
-        self._context.destroy(linger=0)
+        for context in (*self._outside, self._context):
+            context.destroy(linger=0)
 
     def _socket(self, kind: int, send_hwm: int, receive_hwm: int) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
@@ -140,11 +160,64 @@ class Bus:
 
     def control_server(self) -> "zmq.Socket[bytes]":
         """Open the control socket for operators: ROUTER, 0600 in the 0700 folder."""
-        socket = self._socket(zmq.ROUTER, 1000, 1000)
+        socket = self._socket(zmq.ROUTER, CONTROL_HWM, CONTROL_HWM)
+        socket.set(zmq.MAXMSGSIZE, CONTROL_FRAME_BYTES_MAX)
         path = self._folder / "control"
         socket.bind(f"ipc://{path}")
         path.chmod(0o600)
         return socket
+
+    def guarded_server(self, secret: str) -> "Guarded":
+        """Prepare the control socket's door for clients with keys: CURVE, with ``secret`` as our own key.
+
+        It has a context and so an I/O thread of its own: what floods it delays no other socket of this process. Until
+        it is told where to listen nobody can reach it, and it admits nobody of whom its visitors' answers say no.
+        """
+        context = zmq.Context()
+        self._outside.append(context)
+        visitors = context.socket(zmq.ROUTER)
+        visitors.set(zmq.LINGER, 0)
+        visitors.bind("inproc://zeromq.zap.01")  # without this one CURVE admits every key, so it comes first
+        socket = context.socket(zmq.ROUTER)
+        for option, value in (
+            (zmq.LINGER, 0),
+            (zmq.SNDHWM, GUARDED_HWM),
+            (zmq.RCVHWM, GUARDED_HWM),
+            (zmq.MAXMSGSIZE, GUARDED_FRAME_BYTES_MAX),
+            (zmq.ROUTER_MANDATORY, 1),
+            (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
+            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
+            (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
+            (zmq.BACKLOG, GUARDED_BACKLOG),
+            (zmq.CURVE_SERVER, 1),
+        ):
+            socket.set(option, value)
+        socket.set(zmq.CURVE_SECRETKEY, secret.encode())
+        socket.set(zmq.ZAP_DOMAIN, b"control")
+        monitor = socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        return Guarded(socket, visitors, monitor)
+
+    def guarded_url(self) -> str:
+        """Say where the guarded door is that listens beside the local one."""
+        return f"ipc://{self._folder / 'control.guarded'}"
+
+    def guarded_client(self, url: str, server: str, keys: tuple[str, str]) -> "GuardedClient":
+        """Connect to a guarded door.
+
+        Args:
+            url: Where it listens.
+            server: Its public key; a door with another one learns nothing and is not spoken to.
+            keys: The client's own (public, secret) pair.
+        """
+        socket = self._socket(zmq.DEALER, 100, 100)
+        socket.set(zmq.RECONNECT_IVL, 100)
+        socket.set(zmq.RECONNECT_IVL_MAX, 1000)
+        socket.set(zmq.CURVE_SERVERKEY, server.encode())
+        socket.set(zmq.CURVE_PUBLICKEY, keys[0].encode())
+        socket.set(zmq.CURVE_SECRETKEY, keys[1].encode())
+        monitor = socket.get_monitor_socket(_FAILURES)
+        socket.connect(url)
+        return GuardedClient(socket, monitor)
 
     def control_client(self) -> "zmq.Socket[bytes]":
         """Connect to the control socket."""
@@ -160,6 +233,43 @@ def drain(socket: "zmq.Socket[bytes]") -> Iterator[list[bytes]]:
             yield socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return
+
+
+def drain_marked(socket: "zmq.Socket[bytes]", most: int) -> Iterator[Marked]:
+    """Give what waits in a socket, at most ``most`` messages, with what their connection knows of the sender."""
+    for _ in range(most):
+        try:
+            frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return
+        address, *rest = (frame.bytes for frame in frames)
+        yield Marked(address, rest, _mark(frames[-1], "User-Id"), _mark(frames[-1], "Peer-Address"))
+
+
+def _mark(frame: zmq.Frame, name: str) -> str:
+    try:
+        return str(frame.get(name))
+    except zmq.ZMQError:  # this connection knows nothing of the kind
+        return ""
+
+
+def new_keys() -> tuple[str, str]:
+    """Make a CURVE key pair: (public, secret), each 40 characters of Z85."""
+    public, secret = zmq.curve_keypair()
+    return public.decode(), secret.decode()
+
+
+def public_key(secret: str) -> str:
+    """Give the public key of a secret one.
+
+    Raises:
+        ValueError: It is no key.
+    """
+    try:
+        return zmq.curve_public(secret.encode()).decode()
+    except (zmq.ZMQError, ValueError) as error:
+        msg = "not a key: 40 characters of Z85 are one"
+        raise ValueError(msg) from error
 
 
 def try_send(socket: "zmq.Socket[bytes]", frames: list[bytes]) -> bool:
@@ -365,6 +475,84 @@ class Foreign:
         self.socket.disconnect(self._url)
         self.socket.connect(self._url)
         return True
+
+
+class Guarded:
+    """The control socket's door for clients with keys: who knocks, who is in, what they say.
+
+    Whoever holds it answers each visitor, at once, or they wait until their handshake times out.
+    """
+
+    def __init__(
+        self, socket: "zmq.Socket[bytes]", visitors: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]"
+    ) -> None:
+        """Take the door's three sockets; nobody can reach it yet."""
+        self.socket, self.visitors, self.monitor = socket, visitors, monitor
+        self._listens = ""
+
+    def listen(self, url: str) -> str:
+        """Let clients come; give "" or why that is not possible now."""
+        try:
+            self.socket.bind(url)
+        except zmq.ZMQError as error:
+            return f"{url}: {error.strerror or error}"
+        self._listens = url
+        if url.startswith("ipc://"):
+            Path(url.removeprefix("ipc://")).chmod(0o600)
+        return ""
+
+    def shut(self) -> None:
+        """Let nobody come, and break every connection that stands. Clients connect again by themselves."""
+        if self._listens:
+            with suppress(zmq.ZMQError):
+                self.socket.unbind(self._listens)
+        self._listens = ""
+
+    def knocking(self) -> "Iterator[Visitor]":
+        """Give those whose keys wait for an answer. What is no CURVE handshake does not come so far."""
+        for frames in drain(self.visitors):
+            try:
+                address, _, version, request, _domain, peer, _identity, mechanism, key = frames
+            except ValueError:
+                continue
+            if version == b"1.0" and mechanism == b"CURVE" and len(key) == _KEY_BYTES:
+                text = z85.encode(key).decode()
+                yield Visitor(address, request, text, peer.decode(errors="replace"))
+            else:
+                self._say(address, request, b"400", b"")
+
+    def admit(self, visitor: Visitor, *, is_welcome: bool) -> None:
+        """Let a visitor in or not. What it says later is marked with its public key."""
+        status, user = (b"200", visitor.key.encode()) if is_welcome else (b"400", b"")
+        self._say(visitor.address, visitor.request, status, user)
+
+    def _say(self, address: bytes, request: bytes, status: bytes, user: bytes) -> None:
+        text = b"OK" if status == b"200" else b"this key is not listed"
+        try_send(self.visitors, [address, b"", b"1.0", request, status, text, user, b""])
+
+    def arrivals(self) -> "Iterator[Connection]":
+        """Give what became of connections since."""
+        for frames in drain(self.monitor):
+            came = parse_monitor_message(frames)["event"] == zmq.EVENT_ACCEPTED
+            yield Connection.CAME if came else Connection.WENT
+
+
+class GuardedClient:
+    """The other side of a guarded door."""
+
+    def __init__(self, socket: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]") -> None:
+        """Take a connecting socket and its monitor."""
+        self.socket, self.monitor = socket, monitor
+
+    def refusal(self) -> str:
+        """Say why the door does not let us in; "" where it did, or nobody is there."""
+        said = ""
+        for frames in drain(self.monitor):
+            event = parse_monitor_message(frames)["event"]
+            if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                return "the desk does not list this key"
+            said = "the desk has another key than the key file says, or is no desk"
+        return said
 
 
 class Publisher:

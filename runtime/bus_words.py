@@ -1,5 +1,6 @@
 """What is heard from the bus, without the bus."""
 
+from enum import Enum, auto
 from typing import NamedTuple
 
 
@@ -24,3 +25,32 @@ class StreamItem(NamedTuple):
     previous: int
     body: bytes | None
     has_memory: bool
+
+
+class Marked(NamedTuple):
+    """One message with what its connection knows of the sender.
+
+    ``user`` is the public key that the connection has proved (40 characters), "" where it had none to prove;
+    ``peer`` is the network address, "" where there is none.
+    """
+
+    address: bytes
+    frames: list[bytes]
+    user: str
+    peer: str
+
+
+class Visitor(NamedTuple):
+    """Somebody who has proved to own ``key`` and asks to be let in; ``peer`` is its network address."""
+
+    address: bytes
+    request: bytes
+    key: str
+    peer: str
+
+
+class Connection(Enum):
+    """What became of a connection to a guarded door, whether or not it ever proved a key."""
+
+    CAME = auto()
+    WENT = auto()

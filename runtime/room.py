@@ -1,6 +1,6 @@
 """What a room is: state, and answers to what it hears. It imports neither pykka nor zmq."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,11 +12,42 @@ from runtime.words import Peer, Turn
 NOTHING = Effects()
 
 
+class ControlRequest(NamedTuple):
+    """One message at the control socket, raw.
+
+    ``address`` is what an answer goes to. ``door`` is "local" or "guarded"; at the latter ``user`` is the public key
+    that the connection has proved, and ``peer`` its network address.
+    """
+
+    address: bytes
+    frames: list[bytes]
+    door: str
+    user: str = ""
+    peer: str = ""
+
+
+class DoorState(msgspec.Struct, frozen=True):
+    """How the guarded door of the control socket is; the counts are of this incarnation.
+
+    ``fault`` says why nobody can enter now, "" where it is open. ``strangers`` are connections that never proved any
+    key, ``lost`` answers that their client did not read, ``shuts`` how often it was shut against a flood.
+    """
+
+    url: str
+    fault: str
+    connections: int
+    strangers: int
+    lost: int
+    shuts: int
+
+
 class Wiring(msgspec.Struct, frozen=True):
     """Which sockets the shell opens for a room.
 
     ``spokes`` are the hubs it connects to (root's is always there), ``streams`` what it listens to as
     (peer, topics). ``conductor`` names the peer whose turns bind its gated posts; "" means that it is not stepped.
+    ``guarded_listen`` is where the control socket's door for clients with keys is, "" where it has none, and
+    ``guarded_secret_file`` holds that door's own secret key.
     """
 
     has_hub: bool = False
@@ -27,6 +58,8 @@ class Wiring(msgspec.Struct, frozen=True):
     foreign_url: str = ""
     foreign_prefixes: tuple[str, ...] = ()
     has_control: bool = False
+    guarded_listen: str = ""
+    guarded_secret_file: str = ""
 
 
 class Room:
@@ -60,9 +93,17 @@ class Room:
         """Hear that the foreign publisher sent a frame above the limit; the connection was broken and made anew."""
         return NOTHING
 
-    def hear_control(self, address: bytes, data: bytes) -> Effects:
-        """Hear one request at the control socket, raw; answer to the same address."""
+    def hear_control(self, request: ControlRequest) -> Effects:
+        """Hear one request at the control socket, raw; answer to its address."""
         raise NotImplementedError
+
+    def admits(self, key: str, peer: str) -> bool:
+        """Say whether the owner of this public key may enter the guarded door; it comes from the address ``peer``."""
+        return False
+
+    def hear_door(self, state: DoorState) -> Effects:
+        """Hear how the guarded door is, once a second."""
+        return NOTHING
 
     def peers(self, peers: tuple[Peer, ...]) -> Effects:
         """Hear how the processes of the tree are."""

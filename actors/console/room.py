@@ -20,7 +20,7 @@ from runtime.effects import Effects
 from runtime.folder import Sentinel
 from runtime.keeper import FROM_CONFIGURATION
 from runtime.log import Log
-from runtime.room import NOTHING, Room
+from runtime.room import NOTHING, ControlRequest, Room
 from runtime.words import Peer, RootAnswered, RootAsked
 
 if TYPE_CHECKING:
@@ -88,17 +88,20 @@ class Console(Room):
     # --- the control socket ---------------------------------------------------------------------
 
     @override
-    def hear_control(self, address: bytes, data: bytes) -> Effects:
+    def hear_control(self, request: ControlRequest) -> Effects:
         effects = Effects()
-        request = read_request([data])
+        self._hear_request(request.address, request.frames, effects)
+        return effects
+
+    def _hear_request(self, address: bytes, frames: list[bytes], effects: Effects) -> None:
+        request = read_request(frames)
         if isinstance(request, Fault):
             effects.answer(address, msgspec.json.encode(refusal_of(request.id, request.code, request.words)))
-            return effects
+            return
         known = self._replies.get((LOCAL, request.id))
         reply = known if known is not None else self._consider(LOCAL, address, request, effects)
         if reply is not None:
             self._send(LOCAL, address, request, reply, effects)
-        return effects
 
     def _consider(self, client: str, address: bytes, request: Request, effects: Effects) -> Reply | None:
         """Refuse what is no verb with its arguments; write down a change, then carry it out."""

@@ -22,7 +22,7 @@ from runtime.effects import Effects
 from runtime.folder import FolderLock
 from runtime.keeper import Keeper
 from runtime.log import Log
-from runtime.room import Room, Wiring
+from runtime.room import ControlRequest, Room, Wiring
 from runtime.root import Root, RootSettings
 from runtime.spec import NodeSpec, WorkerSpec
 from runtime.store import Store
@@ -187,12 +187,12 @@ class Window(DiaryRoom):
         self._asked = 0
 
     @override
-    def hear_control(self, address: bytes, data: bytes) -> Effects:
-        effects, request = Effects(), msgspec.msgpack.decode(data, type=Request)
+    def hear_control(self, request: ControlRequest) -> Effects:
+        effects, asked = Effects(), msgspec.msgpack.decode(request.frames[0], type=Request)
         self._asked += 1
         name = f"{self._context.epoch}-{self._asked}"
-        self._clients[name] = address
-        effects.post("root", RootAsked(name, request.verb, request.arguments))
+        self._clients[name] = request.address
+        effects.post("root", RootAsked(name, asked.verb, asked.arguments))
         return effects
 
     @override
