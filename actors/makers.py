@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from actors.console.room import Console
+from actors.evaluator import Evaluator
 from actors.execution import Execution
 from actors.feeds.feed import Feed
 from actors.feeds.replay import ReplayFeed
@@ -187,19 +188,18 @@ def strategy(context: Context, arguments: bytes) -> Made:
     instance = Instance(
         entry.name, entry.symbols, entry.timeframe, msgspec.to_builtins(entry.risk_config, builtin_types=(Decimal,))
     )
-    made = found(msgspec.convert(entry.parameters, type=found.Parameters, strict=False), instance)
-    made.initialize()
-    codec = desk_codec()
     store = Store.open(store_path(context.state, context.path), is_synced=False, map_bytes=STRATEGY_STORE_BYTES)
-    room = StrategyRoom(
-        strategy=made,
+    evaluator = Evaluator(
+        kind=found,
+        instance=instance,
+        parameters=msgspec.convert(entry.parameters, type=found.Parameters, strict=False),
+        module=entry.strategy,
         balance=told.balance,
         epoch=context.epoch,
         store=store,
-        codec=codec,
-        clock=context.clock,
-        is_stepped=told.is_stepped,
+        log=context.log,
     )
+    room = StrategyRoom(evaluator, instance, context.clock, is_stepped=told.is_stepped)
     topics = [bar_topic(symbol, entry.timeframe) for symbol in entry.symbols]
     topics += [tick_topic(symbol) for symbol in entry.symbols]
     wiring = Wiring(
@@ -207,7 +207,7 @@ def strategy(context: Context, arguments: bytes) -> Made:
         streams=((MARKET_DATA, tuple(topics)), ("execution", (entry.name,))),
         conductor=_barrier(is_stepped=told.is_stepped),
     )
-    return Made(room, wiring, store, codec)
+    return Made(room, wiring, store, desk_codec())
 
 
 def open_feed(feed: FeedSettings) -> Feed:

@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Iterable
 from decimal import Decimal
 
+import msgspec
+
 from actors.calendar import NewYork
 from desk.messages import (
     CapitalChanged,
@@ -14,19 +16,33 @@ from desk.messages import (
     OrderChanged,
     Purpose,
 )
-from desk.portfolio import ClosedTrade, Ledger, Position
+from desk.portfolio import ClosedTrade, Ledger, LedgerState, Position
 from desk.units import ZERO, decimal_of
 from strategies.base import Action, Signal, Strategy, View
 
 RECENT_TRADES_MAX = 100
+#: Days of which profit and fees are remembered.
+DAYS_MAX = 7
+
+
+class BookState(msgspec.Struct, frozen=True, array_like=True):
+    """Everything of an own book but its marks and its recent trades, which change at other times."""
+
+    ledger: LedgerState
+    day: str
+    pnl: dict[str, Decimal]
+    fees: dict[str, Decimal]
 
 
 class OwnBook:
-    """A fold over the strategy's own journal records, with the profit of each New York day."""
+    """A fold over the strategy's own journal records, with the profit of each New York day.
+
+    ``is_changed`` and ``has_new_trades`` say what has to be kept anew; who keeps it sets them back.
+    """
 
     def __init__(self, balance: Decimal, calendar: NewYork) -> None:
         """Start with the balance that the strategy's sizes are shares of."""
-        self._ledger = Ledger(keep_trades=False)
+        self._ledger = Ledger(keep_trades=False, keep_executions=False, finished_orders_max=0)
         self._ledger.apply(CapitalChanged(balance, "allocation", 0))
         self._calendar = calendar
         self._marks: dict[str, Decimal] = {}
@@ -35,6 +51,38 @@ class OwnBook:
         self._pnl: dict[str, Decimal] = {}
         self._fees: dict[str, Decimal] = {}
         self._recent_view: tuple[ClosedTrade, ...] = ()
+        self.is_changed = False
+        self.has_new_trades = False
+
+    # --- putting away and taking up -----------------------------------------------------------
+
+    def state(self) -> BookState:
+        """Give the book without marks and recent trades."""
+        return BookState(self._ledger.state(), self._day, dict(self._pnl), dict(self._fees))
+
+    @property
+    def marks(self) -> dict[str, Decimal]:
+        """Each symbol's last price. Read only."""
+        return self._marks
+
+    @property
+    def recent_trades(self) -> tuple[ClosedTrade, ...]:
+        """The last closed trades, oldest first."""
+        return self._recent_view
+
+    def restore(self, state: BookState, marks: dict[str, Decimal], recent: tuple[ClosedTrade, ...]) -> None:
+        """Take up an empty book where another one was put away; every view is what it would have been.
+
+        Raises:
+            ValueError: The state contradicts itself.
+        """
+        self._ledger.restore(state.ledger)
+        self._day, self._pnl, self._fees = state.day, dict(state.pnl), dict(state.fees)
+        self._marks = dict(marks)
+        self._recent.extend(recent)
+        self._recent_view = tuple(self._recent)
+
+    # --- reading ------------------------------------------------------------------------------
 
     @property
     def positions(self) -> tuple[Position, ...]:
@@ -51,9 +99,18 @@ class OwnBook:
         """Net realised profit since the beginning."""
         return self._ledger.realised
 
-    def take(self, body: JournalBody, strategy: Strategy | None) -> None:
-        """Take in one own record, and tell ``strategy`` of it where it is given."""
+    @property
+    def is_flat(self) -> bool:
+        """True where it holds no position and no order works."""
+        return not self._ledger.positions and not self._ledger.working
+
+    # --- folding ------------------------------------------------------------------------------
+
+    def take(self, body: JournalBody, strategy: Strategy) -> None:
+        """Take in one own record, and tell ``strategy`` of it."""
         trades = self._ledger.apply(body)
+        self.is_changed = True
+        self.has_new_trades = self.has_new_trades or bool(trades)
         if isinstance(body, FillBooked):
             day = self._calendar.moment(body.ts_ns).day
             self._fees[day] = self._fees.get(day, ZERO) + body.fee
@@ -62,8 +119,6 @@ class OwnBook:
             self._pnl[day] = self._pnl.get(day, ZERO) + trade.pnl
             self._recent.append(trade)
         self._recent_view = tuple(self._recent) if trades else self._recent_view
-        if strategy is None:
-            return
         if isinstance(body, OrderChanged):
             strategy.on_order(body.order)
         elif isinstance(body, FillBooked):
@@ -92,8 +147,9 @@ class OwnBook:
         moment = self._calendar.moment(ts_ns)
         if moment.day != self._day:
             self._day = moment.day
+            self.is_changed = True
             for kept in (self._pnl, self._fees):
-                for day in sorted(kept)[:-7]:
+                for day in sorted(kept)[:-DAYS_MAX]:
                     del kept[day]
         entries = {intent.symbol for intent in pending if intent.effect is Effect.OPEN}
         exits = {intent.symbol for intent in pending if intent.effect is Effect.CLOSE}

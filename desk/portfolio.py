@@ -61,16 +61,38 @@ class ClosedTrade(msgspec.Struct, frozen=True, array_like=True):
     exit_reason: str
 
 
+class LedgerState(msgspec.Struct, frozen=True, array_like=True):
+    """What decides how a ledger folds on and what it says, apart from trades, finished orders and executions.
+
+    ``costs`` stand in the order of ``positions``, which are those of the ledger: oldest first.
+    """
+
+    capital: Decimal
+    cash: Decimal
+    fees: Decimal
+    realised: Decimal
+    trade_count: int
+    positions: tuple[Position, ...]
+    costs: tuple[Decimal, ...]
+    net: dict[str, Decimal]
+    realised_of: dict[str, Decimal]
+    fees_of: dict[str, Decimal]
+    working: tuple[Order, ...]
+
+
 class Ledger:
     """The books of one account: a fold over the journal's bodies, the same for every reader.
 
     Cash = capital + signed flow of all fills - fees, which is also capital + realised - open cost - fees of what
     is open. Every event costs the same however long the history. What grows with it: the ids of
     executions (a repeat must be known for ever) and, where wanted, the trades. Finished orders beyond
-    ``finished_orders_max`` are forgotten, oldest first.
+    ``finished_orders_max`` are forgotten, oldest first. A reader that takes in each record of the journal once, in
+    order, needs no memory of executions (``keep_executions``): the journal has each of them once.
     """
 
-    def __init__(self, *, keep_trades: bool = True, finished_orders_max: int = 10_000) -> None:
+    def __init__(
+        self, *, keep_trades: bool = True, keep_executions: bool = True, finished_orders_max: int = 10_000
+    ) -> None:
         """Start with empty books and no capital."""
         assert finished_orders_max >= 0, "a bound is not negative"
         self.capital: Decimal = ZERO
@@ -80,6 +102,7 @@ class Ledger:
         self.trade_count: int = 0
         self.trades: list[ClosedTrade] = []
         self._keep_trades: bool = keep_trades
+        self._keep_executions: bool = keep_executions
         self._finished_orders_max: int = finished_orders_max
         self._positions: dict[Key, Position] = {}
         self._costs: dict[Key, Decimal] = {}
@@ -153,6 +176,42 @@ class Ledger:
             total += held.quantity * marks.get(held.symbol, held.average_price)
         return total
 
+    # --- putting away and taking up ---
+
+    def state(self) -> LedgerState:
+        """Give what ``restore`` takes; trades, finished orders and executions are not in it."""
+        return LedgerState(
+            capital=self.capital,
+            cash=self.cash,
+            fees=self.fees,
+            realised=self.realised,
+            trade_count=self.trade_count,
+            positions=tuple(self._positions.values()),
+            costs=tuple(self._costs[key] for key in self._positions),
+            net=dict(self._net),
+            realised_of=dict(self._realised),
+            fees_of=dict(self._fees),
+            working=tuple(self._working.values()),
+        )
+
+    def restore(self, state: LedgerState) -> None:
+        """Take up an empty ledger where another one was put away; it folds on to the last digit as that one would.
+
+        Raises:
+            ValueError: The state contradicts itself. Nothing has changed then.
+        """
+        assert not self._executions, "only a ledger that has folded nothing takes up another's state"
+        if len(state.costs) != len(state.positions):
+            msg = f"{len(state.positions)} positions with {len(state.costs)} costs"
+            raise ValueError(msg)
+        self.capital, self.cash, self.fees = state.capital, state.cash, state.fees
+        self.realised, self.trade_count = state.realised, state.trade_count
+        keys = [(held.strategy, held.symbol, held.tag) for held in state.positions]
+        self._positions = dict(zip(keys, state.positions, strict=True))
+        self._costs = dict(zip(keys, state.costs, strict=True))
+        self._net, self._realised, self._fees = dict(state.net), dict(state.realised_of), dict(state.fees_of)
+        self._working = {order.order_id: order for order in state.working}
+
     # --- folding ---
 
     def apply(self, body: JournalBody) -> tuple[ClosedTrade, ...]:
@@ -201,7 +260,8 @@ class Ledger:
         _check(fill)
         if fill.execution_id in self._executions:
             return ()
-        self._executions.add(fill.execution_id)
+        if self._keep_executions:
+            self._executions.add(fill.execution_id)
         signed = fill.quantity * fill.side.sign
         self.cash -= signed * fill.price + fill.fee
         self.fees += fill.fee

@@ -2,13 +2,14 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from desk.messages import CapitalChanged, DeskNoted, LevelsChanged, OrderChanged, OrderState, Side
-from desk.portfolio import Ledger
+from desk.portfolio import Ledger, LedgerState
 from desk.units import ZERO
 from tests.desk.orders import a_fill, an_order
 
@@ -249,3 +250,25 @@ def test_fills_of_one_side_end_in_one_position_whatever_their_order(
 
     assert (straight.cash, straight.open_cost()) == (shuffled.cash, shuffled.open_cost())
     assert dict(straight.positions) == dict(shuffled.positions)
+
+
+def test_a_ledger_that_was_put_away_folds_on_to_the_last_digit() -> None:
+    rows = [("e1", BUY, "4", "100.1", "2"), ("e2", SELL, "1", "110", "0.25"), ("e3", BUY, "0.7", "99.37", "0.1")]
+    whole, first, second = (Ledger(keep_trades=False, keep_executions=False, finished_orders_max=0) for _ in range(3))
+    for body in [OrderChanged(an_order(), "", "ours", 1), *(a_fill(*row) for row in rows[:2])]:
+        whole.apply(body)
+        first.apply(body)
+
+    second.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(first.state()), type=LedgerState))
+
+    assert whole.apply(a_fill(*rows[2])) == second.apply(a_fill(*rows[2]))
+    assert second.state() == whole.state()
+    assert msgspec.msgpack.encode(second.state()) == msgspec.msgpack.encode(whole.state())
+
+
+def test_a_state_that_contradicts_itself_is_not_taken_up() -> None:
+    ledger = a_ledger()
+    state = replace(ledger.state(), costs=(ZERO,))
+
+    with pytest.raises(ValueError, match="0 positions with 1 costs"):
+        Ledger().restore(state)

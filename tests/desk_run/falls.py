@@ -14,6 +14,7 @@ import msgspec
 
 from actors.journal import read_journal
 from actors.makers import MARKET_DATA, PAPER, store_path
+from actors.strategy_memory import NOW, TABLE, Kept, unsealed
 from actors.words import desk_codec
 from desk.messages import Bar, FillBooked, OrderFilled
 from desk.portfolio import Ledger
@@ -214,12 +215,12 @@ def evaluated(desk: Desk, name: str) -> Evaluated:
     """Read a strategy's store."""
     reader = Reader.open(store_path(desk.state, f"strategies/{name}"))
     try:
-        kept = reader.get("kept", b"now")
+        data = reader.get(TABLE, NOW)
     finally:
         reader.close()
-    assert kept is not None, f"{name} keeps what it evaluated"
-    last, _, state, _, _, counters, *_ = msgspec.msgpack.decode(kept)
-    return Evaluated(counters.get("bars", 0), counters.get("missed", 0), last, state)
+    assert data is not None, f"{name} keeps what it evaluated"
+    kept = unsealed(data, Kept)
+    return Evaluated(kept.counters.get("bars", 0), kept.counters.get("missed", 0), kept.last, kept.state)
 
 
 def published(desk: Desk) -> list[Bar]:

@@ -1,0 +1,262 @@
+"""One strategy with its book and its memory: each event is evaluated once, and kept before anything leaves."""
+
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from actors.calendar import NewYork
+from actors.own_book import OwnBook
+from actors.signal_door import intent_of, malformed
+from actors.strategy_memory import VERSION, Kept, Memory, MemoryUnfitError, Recalled
+from actors.strategy_parameters import changes, in_force_next, plain, taken_up
+from actors.topics import bar_topic
+from desk.messages import Bar, Intent, JournalRecord, OrderChanged, Tick
+from desk.units import NS_PER_S
+from runtime.effects import Effects
+from runtime.log import Log
+from runtime.store import Reader
+from strategies.base import Decision, Instance, NoTrade, NoTradeCode, Strategy
+
+#: How long an intent is good for, in market time.
+INTENT_TTL_NS = 90 * NS_PER_S
+
+
+class Evaluator:
+    """Whatever a strategy is told, it is told here, and what it answers is turned into intents here.
+
+    After a fall the event that was being evaluated is evaluated again, from the state before it, and yields the same
+    intents. What cannot be gone on from is left aside: then ``last`` and ``journal_sequence`` begin at 0, and whoever
+    feeds the evaluator brings all bars and all own records again.
+    """
+
+    def __init__(  # noqa: PLR0913 - an evaluator takes its world
+        self,
+        *,
+        kind: type[Strategy],
+        instance: Instance,
+        parameters: msgspec.Struct,
+        module: str,
+        balance: Decimal,
+        epoch: int,
+        store: Reader,
+        log: Log,
+    ) -> None:
+        """Take a strategy's class, of ``module``, and the parameters that are wanted; ``recall`` gives it its past."""
+        self._kind, self._instance, self._wanted, self._module = kind, instance, parameters, module
+        self._memory = Memory(store, f"{module} {instance.timeframe} {kind.state_version}")
+        self._balance, self._epoch, self._log = balance, epoch, log
+        self._rebuilt_reason = ""
+        self._rebuilt = 0
+        self._begin_new(parameters)
+
+    def _begin_new(self, parameters: msgspec.Struct) -> None:
+        self._strategy = self._made(parameters)
+        self._is_kept_with = False
+        self._book = OwnBook(self._balance, NewYork())
+        self._book.is_changed = True
+        self.last = {bar_topic(symbol, self._instance.timeframe): 0 for symbol in self._instance.symbols}
+        self.journal_sequence = 0
+        self._pending: dict[str, Intent] = {}
+        self._why_not: Counter[str] = Counter()
+        self.counters: Counter[str] = Counter()
+        self._last_tick_ns = 0
+
+    def _made(self, parameters: msgspec.Struct) -> Strategy:
+        made = self._kind(parameters, self._instance)
+        made.initialize()
+        return made
+
+    @property
+    def wants_ticks(self) -> bool:
+        """Whether ticks are to be evaluated."""
+        return self._strategy.wants_ticks
+
+    # --- the past -----------------------------------------------------------------------------
+
+    def recall(self, effects: Effects) -> None:
+        """Go on from what was kept; intents that nobody has answered are sent again."""
+        values = self._memory.parameters(self._module)
+        in_force = None if values is None else taken_up(self._kind.Parameters, values)
+        self._begin_new(self._wanted if in_force is None else in_force)
+        self._is_kept_with = in_force is not None
+        self._rebuilt = self._memory.rebuilt().count
+        try:
+            recalled = self._memory.recall()
+            if recalled is not None:
+                self._take_up(recalled)
+        except MemoryUnfitError as error:
+            self.leave_aside(str(error), effects)
+        for intent in self._pending.values():
+            effects.post("risk", intent)
+
+    def _take_up(self, recalled: Recalled) -> None:
+        """Give the strategy and the book their state.
+
+        Raises:
+            MemoryUnfitError: The strategy refuses its state, or the book contradicts itself.
+        """
+        kept = recalled.kept
+        try:
+            self._strategy.load_state(kept.state)
+            recalled.restore(self._book)
+        except Exception as error:  # What a strategy raises at its own former state is its own; it begins anew.
+            msg = f"load_state raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise MemoryUnfitError(msg) from error
+        self.last |= {topic: sequence for topic, sequence in kept.last.items() if topic in self.last}
+        self.journal_sequence = kept.journal_sequence
+        self._pending = {intent.intent_id: intent for intent in kept.pending}
+        self._why_not, self.counters = Counter(kept.why_not), Counter(kept.counters)
+        self._last_tick_ns = kept.last_tick_ns
+
+    def leave_aside(self, reason: str, effects: Effects) -> None:
+        """Begin anew: from the journal and the bar store, under the parameters that were in force."""
+        rebuilt = self._memory.leave_aside(reason, effects)
+        self._rebuilt, self._rebuilt_reason = rebuilt.count, reason
+        self._log.warning("state.rebuilt", reason=reason, count=rebuilt.count)
+        self._begin_new(self._strategy.parameters)
+
+    # --- parameters ---------------------------------------------------------------------------
+
+    def want(self, parameters: msgspec.Struct, instance: Instance) -> None:
+        """Hear what the configuration wants from now on; ``instance`` has the same name, symbols and timeframe."""
+        self._wanted, self._instance = parameters, instance
+
+    @property
+    def is_flat(self) -> bool:
+        """True where it holds nothing, nothing of it works, and nobody owes it an answer."""
+        return self._book.is_flat and not self._pending
+
+    def _settle_parameters(self, effects: Effects) -> None:
+        """Take wanted parameters into use as far as they may be; called between two events."""
+        before = self._strategy.parameters
+        after = in_force_next(before, self._wanted, self._kind.live_parameters, is_flat=self.is_flat)
+        if after is not before:
+            state = msgspec.msgpack.decode(msgspec.msgpack.encode(self._strategy.get_state()))
+            self._strategy = self._made(after)
+            self._strategy.load_state(state)
+            self._strategy.on_parameters(before)
+            self._is_kept_with = False
+            self._log.info("parameters.changed", changed=changes(before, after), waiting=changes(after, self._wanted))
+        if not self._is_kept_with:
+            self._memory.keep_parameters(self._module, plain(after), effects)
+            self._is_kept_with = True
+
+    # --- telling ------------------------------------------------------------------------------
+
+    def hear_tick(self, ts_ns: int) -> None:
+        """Count a tick."""
+        self.counters["ticks"] += 1
+        self._last_tick_ns = ts_ns
+
+    def take(self, record: JournalRecord) -> None:
+        """Take the next own record into the book, and tell the strategy of it."""
+        assert record.sequence > self.journal_sequence, "own records come once, in order"
+        if isinstance(record.body, OrderChanged):
+            self._pending.pop(record.body.order.intent_id, None)
+        self._book.take(record.body, self._strategy)
+        self.journal_sequence = record.sequence
+
+    def evaluate_bar(self, bar: Bar, effects: Effects, *, is_live: bool) -> None:
+        """Evaluate a bar, or take it in without trading where it is not live any more."""
+        self._settle_parameters(effects)
+        self._book.mark(bar.symbol, bar.close)
+        view = self._book.view(bar.ts_ns, self._pending.values())
+        if is_live:
+            decision: Decision = self._strategy.on_bar(bar, view)
+            self.counters["bars"] += 1
+        else:
+            self._strategy.on_missed_bar(bar, view)
+            decision = NoTrade(NoTradeCode.MISSED_BAR)
+            self.counters["missed"] += 1
+        self.last[bar_topic(bar.symbol, bar.timeframe)] = bar.sequence
+        self._carry(decision, (bar.timeframe, bar.ts_ns), bar.end_ns, bar.sequence, effects)
+
+    def evaluate_tick(self, tick: Tick, number: int, market_ns: int, effects: Effects, *, is_step: bool) -> None:
+        """Evaluate a tick. One that is nothing to evaluate is kept where it is a step: it does not come again."""
+        self._settle_parameters(effects)
+        self._book.mark(tick.symbol, tick.price)
+        decision = self._strategy.on_tick(tick, self._book.view(tick.ts_ns, self._pending.values()))
+        if decision is not None:
+            self._carry(decision, (f"tick{number}", tick.ts_ns), market_ns, 0, effects)
+        elif is_step:
+            self._keep(effects)
+
+    def shutdown(self) -> None:
+        """Let the strategy say good-bye."""
+        self._strategy.shutdown()
+
+    # --- answers ------------------------------------------------------------------------------
+
+    def _carry(
+        self, decision: Decision, place: tuple[str, int], decided_ns: int, sequence: int, effects: Effects
+    ) -> None:
+        """Turn signals into intents, keep everything in one transaction, then send."""
+        intents: list[Intent] = []
+        if isinstance(decision, NoTrade):
+            self._why_not[decision.code] += 1
+        else:
+            for number, signal in enumerate(decision):
+                self.counters["signals"] += 1
+                fault = malformed(signal, self._instance.symbols)
+                if fault:
+                    self.counters["malformed"] += 1
+                    self._why_not[NoTradeCode.MALFORMED_SIGNAL] += 1
+                    continue
+                intents.append(
+                    intent_of(
+                        signal,
+                        strategy=self._strategy,
+                        place=(*place, number),
+                        reference_price=self._book.mark_of(signal.symbol),
+                        position=self._book.held(signal),
+                        decided_ns=decided_ns,
+                        expires_ns=decided_ns + INTENT_TTL_NS,
+                        epoch=self._epoch,
+                        bar_sequence=sequence,
+                    )
+                )
+        for intent in intents:
+            self.counters["intents"] += 1
+            self._pending[intent.intent_id] = intent
+            effects.post("risk", intent)
+        self._keep(effects)
+
+    def _keep(self, effects: Effects) -> None:
+        kept = Kept(
+            VERSION,
+            self._memory.maker,
+            dict(self.last),
+            self.journal_sequence,
+            self._strategy.get_state(),
+            tuple(self._pending.values()),
+            dict(self._why_not),
+            dict(self.counters),
+            self._last_tick_ns,
+            self._book.marks,
+        )
+        self._memory.keep(kept, self._book, effects)
+
+    def facts(self) -> dict[str, Any]:
+        """Say of oneself what the status shows."""
+        book, in_force = self._book, self._strategy.parameters
+        waiting = plain(self._wanted) if in_force != self._wanted else {}
+        return {
+            "signals_generated": self.counters["signals"],
+            "orders_sent": self.counters["intents"],
+            "ticks_processed": self.counters["ticks"],
+            "bars_evaluated": self.counters["bars"],
+            "bars_missed": self.counters["missed"],
+            "malformed_signals": self.counters["malformed"],
+            "last_tick_ns": self._last_tick_ns,
+            "last_bars": dict(self.last),
+            "why_not": dict(self._why_not),
+            "pnl_day": str(book.day_pnl),
+            "pnl": str(book.total_pnl),
+            "position": {p.symbol: str(p.quantity) for p in book.positions},
+            "intents_waiting": len(self._pending),
+            "pending_parameters": {name: waiting[name] for name in changes(in_force, self._wanted)} if waiting else {},
+            "rebuilt": self._rebuilt,
+            "rebuilt_reason": self._rebuilt_reason,
+        }

@@ -1,0 +1,392 @@
+"""A strategy's room without its process: a market and an execution that answer it, a real store, and falls."""
+
+import hashlib
+import random
+from collections import deque
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+from typing_extensions import override
+
+from actors.evaluator import Evaluator
+from actors.execution import _fill
+from actors.strategy import StrategyRoom
+from actors.topics import bar_topic
+from actors.words import StrategyTurn
+from desk.messages import (
+    Bar,
+    BarsGiven,
+    BarsWanted,
+    Effect,
+    EventsGiven,
+    EventsWanted,
+    FillBooked,
+    Intent,
+    IntentJudged,
+    JournalBody,
+    JournalRecord,
+    LevelsChanged,
+    Order,
+    OrderAccepted,
+    OrderCancelled,
+    OrderChanged,
+    OrderFilled,
+    OrderState,
+    Purpose,
+    VenueReport,
+)
+from desk.order import advance, course, order_from_judgement
+from desk.portfolio import ClosedTrade
+from desk.units import MINUTE_NS, ONE, ZERO
+from runtime.bus_words import StreamItem
+from runtime.effects import Effects
+from runtime.log import Log
+from runtime.store import Store
+from runtime.words import Turn
+from strategies.base import Action, Decision, Instance, NoTrade, NoTradeCode, Signal, Strategy, View
+from tests.runtime.fakes import HandClock
+
+NAME = "lone"
+SYMBOLS = ("SPY", "QQQ")
+T0 = 1_704_724_200 * 1_000_000_000
+STEPS_TO_SETTLE_MAX = 50
+
+
+class ChroniclerParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often it buys (one in so many digests), and of which part it may be told while it holds something."""
+
+    one_in: int = 3
+    share: Decimal = Decimal("0.1")
+    note: str = ""
+
+
+class Chronicler(Strategy):
+    """Digests every byte that it is told, and lets the digest decide: one byte of difference, and it trades otherwise."""
+
+    Parameters: ClassVar[type[msgspec.Struct]] = ChroniclerParameters
+    live_parameters: ClassVar[frozenset[str]] = frozenset({"note"})
+    parameters: ChroniclerParameters
+
+    @override
+    def initialize(self) -> None:
+        self.digest = ""
+        self.told: list[str] = []
+        self.flat_with: dict[str, bool] = {}
+
+    def _take(self, what: str, *words: Any) -> None:
+        said = b"".join(msgspec.msgpack.encode(word, order="deterministic") for word in words)
+        self.digest = hashlib.blake2b(self.digest.encode() + what.encode() + said, digest_size=8).hexdigest()
+        self.told.append(what)
+
+    @override
+    def on_order(self, order: Order) -> None:
+        self._take("order", order)
+
+    @override
+    def on_fill(self, fill: FillBooked) -> None:
+        self._take("fill", fill)
+
+    @override
+    def on_position_closed(self, trade: ClosedTrade) -> None:
+        self._take("trade", trade)
+
+    @override
+    def on_parameters(self, before: ChroniclerParameters) -> None:
+        self._take("parameters", before, self.parameters)
+
+    @override
+    def on_missed_bar(self, bar: Bar, view: View) -> None:
+        self._take("missed", bar, view)
+
+    @override
+    def on_bar(self, bar: Bar, view: View) -> Decision:
+        self._take("bar", bar, view, self.parameters)
+        is_flat = not (view.positions or view.entry_pending or view.exit_pending)
+        self.flat_with.setdefault(str(self.parameters.one_in), is_flat)
+        number = int(self.digest, 16)
+        held = view.position(bar.symbol)
+        if bar.symbol in view.exit_pending or bar.symbol in view.entry_pending:
+            return NoTrade(NoTradeCode.ENTRY_PENDING)
+        if held is not None and number % 3 == 0:
+            return (Signal(symbol=bar.symbol, action=Action.CLOSE, tag=held.tag),)
+        if number % self.parameters.one_in:
+            return NoTrade(NoTradeCode.NO_SIGNAL)
+        stop = Decimal(str(bar.close)) * Decimal("0.99")
+        tag = f"t{number % 2}"
+        return (Signal(symbol=bar.symbol, action=Action.BUY, quantity=ONE, stop_loss=stop, tag=tag),)
+
+    @override
+    def get_state(self) -> dict[str, Any]:
+        return {"digest": self.digest, "told": self.told, "flat_with": self.flat_with}
+
+    @override
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.digest, self.told, self.flat_with = state["digest"], list(state["told"]), dict(state["flat_with"])
+
+
+class Outcome(NamedTuple):
+    """What a run came to: the intents in order, and the strategy's own record of all that it was told."""
+
+    intents: list[bytes]
+    state: dict[str, Any]
+    facts: dict[str, Any]
+
+
+class Lone:
+    """Feeds one strategy's room as the desk does. ``fall`` is a kill: what was not committed is gone."""
+
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        is_stepped: bool,
+        kind: type[Strategy] = Chronicler,
+        parameters: msgspec.Struct | None = None,
+    ) -> None:
+        """Start the room on a fresh store. All chance follows from the seed and from what is decided upon."""
+        self.folder, self._seed, self._is_stepped = folder, seed, is_stepped
+        self.kind, self.parameters = kind, parameters if parameters is not None else ChroniclerParameters()
+        self.timeframe = "1m"
+        self.module = "chronicler"
+        self._chance = random.Random(seed)
+        self.clock = HandClock()
+        self._bars: list[Bar] = []
+        self.journal: list[JournalRecord] = []
+        self._foreign = 0
+        self._orders: dict[str, Order] = {}
+        self._intents: dict[str, Intent] = {}
+        self._due: dict[int, list[tuple[str, int, str]]] = {}
+        self._step = 0
+        self._report = 0
+        self._epoch = 0
+        self._last_own = 0
+        self.store: Store | None = None
+        self.start()
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Make the process anew; its store is what the last one left."""
+        self._epoch += 1
+        self.store = Store.open(self.folder / "store", is_synced=False, map_bytes=64 << 20)
+        instance = Instance(NAME, SYMBOLS, self.timeframe, {})
+        self.evaluator = Evaluator(
+            kind=self.kind,
+            instance=instance,
+            parameters=self.parameters,
+            module=self.module,
+            balance=Decimal(10_000),
+            epoch=self._epoch,
+            store=self.store,
+            log=Log("strategies/lone"),
+        )
+        self.room = StrategyRoom(self.evaluator, instance, self.clock, is_stepped=self._is_stepped)
+        self._posts: deque[Any] = deque()
+        self._carry_out(self.room.recover())
+        self._carry_out(self.room.connected("execution"))
+        self._carry_out(self.room.connected("market_data"))
+        self._answer()
+
+    def fall(self) -> None:
+        """End the process as a kill does, and start its successor."""
+        self.close()
+        self.start()
+
+    def close(self) -> None:
+        """Close the store."""
+        assert self.store is not None, "it was never started"
+        self.store.close()
+
+    # --- the step -----------------------------------------------------------------------------
+
+    def step(self, fall: str = "") -> None:
+        """Let one bar come, with the own news before it.
+
+        Args:
+            fall: "" for none; ``before`` the news, ``heard`` (news and bar are heard, nothing is kept),
+                ``uncommitted`` (it has decided, and nothing is kept), ``unsent`` (kept, and nothing left).
+        """
+        self._step += 1
+        if fall == "before":
+            self.fall()
+        news = self._happen()
+        bar = self._next_bar()
+        for record in news:
+            self._tell(record)
+        if fall == "heard":
+            self.fall()
+        topic = bar_topic(bar.symbol, self.timeframe)
+        previous = max((b.sequence for b in self._bars[:-1] if b.symbol == bar.symbol), default=0)
+        item = StreamItem(topic, bar.sequence, previous, b"", has_memory=True)
+        effects = self.room.hear_stream("market_data", item, bar)
+        turn = Turn(self._step, 2, bar.end_ns, b"")
+        offer = StrategyTurn((bar.sequence,), None, bar.journal_sequence, self._last_own)
+        if self._is_stepped:
+            effects.add(self.room.begin(turn, offer))
+        if fall == "uncommitted":
+            self.fall()
+            effects = self.room.begin(turn, offer) if self._is_stepped else Effects()
+        elif fall == "unsent":
+            self._commit(effects)
+            self.fall()
+            effects = self.room.begin(turn, offer) if self._is_stepped else Effects()
+        self._carry_out(effects)
+        self._settle(turn, bar)
+
+    def _settle(self, turn: Turn, bar: Bar) -> None:
+        for _ in range(STEPS_TO_SETTLE_MAX):
+            self._answer()
+            is_over = self.room.settle(turn) is not None if self._is_stepped else True
+            if is_over and self.evaluator.last[bar_topic(bar.symbol, self.timeframe)] >= bar.sequence:
+                return
+            self._carry_out(self.room.timer("ask"))
+        msg = f"step {self._step} does not come to its end"
+        raise AssertionError(msg)
+
+    def outcome(self) -> Outcome:
+        """Say what it came to."""
+        kept = self.evaluator._strategy.get_state()
+        facts = self.evaluator.facts()
+        return Outcome([msgspec.msgpack.encode(_of_no_epoch(i)) for i in self._intents.values()], kept, facts)
+
+    # --- market and execution -------------------------------------------------------------------
+
+    def _next_bar(self) -> Bar:
+        number = len(self._bars)
+        close = 100.0 + self._chance.random() * 5
+        ts_ns = T0 + number * 17 * MINUTE_NS  # so that days change too
+        head = self.journal[-1].sequence if self.journal else 0
+        bar = Bar(
+            SYMBOLS[number % 2], self.timeframe, ts_ns, ts_ns + MINUTE_NS, close, close + 1, close - 1, close, 10.0,
+            sequence=number + 1, journal_sequence=head if self._is_stepped else 0,
+        )  # fmt: skip
+        self._bars.append(bar)
+        return bar
+
+    def _happen(self) -> list[JournalRecord]:
+        """Let everything happen to the orders that is due before the next bar."""
+        begin = len(self.journal)
+        for intent_id, number, what in self._due.pop(self._step, []):
+            self._act(intent_id, number, what)
+        return self.journal[begin:]
+
+    def _act(self, intent_id: str, number: int, what: str) -> None:
+        self._report += 1
+        ts_ns = T0 + self._step * 17 * MINUTE_NS - 1
+        if what == "levels":
+            intent = self._intents[intent_id]
+            key = (NAME, intent.symbol, intent.tag)
+            self._write(LevelsChanged(*key, Decimal("90.5"), Decimal("120.25"), ts_ns))
+            return
+        order = self._orders.get(intent_id)
+        if order is None:
+            intent = self._intents[intent_id]
+            purpose = Purpose.ENTRY if intent.effect is Effect.OPEN else Purpose.EXIT
+            reasons: tuple[str, ...] = ("LIMIT: too much",) if what == "reject" else ()
+            quantity = intent.quantity or ONE
+            judged = IntentJudged(f"o{len(self._orders)}", intent, ZERO if reasons else quantity, reasons, ts_ns)
+            order = order_from_judgement(judged, purpose, ts_ns=ts_ns)
+            self._change(intent_id, order, "")
+            if what == "reject":
+                self._change(
+                    intent_id, advance(order, OrderState.REJECTED, ts_ns=ts_ns, reason="; ".join(reasons)), "PENDING"
+                )
+            return
+        left = order.quantity - order.filled_quantity
+        part = left if what == "fill" else (left / 3).quantize(Decimal("0.0001"))
+        price = Decimal(100) + Decimal(number) / 7
+        report: VenueReport
+        if what == "accept":
+            report = OrderAccepted(self._report, order.order_id, f"v{order.order_id}", ts_ns)
+        elif what == "cancel":
+            report = OrderCancelled(self._report, order.order_id, "VENUE", is_expired=False, ts_ns=ts_ns)
+        else:
+            fee = price * part / 10_000
+            execution = f"{order.order_id}/{self._report}"
+            report = OrderFilled(
+                self._report,
+                order.order_id,
+                execution,
+                part,
+                price,
+                fee,
+                is_maker=False,
+                leaves=left - part,
+                ts_ns=ts_ns,
+            )
+            self._write(_fill(order, report))
+        previous = order
+        for changed in course(order, report):
+            self._change(intent_id, changed, previous.state.value)
+            previous = changed
+
+    def _change(self, intent_id: str, order: Order, previous: str) -> None:
+        self._orders[intent_id] = order
+        self._write(OrderChanged(order, previous, "venue", order.changed_ns))
+
+    def _write(self, body: JournalBody) -> None:
+        """Add an own record; others' records lie between."""
+        last = self.journal[-1].sequence if self.journal else 0
+        self.journal.append(JournalRecord(last + 1 + self._report % 3, 0, body))
+
+    def _tell(self, record: JournalRecord) -> None:
+        item = StreamItem(NAME, record.sequence, self._last_own, b"", has_memory=True)
+        self._last_own = record.sequence
+        self._carry_out(self.room.hear_stream("execution", item, record))
+
+    def _plan(self, intent: Intent) -> None:
+        """Say once what becomes of an intent; it follows from the intent alone."""
+        chance = random.Random(f"{self._seed} {intent.intent_id}")
+        ways = (
+            ("reject",),
+            ("open", "accept", "fill"),
+            ("open", "accept", "part", "fill", "levels"),
+            ("open", "accept", "part", "cancel"),
+        )
+        at = self._step + 1
+        for what in chance.choice(ways):
+            self._due.setdefault(at, []).append((intent.intent_id, chance.randrange(70), what))
+            at += chance.randrange(4)
+
+    # --- carrying out -------------------------------------------------------------------------
+
+    def _commit(self, effects: Effects) -> None:
+        assert self.store is not None, "it was never started"
+        if effects.writes:
+            self.store.commit(effects.writes)
+
+    def _carry_out(self, effects: Effects) -> None:
+        self._commit(effects)
+        self._posts.extend(post.word for post in effects.posts)
+
+    def _answer(self) -> None:
+        while self._posts:
+            word = self._posts.popleft()
+            if isinstance(word, Intent):
+                if word.intent_id not in self._intents:
+                    self._intents[word.intent_id] = word
+                    self._plan(word)
+                else:
+                    assert _of_no_epoch(self._intents[word.intent_id]) == _of_no_epoch(word)
+            elif isinstance(word, EventsWanted):
+                records = tuple(r for r in self.journal if r.sequence > word.after)[:5]
+                head = self.journal[-1].sequence if self.journal else 0
+                is_complete = not records or records[-1].sequence == head
+                self._last_own = max(self._last_own, head if is_complete else 0)
+                given = EventsGiven(NAME, word.after, records, head, is_complete)
+                self._carry_out(self.room.hear("execution", 1, given))
+            elif isinstance(word, BarsWanted):
+                mine = [b for b in self._bars if b.symbol == word.symbol and b.sequence > word.after]
+                now_ns = self._bars[-1].end_ns if self._bars else 0
+                bars = tuple(mine[:4])
+                given = BarsGiven(
+                    word.symbol, word.timeframe, word.after, bars, len(self._bars), len(mine) <= 4, now_ns
+                )
+                self._carry_out(self.room.hear("market_data", 1, given))
+
+
+def _of_no_epoch(intent: Intent) -> Intent:
+    return msgspec.structs.replace(intent, epoch=0)

@@ -1,0 +1,258 @@
+"""A strategy that fell goes on as if it had not: the same views, the same intents, to the last byte."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from actors.strategy_memory import BOOK, NOW, TABLE, TRADES, Kept, sealed, unsealed
+from actors.strategy_parameters import changes, in_force_next
+from desk.portfolio import Ledger, Position
+from runtime.effects import Delete, Put
+from tests.actors.lone_strategy import Lone, Outcome
+
+FALLS = ("", "", "before", "heard", "uncommitted", "unsent")
+
+
+def run(seed: int, falls: list[str], *, is_stepped: bool) -> Outcome:
+    with tempfile.TemporaryDirectory() as folder:
+        lone = Lone(Path(folder), seed, is_stepped=is_stepped)
+        for fall in falls:
+            lone.step(fall)
+        outcome = lone.outcome()
+        lone.close()
+    return outcome
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    falls=st.lists(st.sampled_from(FALLS), min_size=1, max_size=60),
+    is_stepped=st.booleans(),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_strategy_that_falls_anywhere_is_told_and_wants_the_same_as_one_that_never_fell(
+    seed: int, falls: list[str], is_stepped: bool
+) -> None:
+    calm = run(seed, [""] * len(falls), is_stepped=is_stepped)
+
+    fallen = run(seed, falls, is_stepped=is_stepped)
+
+    assert fallen == calm
+
+
+# --- what cannot be gone on from ------------------------------------------------------------------
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> Iterator[Lone]:
+    """Give a strategy that has traded for a while on a stepped market."""
+    lone = Lone(tmp_path, 3, is_stepped=True)
+    for _ in range(40):
+        lone.step()
+    yield lone
+    lone.close()
+
+
+def spoil(lone: Lone, key: bytes, data: bytes | None) -> None:
+    assert lone.store is not None
+    lone.store.commit([Delete(TABLE, key) if data is None else Put(TABLE, key, data)])
+
+
+def kept(lone: Lone) -> Kept:
+    assert lone.store is not None
+    data = lone.store.get(TABLE, NOW)
+    assert data is not None
+    return unsealed(data, Kept)
+
+
+def flipped(lone: Lone, key: bytes) -> bytes:
+    assert lone.store is not None
+    data = lone.store.get(TABLE, key)
+    assert data is not None
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+def folded(lone: Lone) -> tuple[str, list[Position]]:
+    """Fold the journal independently: profit and positions."""
+    ledger = Ledger()
+    for record in lone.journal:
+        ledger.apply(record.body)
+    return str(ledger.realised), list(ledger.positions.values())
+
+
+def money(lone: Lone) -> tuple[str, list[Position]]:
+    return lone.evaluator.facts()["pnl"], list(lone.evaluator._book.positions)
+
+
+SPOILT: dict[str, tuple[Callable[[Lone], tuple[bytes, bytes | None]], str]] = {
+    "one bit of the state": (lambda lone: (NOW, flipped(lone, NOW)), "now is damaged"),
+    "one bit of the book": (lambda lone: (BOOK, flipped(lone, BOOK)), "book is damaged"),
+    "one bit of the trades": (lambda lone: (TRADES, flipped(lone, TRADES)), "trades is damaged"),
+    "a book that is gone": (lambda _: (BOOK, None), "its book is missing"),
+    "an empty state": (lambda _: (NOW, b""), "now is damaged"),
+    "what an older desk kept": (lambda _: (NOW, msgspec.msgpack.encode([{"SPY/1m": 1}, 0, {}])), "now is damaged"),
+    "another shape": (lambda _: (NOW, sealed([1, 2])), "now is of another version of the desk"),
+    "a later version": (
+        lambda lone: (NOW, sealed(msgspec.structs.replace(kept(lone), version=99))),
+        "now is of version 99, and this is 2",
+    ),
+    "a state of another time": (
+        lambda lone: (NOW, sealed(msgspec.structs.replace(kept(lone), journal_sequence=1))),
+        "its state of record 1",
+    ),
+    "a state that the strategy refuses": (
+        lambda lone: (NOW, sealed(msgspec.structs.replace(kept(lone), state={"digest": ""}))),
+        "load_state raised KeyError: 'told'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_memory_that_does_not_hold_is_left_aside_and_everything_is_folded_anew(name: str, lone: Lone) -> None:
+    make, says = SPOILT[name]
+    bars = lone.evaluator.facts()["bars_evaluated"]
+    spoil(lone, *make(lone))
+
+    lone.fall()
+
+    facts = lone.evaluator.facts()
+    assert says in facts["rebuilt_reason"]
+    assert (facts["rebuilt"], facts["bars_evaluated"], facts["bars_missed"]) == (1, 0, 0)
+    lone.step()
+    facts = lone.evaluator.facts()
+    assert (facts["bars_evaluated"], facts["bars_missed"]) == (1, bars)
+    assert money(lone) == folded(lone)
+
+
+def test_a_memory_that_was_rebuilt_is_whole_again(lone: Lone) -> None:
+    spoil(lone, NOW, b"")
+    lone.fall()
+    for _ in range(5):
+        lone.step()
+    told = lone.outcome()
+
+    lone.fall()
+
+    assert lone.outcome().state == told.state
+    assert lone.evaluator.facts()["rebuilt"] == 1
+    assert lone.evaluator.facts()["rebuilt_reason"] == ""
+
+
+def test_a_memory_ahead_of_the_journal_is_not_believed(lone: Lone) -> None:
+    del lone.journal[-3:]
+
+    lone.fall()
+
+    assert "of a journal that ends at" in lone.evaluator.facts()["rebuilt_reason"]
+    lone.step()
+    assert lone.evaluator.journal_sequence <= lone.journal[-1].sequence
+
+
+def test_what_another_module_kept_waits_until_that_one_comes_back(lone: Lone) -> None:
+    before = lone.outcome().state
+    lone.module = "another"
+    lone.fall()
+    for _ in range(3):
+        lone.step()
+    between = lone.evaluator.facts()
+
+    lone.module = "chronicler"
+    lone.fall()
+
+    assert between["rebuilt_reason"] == "it was kept by chronicler 1m 1, and this is another 1m 1"
+    assert lone.evaluator.facts()["rebuilt_reason"] == ""
+    told = lone.evaluator._strategy.get_state()["told"]
+    assert told[: len(before["told"])] == before["told"]
+    lone.step()
+    state = lone.outcome().state
+    lone.fall()
+    assert lone.outcome().state == state
+
+
+# --- parameters -----------------------------------------------------------------------------------
+
+
+def change(lone: Lone, **values: Any) -> None:
+    lone.parameters = msgspec.structs.replace(lone.parameters, **values)
+
+
+def until(lone: Lone, *, is_flat: bool) -> None:
+    for _ in range(300):
+        if lone.evaluator.is_flat is is_flat:
+            return
+        lone.step()
+    msg = f"never came to is_flat={is_flat}"
+    raise AssertionError(msg)
+
+
+def in_force(lone: Lone) -> Any:
+    return lone.evaluator._strategy.parameters
+
+
+def test_a_live_parameter_holds_from_the_next_bar_on_and_another_waits_until_flat(lone: Lone) -> None:
+    until(lone, is_flat=False)
+    change(lone, note="new", one_in=5)
+    lone.fall()
+    first = lone.evaluator.facts()["pending_parameters"]
+
+    lone.step()
+
+    assert first == {"one_in": 5, "note": "new"}
+    assert (in_force(lone).note, in_force(lone).one_in) == ("new", 3)
+    assert lone.evaluator.facts()["pending_parameters"] == {"one_in": 5}
+    for _ in range(300):
+        if not lone.evaluator.facts()["pending_parameters"]:
+            break
+        lone.step()
+    assert in_force(lone).one_in == 5
+    assert lone.outcome().state["flat_with"]["5"]
+    assert lone.outcome().state["told"].count("parameters") == 2
+
+
+def test_a_fall_makes_no_waiting_parameter_hold_and_does_not_say_a_change_twice(lone: Lone) -> None:
+    until(lone, is_flat=False)
+    change(lone, note="new", one_in=5)
+
+    for fall in ("before", "uncommitted", "unsent", "heard"):
+        lone.step(fall)
+
+    state = lone.outcome().state
+    assert state["flat_with"].get("5", True)
+    assert state["told"].count("parameters") == 1 + ("5" in state["flat_with"])
+
+
+def test_a_memory_left_aside_leaves_the_parameters_in_force(lone: Lone) -> None:
+    until(lone, is_flat=False)
+    change(lone, one_in=5)
+    spoil(lone, NOW, b"")
+
+    lone.fall()
+
+    assert in_force(lone).one_in == 3
+
+
+def test_parameters_that_only_fit_together_wait_together() -> None:
+    old, new = Window(start=1, end=5), Window(start=7, end=9)
+
+    mixed = in_force_next(old, new, frozenset({"start"}), is_flat=False)
+
+    assert mixed is old
+    assert in_force_next(old, new, frozenset({"start", "end"}), is_flat=False) == new
+    assert in_force_next(old, new, frozenset(), is_flat=True) is new
+    assert changes(old, new) == ("start", "end")
+
+
+class Window(msgspec.Struct, frozen=True):
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if self.start > self.end:
+            msg = "it ends before it begins"
+            raise ValueError(msg)
