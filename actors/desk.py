@@ -12,6 +12,7 @@ from actors.makers import store_path
 from actors.settings import Settings, settings_fingerprint
 from actors.tree import PRELOAD, ROOM, VERDICT, configured, desk_tree, store_paths
 from actors.words import desk_codec
+from runtime.beacon import SUFFIX
 from runtime.clock import NS_PER_S, Clock
 from runtime.errors import StartError
 from runtime.folder import FolderLock, Sentinel, keep_from_cleaners, socket_folder
@@ -88,9 +89,9 @@ def run_desk(
 
 
 def _clear(sockets: Path) -> None:
-    """Remove the sockets of a desk that is down."""
+    """Remove the sockets and the beacons of a desk that is down."""
     for stale in sockets.iterdir():
-        if stale.is_socket():
+        if stale.is_socket() or stale.suffix == SUFFIX:
             stale.unlink()
 
 

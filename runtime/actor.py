@@ -13,7 +13,21 @@ from pykka._envelope import Envelope
 from pykka._threading import ThreadingFuture
 from typing_extensions import override
 
-from runtime.bus import READABLE, Bus, Foreign, Hub, Poller, Publisher, Socket, Spoke, Subscriber, drain, try_send
+from runtime.beacon import Beacon
+from runtime.bus import (
+    DRAIN_MAX,
+    READABLE,
+    Bus,
+    Foreign,
+    Hub,
+    Poller,
+    Publisher,
+    Socket,
+    Spoke,
+    Subscriber,
+    drain,
+    try_send,
+)
 from runtime.bus_words import Heard
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
@@ -21,6 +35,7 @@ from runtime.control_door import ControlDoors, Wanted
 from runtime.effects import Effects, Post
 from runtime.errors import WireError
 from runtime.log import Log
+from runtime.measure import Stuck, Turns
 from runtime.room import Room, Wiring
 from runtime.store import Store
 from runtime.words import PeersChanged, Progress, Ready, Reconfigured, Settled, StopAsked, Turn
@@ -87,7 +102,15 @@ class RoomActor(pykka.Actor):
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the shell is made of these, once
-        self, room: Room, wiring: Wiring, store: Store | None, bus: Bus, codec: Codec, clock: Clock, log: Log
+        self,
+        room: Room,
+        wiring: Wiring,
+        store: Store | None,
+        bus: Bus,
+        codec: Codec,
+        clock: Clock,
+        log: Log,
+        beacon: Beacon,
     ) -> None:
         """Take everything by argument; sockets open in ``on_start``."""
         super().__init__()
@@ -106,6 +129,7 @@ class RoomActor(pykka.Actor):
         self._answer: Settled | None = None
         self._turns = self._handled = self._refused = 0
         self._due_ns = {"progress": 0, "announce": 0, "again": 0}
+        self._beacon, self._measure, self._stuck = beacon, Turns(DRAIN_MAX), Stuck()
         self._is_stopping = False
         self._has_spoken = False
         self.failure: BaseException | None = None
@@ -152,6 +176,9 @@ class RoomActor(pykka.Actor):
     def on_receive(self, message: Any) -> None:
         if self.before_turn is not None:
             self.before_turn()
+        began_ns, before = self._clock.monotonic_ns(), self._taken()
+        self._measure.begin(began_ns)
+        self._beacon.turn(began_ns, self._turns)
         effects = Effects()
         for source in message:
             handler = self._handlers.get(source)
@@ -165,7 +192,9 @@ class RoomActor(pykka.Actor):
             effects.add(self._room.stopping())
         self._carry_out(effects)
         self._settle()
+        self._measure.end(self._clock.monotonic_ns(), self._taken() - before, self._beacon.last)
         self._report_progress()
+        self._beacon.turn(0, self._turns)
         if is_last:
             self._log.info("stopped in good order")
             self._stop()
@@ -235,11 +264,13 @@ class RoomActor(pykka.Actor):
             for item in subscriber.receive():
                 self._handled += 1
                 word = None if item.body is None else self._codec.decode(item.body)
+                self._beacon.word("head" if word is None else type(word))
                 effects.add(self._room.hear_stream(peer, item, word))
 
         return handle
 
     def _hear_foreign(self, foreign: Foreign, effects: Effects) -> None:
+        self._beacon.word("foreign")
         for frames in drain(foreign.socket):
             self._handled += 1
             effects.add(self._room.hear_foreign(frames))
@@ -254,6 +285,7 @@ class RoomActor(pykka.Actor):
             self._refused += 1
             self._log.warning("wire.refused", peer=heard.peer, reason=str(error))
             return
+        self._beacon.word(type(word))
         if heard.peer == ROOT and isinstance(word, StopAsked):
             self._is_stopping = True
         elif heard.peer == ROOT and isinstance(word, PeersChanged):
@@ -291,6 +323,7 @@ class RoomActor(pykka.Actor):
         now_ns = self._clock.monotonic_ns()
         for name in [name for name, at_ns in self._timers.items() if at_ns <= now_ns]:
             del self._timers[name]
+            self._beacon.word("timer")
             effects.add(self._room.timer(name))
 
     # --- carrying out -------------------------------------------------------------------------
@@ -366,8 +399,19 @@ class RoomActor(pykka.Actor):
             due_ns["progress"] = now_ns + PROGRESS_NS
             me = self._bus.me
             facts: dict[str, object] = {**self._room.facts(), "refused_words": self._refused}
-            handled = self._handled + (self._doors.heard if self._doors is not None else 0)
-            report = Progress(me.path, me.epoch, self._turns, handled, self._waiting(), facts)
+            measured = self._measure.report(now_ns)
+            report = Progress(
+                me.path,
+                me.epoch,
+                self._turns,
+                self._taken(),
+                self._waiting(),
+                facts,
+                *measured,
+                self._beacon.last,
+                self._stuck.look(self._oldest(), now_ns),
+                self._clock.process_ns(),
+            )
             try_send(self._progress, [self._codec.encode(report)])
 
     def _send_again(self) -> None:
@@ -378,6 +422,13 @@ class RoomActor(pykka.Actor):
 
     def _waiting(self) -> int:
         return (self._hub.waiting() if self._hub else 0) + sum(spoke.waiting() for spoke in self._spokes.values())
+
+    def _taken(self) -> int:
+        return self._handled if self._doors is None else self._handled + self._doors.heard
+
+    def _oldest(self) -> dict[str, int]:
+        spokes = {peer: spoke.oldest() for peer, spoke in self._spokes.items() if spoke.waiting()}
+        return spokes | (self._hub.oldest() if self._hub is not None else {})
 
     def _next_timer_ms(self) -> int:
         now_ns = self._clock.monotonic_ns()

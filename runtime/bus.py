@@ -380,6 +380,10 @@ class Hub:
             return len(self._channels[peer].outgoing.waiting) if peer in self._channels else 0
         return sum(len(channel.outgoing.waiting) for channel in self._channels.values())
 
+    def oldest(self) -> dict[str, int]:
+        """Give the sequence of the oldest post without a receipt, by peer; peers without one are left out."""
+        return {peer: each.outgoing.waiting[0][0] for peer, each in self._channels.items() if each.outgoing.waiting}
+
 
 class Spoke:
     """The side of a link that connects: a DEALER to one hub. It greets at each connection, and repeats what waits."""
@@ -446,6 +450,11 @@ class Spoke:
     def waiting(self) -> int:
         """Count the posts without a receipt."""
         return len(self._channel.outgoing.waiting)
+
+    def oldest(self) -> int:
+        """Give the sequence of the oldest post without a receipt; 0 where there is none."""
+        waiting = self._channel.outgoing.waiting
+        return waiting[0][0] if waiting else 0
 
 
 class Foreign:

@@ -19,6 +19,7 @@ import setproctitle
 
 from runtime import landlock
 from runtime.actor import RoomActor
+from runtime.beacon import Beacon
 from runtime.bus import Address, Bus
 from runtime.clock import Clock
 from runtime.codec import Codec
@@ -98,13 +99,16 @@ def run(request: ChildRequest, walls: Walls | None = None) -> int:
     log = Log.open(Path(request.state) / "log", request.path, request.log_level)
     clock = Clock()
     try:
+        beacon = Beacon(Path(request.sockets), request.path)  # while it may still make a file there
+        beacon.word("start")
+        beacon.turn(clock.monotonic_ns(), 0)
         _confine(request, walls or Walls())  # before the first line of the room's own code, and before any thread
         module, _, name = request.entry.partition(":")
         maker: Maker = getattr(importlib.import_module(module), name)
         context = Context(request.path, request.epoch, clock, Path(request.state), log)
         made = maker(context, request.arguments)
         bus = Bus(Path(request.sockets), Address(request.path, request.epoch))
-        actor = RoomActor(made.room, made.wiring, made.store, bus, made.codec, clock, log)
+        actor = RoomActor(made.room, made.wiring, made.store, bus, made.codec, clock, log, beacon)
         actor.before_turn = _turn_limit(request.limits.cpu_s_per_handler, stacks)
         actor._start_actor_loop()  # noqa: SLF001 - pykka's documented hook for new actor types, on our main thread
         failure = actor.failure

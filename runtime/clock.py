@@ -16,3 +16,7 @@ class Clock:
     def wall_ns(self) -> int:
         """UTC since the epoch; for records that people read. It may step."""
         return time.time_ns()
+
+    def process_ns(self) -> int:
+        """Processor time that this process has used so far, on all its threads."""
+        return time.process_time_ns()

@@ -101,6 +101,11 @@ class Keeper:
         """Name the paths in quarantine."""
         return [key.decode() for key, _ in self._store.scan("quarantine")]
 
+    def quarantine_reason(self, path: str) -> str:
+        """Say why a path was put into quarantine, also by a root before this one; "" where it is not in it."""
+        data = self._store.get("quarantine", path.encode())
+        return data.decode(errors="replace") if data is not None else ""
+
     def keep_quarantine(self, path: str, reason: str) -> None:
         """Keep a quarantine and its reason."""
         self._put("quarantine", path, reason.encode())

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from runtime import landlock
+from runtime.beacon import beacon_file, read_beacon
 from runtime.bus import READABLE, Address, Bus, Hub, Poller, drain
 from runtime.child import ChildRequest, last_words_file, log_file
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
@@ -28,10 +29,12 @@ from runtime.process import (
     become_subreaper,
     end_stranger,
     reap,
+    resident_bytes,
     signal_group,
     strangers,
     usage,
 )
+from runtime.report import SILENT_NS, CpuShare, progress_words
 from runtime.restart import Exit, ExitKind
 from runtime.seccomp import Filter
 from runtime.spec import NodeSpec, WorkerSpec
@@ -72,6 +75,8 @@ LAG_NS = NS_PER_S
 EXCUSE_NS = 3 * NS_PER_S
 #: How long the zygote may leave requests without an answer.
 ZYGOTE_SILENCE_NS_MAX = 10 * NS_PER_S
+#: Falls of each process that the status of that process shows.
+FALLS_KEPT = 10
 
 
 class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +150,8 @@ class Root:
         self._left: dict[str, dict[str, object]] = {}
         self._dumped: dict[str, int] = {}
         self._warden = Warden(settings.state, log)
+        self._cpu: dict[str, CpuShare] = {}
+        self._falls: dict[str, deque[dict[str, object]]] = {}
         self._answers: dict[str, RootAnswered] = {}
         self._zygote = Zygote(settings.preload, (settings.lock_descriptor,))
         self._poller = Poller()
@@ -302,8 +309,10 @@ class Root:
         heard = self._progress.pop(path, None)
         if heard is not None:
             self._left[path] = dict(heard[0].facts)
-        self._dumped.pop(path, None)
+        for known in (self._dumped, self._cpu):
+            known.pop(path, None)
         self._warden.forget(path)
+        beacon_file(self._settings.sockets, path).unlink(missing_ok=True)
         self._do(self._supervision.on_exit(path, child.epoch, ended, self._now()))
 
     def _explained(self, child: Running, text: str) -> str:
@@ -397,6 +406,13 @@ class Root:
             self._log.fall(
                 supervisor=report.supervisor, context=report.context, reason=report.reason, offender=report.offender
             )
+            fall: dict[str, object] = {
+                "at_ns": self._clock.wall_ns(),
+                "supervisor": report.supervisor,
+                "context": report.context,
+                "reason": report.reason,
+            }
+            self._falls.setdefault(report.offender, deque(maxlen=FALLS_KEPT)).append(fall)
 
     def _peers(self) -> PeersWord:
         rows = self._supervision.tree(self._now())
@@ -418,7 +434,11 @@ class Root:
                 report = self._codec.decode(frames[0])
                 child = self._running.get(report.path) if isinstance(report, Progress) else None
                 if child is not None and child.epoch == report.epoch:
-                    self._progress[report.path] = (report, self._now())
+                    self._hear_report(report, self._now())
+
+    def _hear_report(self, report: Progress, now_ns: int) -> None:
+        self._progress[report.path] = (report, now_ns)
+        self._cpu.setdefault(report.path, CpuShare()).look(report.epoch, report.cpu_ns, now_ns)
 
     def _begin_watch(self, path: str, epoch: int) -> None:
         """Count READY as progress: a child may hang in its first turn, and never report any."""
@@ -484,7 +504,7 @@ class Root:
         path, now_ns = str(asked.arguments.get("path", "")), self._now()
         match asked.verb:
             case "status":
-                return self.status()
+                return self.status(path)
             case "enable" | "disable":
                 self._carry_out_wish(asked, path, now_ns)
             case "restart":
@@ -571,8 +591,14 @@ class Root:
                 signal.pidfd_send_signal(child.pidfd, signal.SIGUSR2)
             return  # until the next round it may write its stack
         silent_s = (now_ns - heard[1]) / NS_PER_S
-        text = f"no progress for {silent_s:.1f} s; its stack is in log/{child.path.replace('/', '.')}.stack"
+        text = f"no progress for {silent_s:.1f} s{self._at_what(child.path)}"
+        text = f"{text}; its stack is in log/{child.path.replace('/', '.')}.stack"
         self._do(self._supervision.on_hang(child.path, child.epoch, now_ns, text))
+
+    def _at_what(self, path: str) -> str:
+        """Say at which word a process that is silent stands still, where it said so."""
+        now = read_beacon(self._settings.sockets, path)
+        return f", at {now.word}" if now is not None and now.began_ns and now.word else ""
 
     def is_up(self) -> bool:
         """Say whether everything that shall run runs, and the first verdict is there."""
@@ -588,11 +614,23 @@ class Root:
         heard = self._progress.get(path)
         return dict(heard[0].facts) if heard is not None else {}
 
-    def status(self) -> dict[str, Any]:
-        """Give the tree with all that is known of each process, as plain values."""
+    def status(self, path: str = "") -> dict[str, Any]:
+        """Give the tree with all that is known of each process, as plain values.
+
+        Args:
+            path: Give only this worker or node, with all below it and its last falls; "" is the whole tree.
+
+        Raises:
+            LookupError: There is no such path.
+        """
         now_ns = self._now()
-        rows = [self._row(row, now_ns) for row in self._supervision.tree(now_ns)]
-        return {
+        rows = self._supervision.tree(now_ns)
+        if path:
+            rows = [row for row in rows if row.path == path or row.path.startswith(f"{path}/")]
+            if not rows:
+                msg = f"there is no {path} in the tree"
+                raise LookupError(msg)
+        status: dict[str, Any] = {
             "pid": os.getpid(),
             "uptime_s": (now_ns - self.started_ns) / NS_PER_S,
             "is_up": self.is_up(),
@@ -601,13 +639,27 @@ class Root:
             "landlock": self._landlock or False,
             "seccomp": self._has_seccomp,
             "overrides": self._keeper.overrides(),
-            "tree": rows,
+            "tree": [self._row(row, now_ns) for row in rows],
+        }
+        return status | ({"falls": list(self._falls.get(path, ())), "patience": self._patience(path)} if path else {})
+
+    def _patience(self, path: str) -> dict[str, float]:
+        """Say how long root waits for a worker to start, to be heard of, and to leave; nothing for a node."""
+        spec = self._specs.get(path)
+        if spec is None:
+            return {}
+        return {
+            "start_s": spec.start_timeout_ns / NS_PER_S,
+            "progress_s": spec.progress_timeout_ns / NS_PER_S,
+            "shutdown_s": spec.shutdown_ns / NS_PER_S,
         }
 
     def _row(self, row: Any, now_ns: int) -> dict[str, Any]:
-        child = self._running.get(row.path)
-        heard = self._progress.get(row.path)
-        used = usage(child.pid) if child is not None else None
+        child = self._running.get(row.path) if row.kind != "node" else None
+        heard = self._progress.get(row.path) if child is not None else None
+        last_error = row.last_error
+        if row.state is ChildState.QUARANTINED and not last_error:
+            last_error = self._keeper.quarantine_reason(row.path)
         return {
             "path": row.path,
             "kind": row.kind,
@@ -620,16 +672,36 @@ class Root:
             "window_s": row.window_ns / NS_PER_S,
             "since_s": (now_ns - row.since_ns) / NS_PER_S,
             "last_exit": row.last_exit,
-            "last_error": row.last_error,
-            "rss_bytes": used.rss_bytes if used is not None else 0,
-            "cpu_s": used.cpu_s if used is not None else 0.0,
-            "handled": heard[0].handled if heard is not None else 0,
-            "mailbox": heard[0].waiting if heard is not None else 0,
-            "progress_age_s": (now_ns - heard[1]) / NS_PER_S if heard is not None else None,
-            "limits": self._warden.uses(child, self._specs[row.path].limits) if child is not None else {},
-            "facts": dict(heard[0].facts) if heard is not None else {},
+            "last_error": last_error,
             "last_facts": self._left.get(row.path, {}) if heard is None else {},
+            **self._use(child, heard, now_ns),
+            **progress_words(heard, now_ns),
+            **self._current(child, heard, now_ns),
         }
+
+    def _use(self, child: Running | None, heard: tuple[Progress, int] | None, now_ns: int) -> dict[str, Any]:
+        """Say what a process uses. It counts its processor time itself; of a silent one the kernel is asked."""
+        if child is None:
+            return {"rss_bytes": 0, "cpu_s": 0.0, "cpu_pct": None, "limits": {}}
+        share = self._cpu.setdefault(child.path, CpuShare())
+        if heard is None or now_ns - heard[1] > SILENT_NS:
+            share.look(child.epoch, int(usage(child.pid).cpu_s * NS_PER_S), now_ns)
+        limits = self._warden.uses(child, self._specs[child.path].limits)
+        return {
+            "rss_bytes": limits.get("memory_bytes", {}).get("used") or resident_bytes(child.pid),
+            "cpu_s": share.used_ns / NS_PER_S,
+            "cpu_pct": share.percent,
+            "limits": limits,
+        }
+
+    def _current(self, child: Running | None, heard: tuple[Progress, int] | None, now_ns: int) -> dict[str, Any]:
+        """Say what a process is at; only of one that has been silent for a while its beacon is looked at."""
+        if child is None or (heard is not None and now_ns - heard[1] <= SILENT_NS):
+            return {"current": None}
+        now = read_beacon(self._settings.sockets, child.path)
+        if now is None or not now.began_ns:
+            return {"current": None}
+        return {"current": {"word": now.word, "since_s": max(0, now_ns - now.began_ns) / NS_PER_S}}
 
     def _notify(self, text: str) -> None:
         """Tell the service manager, where there is one."""

@@ -16,7 +16,14 @@ class Ready(Word, frozen=True, tag="rt.ready"):
 
 
 class Progress(Word, frozen=True, tag="rt.progress"):
-    """Fact. How far a child's own loop has come. ``facts`` is what the room says of itself, for the status dump."""
+    """Fact. How far a child's own loop has come. ``facts`` is what the room says of itself, for the status dump.
+
+    ``waiting`` counts posts without a receipt. ``depth`` is the most messages that one turn found since the last
+    report, ``oldest_ns`` the longest that one which waits now can have waited. The lags are how long a message waited
+    and was handled, over the last minute. ``slowest_ns`` is the longest turn since the last report and ``slowest`` its
+    last word; ``last`` is the last word of all. ``stuck`` says by peer for how long (ns) the oldest post has waited for
+    its receipt. ``cpu_ns`` is the processor time of the process so far.
+    """
 
     path: str
     epoch: int
@@ -24,6 +31,15 @@ class Progress(Word, frozen=True, tag="rt.progress"):
     handled: int
     waiting: int
     facts: dict[str, object]
+    depth: int = 0
+    oldest_ns: int = 0
+    lag_p50_ns: int = 0
+    lag_p99_ns: int = 0
+    slowest_ns: int = 0
+    slowest: str = ""
+    last: str = ""
+    stuck: dict[str, int] = {}
+    cpu_ns: int = 0
 
 
 class StopAsked(Word, frozen=True, tag="rt.stop"):

@@ -366,6 +366,7 @@ THREADS = """
 import os, sys, threading
 from pathlib import Path
 from runtime.actor import RoomActor
+from runtime.beacon import Beacon
 from runtime.bus import Address, Bus
 from runtime.child import Context
 from runtime.clock import Clock
@@ -376,7 +377,7 @@ state = Path(sys.argv[1])
 clock, log = Clock(), Log.open(state / "log", "scribe", "INFO")
 made = scribe.make(Context("scribe", 1, clock, state, log), b"")
 bus = Bus(state / "s", Address("scribe", 1))
-actor = RoomActor(made.room, made.wiring, made.store, bus, made.codec, clock, log)
+actor = RoomActor(made.room, made.wiring, made.store, bus, made.codec, clock, log, Beacon(state / "s", "scribe"))
 
 def speak() -> None:
     reference = actor.actor_ref

@@ -107,7 +107,10 @@ def test_whoever_falls_too_often_is_put_away_for_good_until_it_is_released(state
 
     with Bakehouse(state, oven(), mad) as house:
         house.until(lambda rows: rows["oven"]["state"] == "RUNNING")
-        assert house.rows()["mad"]["state"] == "QUARANTINED"
+        again = house.rows()["mad"]
+        assert again["state"] == "QUARANTINED"
+        assert again["last_error"].startswith("more than 2 restarts in 60 s; ")
+        assert again["last_error"].endswith(rows["mad"]["last_error"])
 
         assert house.ask("release", path="mad").error == ""
 

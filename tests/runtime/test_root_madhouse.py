@@ -5,13 +5,13 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from runtime.clock import NS_PER_S
 from runtime.spec import Limits
-from tests.runtime.bakehouse import Bakehouse, apprentice, baker, is_stopped, oven
+from tests.runtime.bakehouse import PATIENCE_S, Bakehouse, apprentice, baker, is_stopped, oven
 
 MIB = 1 << 20
 SHORT_NS = 2 * NS_PER_S
@@ -85,6 +85,48 @@ def test_whoever_makes_no_progress_is_killed_for_it(house: Bakehouse, name: str)
 
     assert error.startswith("no progress for ")
     assert error.endswith(f"its stack is in log/{name}.stack")
+
+
+def test_the_word_at_which_it_hung_is_named(house: Bakehouse) -> None:
+    assert ", at timer; its stack is in " in row(house, "hangs-later")["last_error"]
+
+
+def test_the_status_of_one_path_has_its_falls_and_limits_and_nothing_of_the_others(house: Bakehouse) -> None:
+    status = house.ask("status", path="eats").result
+
+    assert [each["path"] for each in cast("list[dict[str, Any]]", status["tree"])] == ["eats"]
+    (fall,) = cast("list[dict[str, Any]]", status["falls"])
+    assert (fall["supervisor"], fall["context"]) == ("bakery", "child_terminated")
+    assert fall["reason"] == row(house, "eats")["last_error"]
+    assert fall["at_ns"] > 0
+    assert cast("dict[str, Any]", status["patience"])["progress_s"] == 20
+
+
+def test_the_status_of_a_path_that_is_not_there_is_refused(house: Bakehouse) -> None:
+    assert house.ask("status", path="nobody").error == "there is no nobody in the tree"
+
+
+def test_a_row_says_what_a_process_uses_and_how_late_it_is(house: Bakehouse) -> None:
+    rows = house.until(
+        lambda rows: rows["oven"]["cpu_pct"] is not None and rows["oven"]["mailbox"] and rows["alpha"]["cpu_pct"]
+    )
+
+    assert rows["oven"]["rss_bytes"] > MIB
+    assert 0 < rows["oven"]["cpu_s"] < 3600
+    assert 0 < rows["oven"]["lag_p50_ms"] <= rows["oven"]["lag_p99_ms"]
+    assert rows["oven"]["oldest_s"] < PATIENCE_S
+    assert rows["oven"]["last_word"]
+
+
+def test_what_waits_for_one_that_is_stopped_from_outside_grows_old(house: Bakehouse) -> None:
+    pid = row(house, "oven")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        rows = house.until(lambda rows: (rows["oven"]["progress_age_s"] or 0) > 2)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert rows["oven"]["oldest_s"] >= rows["oven"]["progress_age_s"]
 
 
 def test_whoever_hangs_in_its_first_turn_is_killed_too(house: Bakehouse) -> None:
