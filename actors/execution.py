@@ -12,6 +12,7 @@ from typing import Any
 from typing_extensions import override
 
 from actors.journal import Journal, Key
+from actors.peer_table import PeerTable
 from actors.step import EXECUTION
 from actors.topics import PUT_AWAY
 from actors.words import Joined, JournalHead
@@ -91,6 +92,7 @@ class Execution(Room):
         self._is_reconciled = False
         self._gate = "not reconciled yet"
         self._verdict = ""
+        self._peers = PeerTable()
         self._away: frozenset[str] | None = None
         self._late_fills = self._fills = 0
         self._last_fill = ""
@@ -158,14 +160,15 @@ class Execution(Room):
     def peers(self, peers: tuple[Peer, ...]) -> Effects:
         """Close the gate while the venue is down; look after what strategies that were put away leave behind."""
         effects = Effects()
-        states = {peer.path: peer.state for peer in peers}
-        if states.get(self._venue) != "RUNNING" and not self._is_stepped:
+        self._peers.take(peers)
+        if self._peers.state(self._venue) != "RUNNING" and not self._is_stepped:
             self._is_reconciled, self._gate = False, f"{self._venue} is down"
-        self._away = frozenset(
-            path.removeprefix("strategies/")
-            for path, state in states.items()
-            if state in PUT_AWAY and "strategies/" in path
-        )
+        was = self._away
+        news = {peer.path.removeprefix("strategies/") for peer in peers if peer.path.startswith("strategies/")}
+        gone = {name for name in news if self._peers.state(f"strategies/{name}") in PUT_AWAY}
+        self._away = ((was or frozenset()) - news) | gone
+        if self._away == was and len(news) == len(peers):
+            return effects
         for order in tuple(self._journal.ledger.working.values()):
             if order.strategy in self._away and order.purpose is Purpose.ENTRY:
                 self._cancel(order, "STRATEGY_PUT_AWAY", effects)

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from actors.feeds.feed import Feed
 from actors.market_data import MarketData
+from actors.peer_table import PeerTable
 from actors.step import EXECUTION, RISK, STRATEGIES, Barrier, Route, is_execution, is_venues
 from actors.topics import AWAY, tick_topic
 from actors.words import Joined, JournalHead, Mark, RiskTurn, StrategyTurn
@@ -67,7 +68,7 @@ class SteppedMarketData(MarketData):
         super().__init__(routes, dict(feed.timeframes), store, codec, clock)
         self._feed, self._speed, self._venues = feed, speed, tuple(venues)
         self._has_barrier = has_barrier
-        self._peers: dict[str, Peer] = {}
+        self._peers = PeerTable()
         self._joined: dict[str, int] = {}
         self._kept: _Kept | None = None
         self._barrier: Barrier | None = None
@@ -111,7 +112,7 @@ class SteppedMarketData(MarketData):
     @override
     def peers(self, peers: tuple[Peer, ...]) -> Effects:
         effects = Effects()
-        self._peers = {peer.path: peer for peer in peers}
+        self._peers.take(peers)
         barrier = self._barrier
         if barrier is not None:
             for path in [path for path in barrier.waiting if path.startswith("strategies/") and self._is_away(path)]:
@@ -147,7 +148,7 @@ class SteppedMarketData(MarketData):
     # --- the step -----------------------------------------------------------------------------
 
     def _is_away(self, path: str) -> bool:
-        return path not in self._peers or self._peers[path].state in AWAY
+        return self._peers.state(path) in AWAY
 
     def _missing(self) -> list[str]:
         """Name the members that have not caught up yet."""

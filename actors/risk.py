@@ -8,6 +8,7 @@ import msgspec
 from typing_extensions import override
 
 from actors.journal import read_journal
+from actors.peer_table import PeerTable
 from actors.settings import RiskConfig
 from actors.settings import RiskLimits as LimitSettings
 from actors.topics import AWAY
@@ -36,7 +37,7 @@ from runtime.effects import Effects
 from runtime.folder import Sentinel
 from runtime.room import Room
 from runtime.store import Reader, Store
-from runtime.words import Peer, Turn
+from runtime.words import REMOVED, Peer, Turn
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -75,7 +76,7 @@ class Risk(Room):
         self._unbooked: dict[str, IntentJudged] = {}
         self._marks: dict[str, Mark] = {}
         self._market_ns = 0
-        self._states: dict[str, Peer] | None = None
+        self._peers: PeerTable | None = None
         self._is_held = False
         self._refusals: Counter[str] = Counter()
         self._judged = self._approved = self._repeated = 0
@@ -117,9 +118,11 @@ class Risk(Room):
 
     @override
     def peers(self, peers: tuple[Peer, ...]) -> Effects:
-        self._states = {peer.path: peer for peer in peers}
-        down = [peer.path for peer in peers if peer.path == "execution" and peer.state != "RUNNING"]
-        self._gate = f"{down[0]} is down" if down and not self._is_stepped else ""
+        if self._peers is None:
+            self._peers = PeerTable()
+        self._peers.take(peers)
+        is_down = self._peers.state("execution") not in {"RUNNING", REMOVED}
+        self._gate = "execution is down" if is_down and not self._is_stepped else ""
         effects = Effects()
         if self._is_held or not self._is_stepped:
             self._is_held = False
@@ -158,7 +161,7 @@ class Risk(Room):
         self._waiting[intent.intent_id] = intent
         effects.put("known", intent.intent_id.encode(), b"")
         effects.put("waiting", intent.intent_id.encode(), self._codec.encode(intent))
-        if not self._is_stepped and self._states is not None:
+        if not self._is_stepped and self._peers is not None:
             self._read_ledger(effects)
             self._judge_all(effects)
 
@@ -170,7 +173,7 @@ class Risk(Room):
             self._marks[mark.symbol] = mark
         self._market_ns = max(self._market_ns, turn.market_ns)
         self._read_ledger(effects)
-        self._is_held = self._states is None
+        self._is_held = self._peers is None
         if not self._is_held:
             self._judge_all(effects)
         return effects
@@ -224,7 +227,7 @@ class Risk(Room):
     def _picture(self, intent: Intent) -> RiskPicture:
         ledger, mark = self._ledger, self._marks.get(intent.symbol)
         marks = {symbol: decimal_of(known.price) for symbol, known in self._marks.items()}
-        peer = (self._states or {}).get(f"strategies/{intent.strategy}")
+        peer = (self._peers or {}).get(f"strategies/{intent.strategy}")
         limits = self._limits.get(intent.strategy, ())
         has_reserve = any(one.min_buying_power_reserve_usd is not None for one in limits)
         return RiskPicture(

@@ -130,6 +130,7 @@ class RoomActor(pykka.Actor):
         self._turns = self._handled = self._refused = 0
         self._due_ns = {"progress": 0, "announce": 0, "again": 0}
         self._beacon, self._measure, self._stuck = beacon, Turns(DRAIN_MAX), Stuck()
+        self._peers_version: int | None = None
         self._is_stopping = False
         self._has_spoken = False
         self.failure: BaseException | None = None
@@ -289,10 +290,7 @@ class RoomActor(pykka.Actor):
         if heard.peer == ROOT and isinstance(word, StopAsked):
             self._is_stopping = True
         elif heard.peer == ROOT and isinstance(word, PeersChanged):
-            if self._hub is not None:
-                for peer in word.peers:
-                    self._hub.fence(peer.path, peer.epoch)
-            effects.add(self._room.peers(word.peers))
+            self._hear_peers(word, effects)
         elif heard.peer == ROOT and isinstance(word, Reconfigured):
             if word.epoch == self._bus.me.epoch:  # one that was meant for a forerunner is older than our own arguments
                 effects.add(self._room.reconfigured(word.arguments))
@@ -300,6 +298,20 @@ class RoomActor(pykka.Actor):
             self._begin(word, effects)
         else:
             effects.add(self._room.hear(heard.peer, heard.epoch, word))
+
+    def _hear_peers(self, word: PeersChanged, effects: Effects) -> None:
+        """Pass on the whole table, then each difference; what was meant for an incarnation before is no news."""
+        if self._hub is not None:
+            for peer in word.peers:
+                self._hub.fence(peer.path, peer.epoch)
+        if word.is_whole:
+            self._peers_version = word.version
+        elif self._peers_version is None:
+            return
+        else:
+            assert word.version == self._peers_version + 1, "a difference without the one before it"
+            self._peers_version = word.version
+        effects.add(self._room.peers(word.peers))
 
     def _begin(self, turn: Turn, effects: Effects) -> None:
         """Open the gate for this turn, unless it is an old one, the open one, or one already answered."""

@@ -307,7 +307,12 @@ class Hub:
         """Take a bound socket."""
         self.socket = socket
         self._me = me
+        self._datagram = Header(Kind.DATAGRAM, me.epoch, 0, 0).encode()
         self._channels: dict[str, _Channel] = {}
+        self._unanswered: dict[str, _Channel] = {}
+        """Those whose parcels may want a receipt."""
+        self._waiting: dict[str, _Channel] = {}
+        """Those that have parcels without a receipt."""
         self.refused = 0
 
     def receive(self) -> Iterator[Heard]:
@@ -325,7 +330,7 @@ class Hub:
                 yield heard
 
     def _take(self, path: str, epoch: int, identity: bytes, header: Header, body: bytes) -> Heard | None:
-        channel = self._channels.setdefault(path, _Channel(self._me.epoch))
+        channel = self._channel(path)
         if header.epoch != epoch or not channel.incoming.saw(epoch):
             self.refused += 1
             return None
@@ -334,9 +339,12 @@ class Hub:
         if is_new or (header.kind == Kind.DATAGRAM and not body):
             self._send_again(channel)
         if header.kind == Kind.PARCEL:
+            self._unanswered[path] = channel
             return Heard(path, epoch, body, is_sure=True) if channel.incoming.takes(header) else None
         if header.kind == Kind.RECEIPT:
             channel.outgoing.acknowledged(header)
+            if not channel.outgoing.waiting:
+                self._waiting.pop(path, None)
         elif header.kind == Kind.DATAGRAM and body:
             return Heard(path, epoch, body, is_sure=False)
         return None
@@ -345,8 +353,12 @@ class Hub:
         """Send to one peer. A sure post waits where the peer is not there; another is dropped."""
         if not _fits(body, is_sure=is_sure):
             return
-        channel = self._channels.setdefault(peer, _Channel(self._me.epoch))
-        head = channel.outgoing.add(body) if is_sure else Header(Kind.DATAGRAM, self._me.epoch, 0, 0).encode()
+        channel = self._channel(peer)
+        if is_sure:
+            head = channel.outgoing.add(body)
+            self._waiting[peer] = channel
+        else:
+            head = self._datagram
         if channel.identity:
             try_send(self.socket, [channel.identity, head, body])
 
@@ -355,18 +367,27 @@ class Hub:
 
         What was taken from an older one before stays taken; what it still sends is counted and not acknowledged.
         """
-        self._channels.setdefault(path, _Channel(self._me.epoch)).incoming.saw(epoch)
+        self._channel(path).incoming.saw(epoch)
+
+    def _channel(self, path: str) -> _Channel:
+        channel = self._channels.get(path)
+        if channel is None:
+            channel = self._channels[path] = _Channel(self._me.epoch)
+        return channel
 
     def acknowledge(self) -> None:
         """Send the receipts that are due; call it after the commit."""
-        for channel in self._channels.values():
+        if not self._unanswered:
+            return
+        unanswered, self._unanswered = self._unanswered, {}
+        for channel in unanswered.values():
             receipt = channel.incoming.receipt(self._me.epoch)
             if receipt is not None:
                 try_send(self.socket, [channel.identity, receipt, b""])
 
     def send_again(self) -> None:
         """Repeat everything that waits for a receipt."""
-        for channel in self._channels.values():
+        for channel in self._waiting.values():
             self._send_again(channel)
 
     def _send_again(self, channel: _Channel) -> None:
@@ -378,7 +399,7 @@ class Hub:
         """Count the posts without a receipt, of one peer or of all."""
         if peer is not None:
             return len(self._channels[peer].outgoing.waiting) if peer in self._channels else 0
-        return sum(len(channel.outgoing.waiting) for channel in self._channels.values())
+        return sum(len(channel.outgoing.waiting) for channel in self._waiting.values()) if self._waiting else 0
 
     def oldest(self) -> dict[str, int]:
         """Give the sequence of the oldest post without a receipt, by peer; peers without one are left out."""

@@ -106,7 +106,10 @@ class Room:
         return NOTHING
 
     def peers(self, peers: tuple[Peer, ...]) -> Effects:
-        """Hear how the processes of the tree are."""
+        """Hear how the processes of the tree are: first all of them, later those that are others.
+
+        A process that left the tree comes once more, as REMOVED.
+        """
         return NOTHING
 
     def reconfigured(self, arguments: bytes) -> Effects:

@@ -57,6 +57,7 @@ from runtime.supervision_words import (
 )
 from runtime.warden import Warden
 from runtime.words import (
+    REMOVED,
     Peer,
     Progress,
     Ready,
@@ -159,6 +160,9 @@ class Root:
         self._is_ended = False
         self._is_notified = False
         self._peers_version = 0
+        self._early: set[tuple[str, int]] = set()
+        self._informed: set[str] = set()
+        self._is_news = False
         self._turns = 0
         self._excused_until_ns = 0
         self._landlock, self._has_seccomp = 0, False
@@ -197,6 +201,7 @@ class Root:
             if self._now() >= next_round_ns:
                 next_round_ns = self._now() + ROUND_NS
                 self._round()
+            self._tell_peers()
         self._zygote.stop()
         self._notify("STOPPING=1")
         self._bus.close()
@@ -265,6 +270,9 @@ class Root:
             self._running[spawned.path] = Running(spawned.path, spawned.epoch, spawned.pid, pidfd)
             self._by_pidfd[pidfd] = spawned.path
             self._epoll.register(pidfd, select.EPOLLIN)
+            if (spawned.path, spawned.epoch) in self._early:
+                self._early.remove((spawned.path, spawned.epoch))
+                self._begin_watch(spawned.path, spawned.epoch)
             self._zygote_heard_ns = self._now()
             if (spawned.path, spawned.epoch) in self._doomed:
                 self._doomed.remove((spawned.path, spawned.epoch))
@@ -301,6 +309,7 @@ class Root:
 
     def _bury(self, path: str) -> None:
         child = self._running.pop(path)
+        self._informed.discard(path)
         del self._by_pidfd[child.pidfd]
         self._epoll.unregister(child.pidfd)
         ended = reap(child)
@@ -357,7 +366,7 @@ class Root:
                 case Released():
                     self._keeper.drop_quarantine(action.path)
                 case PeersChanged():
-                    self._tell_peers()
+                    self._is_news = True  # told before the next Spawn, at the latest at the end of this turn
                 case AllStopped():
                     self._is_ended = True
                 case GiveUp():
@@ -365,6 +374,8 @@ class Root:
                     self.stop_reason, self.exit_code, self._is_ended = f"gave up: {action.reason}", 1, True
 
     def _spawn(self, action: Spawn) -> None:
+        self._tell_peers()
+        self._informed.discard(action.path)
         spec = self._specs[action.path] = action.spec
         words = last_words_file(self._settings.state, action.path)
         words.unlink(missing_ok=True)
@@ -420,11 +431,16 @@ class Root:
         return PeersWord(self._peers_version, peers)
 
     def _tell_peers(self) -> None:
+        """Tell those that have the whole table what is another than in the version before."""
+        if not self._is_news:
+            return
+        self._is_news = False
+        changes = self._supervision.take_changes()
         self._peers_version += 1
-        body = self._codec.encode(self._peers())
-        for path in self._running:
-            if self._specs[path].kind in self._settings.told_kinds:
-                self._hub.post(path, body, is_sure=True)
+        peers = tuple(Peer(one.path, one.epoch, REMOVED if one.state is None else one.state.value) for one in changes)
+        body = self._codec.encode(PeersWord(self._peers_version, peers, is_whole=False))
+        for path in self._informed:
+            self._hub.post(path, body, is_sure=True)
 
     # --- hearing children -----------------------------------------------------------------------
 
@@ -443,7 +459,9 @@ class Root:
     def _begin_watch(self, path: str, epoch: int) -> None:
         """Count READY as progress: a child may hang in its first turn, and never report any."""
         child = self._running.get(path)
-        if child is not None and child.epoch == epoch:
+        if child is None:
+            self._early.add((path, epoch))  # it was quicker than the zygote's answer
+        elif child.epoch == epoch:
             self._progress.setdefault(path, (Progress(path, epoch, 0, 0, 0, {}), self._now()))
 
     def _hear_hub(self) -> None:
@@ -459,6 +477,7 @@ class Root:
                 self._do(self._supervision.on_ready(heard.peer, heard.epoch, self._now()))
                 spec = self._specs.get(heard.peer)
                 if spec is not None and spec.kind in self._settings.told_kinds:
+                    self._informed.add(heard.peer)
                     self._hub.post(heard.peer, self._codec.encode(self._peers()), is_sure=True)
             elif isinstance(word, RootAsked):
                 self._hub.post(heard.peer, self._codec.encode(self._answer(heard.peer, word)), is_sure=False)

@@ -2,6 +2,9 @@
 
 import msgspec
 
+#: The state of a process that is no more in the tree.
+REMOVED = "REMOVED"
+
 
 class Word(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="word"):
     """Base of the runtime's words; positional and tagged like every word of the wire."""
@@ -55,10 +58,14 @@ class Peer(Word, frozen=True, tag="rt.peer"):
 
 
 class PeersChanged(Word, frozen=True, tag="rt.peers"):
-    """Fact. All processes of the tree; the newest ``version`` wins."""
+    """Fact. How the processes of the tree are: all of them, or those that are others since the version before.
+
+    A difference follows the word whose ``version`` is one less. In it a process that left the tree is REMOVED.
+    """
 
     version: int
     peers: tuple[Peer, ...]
+    is_whole: bool = True
 
 
 class RootAsked(Word, frozen=True, tag="rt.ask"):

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from actors.console.protocol import PROTOCOL, Code, Fault, Reply, Request, read_request, refusal_of, reply_to
 from actors.console.verbs import VERBS, read_arguments
+from actors.peer_table import PeerTable
 from actors.problem import render
 from actors.screen_words import plain_text
 from actors.settings import Settings, differences
@@ -21,7 +22,7 @@ from runtime.folder import Sentinel
 from runtime.keeper import FROM_CONFIGURATION
 from runtime.log import Log
 from runtime.room import NOTHING, ControlRequest, Room
-from runtime.words import Peer, RootAnswered, RootAsked
+from runtime.words import REMOVED, Peer, RootAnswered, RootAsked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ class Console(Room):
         self._replies: OrderedDict[tuple[str, str], Reply] = OrderedDict()
         self._mark: tuple[int, int, int] | None = None  # a successor reads the file anew, and root knows what is news
         self._alarms: tuple[str, ...] = ()
-        self._states: dict[str, str] = {}
+        self._peers = PeerTable()
         self._was_halted = False
         self._serial = 0
         self._methods: dict[str, Callable[[Asked, Effects], Reply | None]] = {
@@ -82,7 +83,7 @@ class Console(Room):
 
     @override
     def peers(self, peers: tuple[Peer, ...]) -> Effects:
-        self._states = {peer.path: peer.state for peer in peers}
+        self._peers.take(peers)
         return NOTHING
 
     # --- the control socket ---------------------------------------------------------------------
@@ -160,8 +161,8 @@ class Console(Room):
             return self._refuse(asked, self._no_strategy(name))
         if entry.refusal:
             return self._refuse(asked, f"{name} cannot run: {entry.refusal}")
-        state = self._states.get(f"strategies/{name}")
-        if verb == "release" and state not in {None, "QUARANTINED"}:
+        state = self._peers.state(f"strategies/{name}")
+        if verb == "release" and state not in {REMOVED, "QUARANTINED"}:
             return self._refuse(asked, f"{name} is {state}; only what is in quarantine can be released")
         arguments: dict[str, object] = {
             "reason": plain_text(asked.arguments.reason or f"{verb}d by an operator"),
@@ -174,7 +175,7 @@ class Console(Room):
     def _restart(self, asked: Asked, effects: Effects) -> Reply | None:
         """Let root restart what runs or waits; what was put away stays down, and saying so is kinder than silence."""
         path = plain_text(asked.arguments.path)
-        state = self._states.get(path)
+        state = self._peers.state(path)
         if state in _PUT_AWAY:
             return self._refuse(asked, f"{path} is {state} and stays down; {_PUT_AWAY[state]}")
         self._ask_root(asked, {"path": path, "reason": plain_text(asked.arguments.reason)}, effects)

@@ -102,6 +102,7 @@ class Oven(DiaryRoom):
         super().__init__(context)
         self._store = store
         self._last: dict[str, int] = {}
+        self._peers: dict[str, list[object]] = {}
 
     @override
     def recover(self) -> Effects:
@@ -128,7 +129,12 @@ class Oven(DiaryRoom):
 
     @override
     def facts(self) -> dict[str, Any]:
-        return {"baked": self._head, "pid": os.getpid()}
+        return {"baked": self._head, "pid": os.getpid(), "peers": self._peers}
+
+    @override
+    def peers(self, peers: tuple[Peer, ...]) -> Effects:
+        self._peers |= {peer.path: [peer.epoch, peer.state] for peer in peers}
+        return Effects()
 
 
 class Baker(DiaryRoom):

@@ -12,7 +12,7 @@ from runtime.codec import Codec
 from runtime.effects import Effects
 from runtime.room import Room, Wiring
 from runtime.store import Store
-from runtime.words import RUNTIME_WORDS, Turn, Word
+from runtime.words import RUNTIME_WORDS, Peer, Turn, Word
 from tests.runtime.bakery import store_of
 
 
@@ -83,6 +83,10 @@ class Scribe(Room):
             case _:
                 assert False, word.verb  # noqa: B011, PT015 - every order is above
         return effects
+
+    @override
+    def peers(self, peers: tuple[Peer, ...]) -> Effects:
+        return self._say(" ".join(["peers", *(f"{peer.path}/{peer.epoch}:{peer.state}" for peer in peers)]))
 
     @override
     def timer(self, name: str) -> Effects:

@@ -15,7 +15,7 @@ from runtime.bus import READABLE, Address, Bus, Hub, Poller, drain
 from runtime.child import EXIT_FALLEN, ChildRequest, last_words_file
 from runtime.clock import NS_PER_S, Clock
 from runtime.store import Reader
-from runtime.words import Progress, Ready, Settled, StopAsked, Turn
+from runtime.words import REMOVED, Peer, PeersChanged, Progress, Ready, Settled, StopAsked, Turn
 from tests.runtime.bakehouse import REPOSITORY
 from tests.runtime.bakery import store_of
 from tests.runtime.scribe import CODEC, Noted, Order
@@ -196,6 +196,31 @@ def test_what_is_no_word_is_counted_and_the_next_one_heard(stage: Stage) -> None
 
     stage.until_noted("kept")
     stage.until(lambda: stage.progress and stage.progress[-1].facts["refused_words"] == 2)
+
+
+def test_of_the_others_a_room_hears_the_whole_first_and_then_what_changed(stage: Stage) -> None:
+    stage.start()
+    early, changed = (Peer("early", 3, "RUNNING"),), (Peer("a", 2, "STARTING"), Peer("b", 1, REMOVED))
+
+    stage.say(stage.root, PeersChanged(6, early, is_whole=False))  # was meant for its forerunner
+    stage.say(stage.root, PeersChanged(7, (Peer("a", 1, "RUNNING"), Peer("b", 1, "RUNNING"))))
+    stage.say(stage.root, PeersChanged(8, changed, is_whole=False))
+
+    stage.until_noted("peers a/2:STARTING b/1:REMOVED")
+    assert [words for words in stage.noted if words.startswith("peers")] == [
+        "peers a/1:RUNNING b/1:RUNNING",
+        "peers a/2:STARTING b/1:REMOVED",
+    ]
+
+
+def test_a_room_that_missed_a_difference_falls_so_that_it_gets_the_whole_again(stage: Stage) -> None:
+    stage.start()
+
+    stage.say(stage.root, PeersChanged(7, ()))
+    stage.say(stage.root, PeersChanged(9, (), is_whole=False))
+
+    assert stage.end() == EXIT_FALLEN
+    assert "a difference without the one before it" in stage.last_words()
 
 
 def test_timers_fire_once_may_be_moved_and_taken_away(stage: Stage) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,21 @@ def test_whoever_is_killed_again_and_again_no_dough_is_lost_or_baked_twice(state
         reader = house.reader(name)
         assert int(reader.get("count", b"baked") or 0) <= len(loaves) <= int(reader.get("count", b"sent") or 0)
         reader.close()
+
+
+def test_rooms_know_of_each_fall_and_a_fallen_room_gets_the_whole_table_again(state: Path) -> None:
+    def agree(rows: dict[str, dict[str, Any]]) -> bool:
+        told = rows["oven"]["facts"].get("peers", {})
+        return told == {path: [row["epoch"], row["state"]] for path, row in rows.items()}
+
+    with Bakehouse(state, oven(), baker("alpha"), apprentice("calm")) as house:
+        house.until(agree)
+        for path in ("alpha", "calm", "oven", "alpha"):
+            epoch = house.rows()[path]["epoch"]
+            kill(house.rows()[path]["pid"])
+            house.replaced(path, epoch)
+
+            assert house.until(agree)[path]["epoch"] == epoch + 1
 
 
 def test_all_of_them_at_once_come_back(state: Path) -> None:
