@@ -287,6 +287,7 @@ class Root:
         self._zygote.bury()
         lost, self._requested = self._requested, {}
         self._doomed -= {(request.path, request.epoch) for request in lost.values()}
+        self._early -= {(request.path, request.epoch) for request in lost.values()}
         self._end_strangers()
         self._end_strangers()  # the process between the two forks may have made the child before it ended
         if not self._is_ended:
@@ -458,10 +459,10 @@ class Root:
 
     def _begin_watch(self, path: str, epoch: int) -> None:
         """Count READY as progress: a child may hang in its first turn, and never report any."""
-        child = self._running.get(path)
-        if child is None:
+        child, requested = self._running.get(path), self._requested.get(path)
+        if requested is not None and requested.epoch == epoch:
             self._early.add((path, epoch))  # it was quicker than the zygote's answer
-        elif child.epoch == epoch:
+        elif child is not None and child.epoch == epoch:
             self._progress.setdefault(path, (Progress(path, epoch, 0, 0, 0, {}), self._now()))
 
     def _hear_hub(self) -> None:
@@ -476,7 +477,8 @@ class Root:
                 self._begin_watch(heard.peer, heard.epoch)
                 self._do(self._supervision.on_ready(heard.peer, heard.epoch, self._now()))
                 spec = self._specs.get(heard.peer)
-                if spec is not None and spec.kind in self._settings.told_kinds:
+                is_here = heard.peer in self._running or heard.peer in self._requested
+                if is_here and spec is not None and spec.kind in self._settings.told_kinds:
                     self._informed.add(heard.peer)
                     self._hub.post(heard.peer, self._codec.encode(self._peers()), is_sure=True)
             elif isinstance(word, RootAsked):
