@@ -94,9 +94,10 @@ def main() -> None:
 def measure(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
     """Kill each side in turn; give the microseconds of each kill."""
     feed = Feed()
+    mark = folder / "desk" / "var" / "strategies" / "counter" / "mark"  # where a strategy may write
     configuration = (
         f"strategies:\n  - name: counter\n    symbol: {SYMBOL}\n    strategy: bench_counter\n"
-        f"    parameters: {{mark: {folder / 'desk.mark'}}}\n"
+        f"    parameters: {{mark: {mark}}}\n"
         "    supervision: {intensity: 100000, period_s: 60, backoff_base_s: 0, backoff_cap_s: 0}\n"
         f"global:\n  zmq_market_url: {feed.url}\n"
     )
@@ -106,7 +107,7 @@ def measure(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
     with running_desk(folder / "desk", configuration, ("bench_counter", STRATEGY)) as state:
         floor = subprocess.Popen(command)
         try:
-            desk_mark, floor_mark = Mark(folder / "desk.mark", feed), Mark(folder / "floor.mark", feed)
+            desk_mark, floor_mark = Mark(mark, feed), Mark(folder / "floor.mark", feed)
             desk_mark.next()
             floor_mark.next()
             for _ in range(rounds):

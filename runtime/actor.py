@@ -134,6 +134,8 @@ class RoomActor(pykka.Actor):
         self._is_stopping = False
         self._has_spoken = False
         self.failure: BaseException | None = None
+        #: Called once READY has been said.
+        self.when_ready: Callable[[], object] = lambda: None
         #: Called as each turn begins; None costs nothing.
         self.before_turn: Callable[[], object] | None = None
 
@@ -172,6 +174,7 @@ class RoomActor(pykka.Actor):
         self._spokes[ROOT].post(self._codec.encode(Ready()), is_sure=True)
         self._spokes[ROOT].wait_connected(CONNECT_MS_MAX)  # or who hangs at its first word was never READY
         self._log.info("ready")
+        self.when_ready()
 
     @override
     def on_receive(self, message: Any) -> None:

@@ -110,6 +110,7 @@ def run(request: ChildRequest, walls: Walls | None = None) -> int:
         bus = Bus(Path(request.sockets), Address(request.path, request.epoch))
         actor = RoomActor(made.room, made.wiring, made.store, bus, made.codec, clock, log, beacon)
         actor.before_turn = _turn_limit(request.limits.cpu_s_per_handler, stacks)
+        actor.when_ready = functools.partial(os.nice, request.limits.nice)  # a start is waited for
         actor._start_actor_loop()  # noqa: SLF001 - pykka's documented hook for new actor types, on our main thread
         failure = actor.failure
     except BaseException as error:  # noqa: BLE001 - the last line of a process: root must hear, by its exit code
@@ -194,8 +195,6 @@ def _set_limits(limits: Limits) -> None:
             hard = most + spare.get(kind, 0)
             hard = hard if known == resource.RLIM_INFINITY else min(hard, known)
             resource.setrlimit(kind, (min(most, hard), hard))
-    if limits.nice:
-        os.nice(limits.nice)
 
 
 def _open_spare_files() -> None:
@@ -210,8 +209,9 @@ def _confine(request: ChildRequest, walls: Walls) -> None:
     if fence is not None:
         state = Path(request.state)
         readable, writable = ([str(state / path) for path in paths] for paths in (fence.readable, fence.writable))
-        for folder in writable:
-            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in map(Path, writable):
+            if not path.exists():
+                path.mkdir(mode=0o700, parents=True)
         logs = str(state / "log")  # a log makes new files beside the old ones, so it needs the folder
         landlock.confine(walls.ground, (*readable, request.sockets), writable, (logs,))
     walls.ground.close()

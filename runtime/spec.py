@@ -61,7 +61,7 @@ class Limits(msgspec.Struct, frozen=True):
     file_bytes: int = 0
     """RLIMIT_FSIZE: no file that it writes grows past this, its store included."""
     nice: int = 0
-    """How far it stands back for others when processors are short, 0..19."""
+    """How far it stands back for others, once it is READY, when processors are short; 0..19."""
 
     def __post_init__(self) -> None:
         """Refuse limits that contradict each other.
@@ -86,7 +86,7 @@ class Fence(msgspec.Struct, frozen=True):
     """What it may read, with all below; from the state folder where it is no absolute path. What is not there is
     left out."""
     writable: tuple[str, ...] = ()
-    """Folders that it may change, with all below, from the state folder too. They are made where they are missing."""
+    """What it may change, with all below, from the state folder too. Where it is missing a folder is made."""
 
 
 class WorkerSpec(msgspec.Struct, frozen=True, tag="worker"):

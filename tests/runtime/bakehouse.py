@@ -121,6 +121,8 @@ class Bakehouse:
         state.mkdir(parents=True, exist_ok=True)
         (state / "tree").write_bytes(msgspec.msgpack.encode(node("bakery", window(), *children, **changed)))
         self._bus = Bus(state / "s", Address("test", 1))
+        #: The program that is root; it takes the state folder.
+        self.program = "tests.runtime.bakery"
         self._root: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -144,7 +146,7 @@ class Bakehouse:
         """Start root."""
         with (self.state / "root.out").open("ab") as out:
             self._root = subprocess.Popen(
-                [sys.executable, "-m", "tests.runtime.bakery", str(self.state)],
+                [sys.executable, "-m", self.program, str(self.state)],
                 cwd=REPOSITORY,
                 env=os.environ | environment,
                 stdin=subprocess.DEVNULL,

@@ -236,6 +236,29 @@ def talk() -> None:
         os.write(2, b"blah " * 2_000)
 
 
+def multiply() -> None:
+    """Become five that stay, each in a session of its own."""
+    for _ in range(4):
+        if os.fork() == 0:
+            os.setsid()
+            break
+    while True:
+        signal.pause()
+
+
+def chatter() -> None:
+    """Print without end, and not too fast for a slow disk."""
+    while True:
+        print("blah " * 20)  # noqa: T201 - that is the misdeed
+
+
+def swell(state: Path) -> None:
+    """Write a file that has no end."""
+    with (state / "swollen").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 20))
+
+
 MOODS: dict[str, Callable[["Apprentice"], object]] = {
     "calm": lambda one: one.eaten.clear(),
     "hangs": lambda _: knead_for_ever(),
@@ -245,6 +268,9 @@ MOODS: dict[str, Callable[["Apprentice"], object]] = {
     "eats": lambda one: one.eaten.append(bytearray(400 << 20)),
     "flees": lambda one: flee(one.state),
     "talks": lambda _: talk(),
+    "multiplies": lambda _: multiply(),
+    "chatters": lambda _: chatter(),
+    "swells": lambda one: swell(one.state),
     "crashes": lambda _: ctypes.string_at(0),
     "raises": lambda _: int("a loaf"),
     "raises half a character": lambda _: int("\udc80"),

@@ -111,6 +111,8 @@ def test_children_may_limit_themselves() -> None:
     denied = " ".join(value for value in LINES["SystemCallFilter"] if value.startswith("~"))
 
     assert "@system-service" in LINES["SystemCallFilter"]
+    confinement = {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"}
+    assert any(confinement <= set(value.split()) for value in LINES["SystemCallFilter"])
     assert not re.search(r"@resources|@process|@ipc|prlimit|setrlimit|prctl|sched_", denied)
 
 

@@ -1,0 +1,113 @@
+"""What the warden says of a child, of real processes and real files."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.child import log_file
+from runtime.clock import NS_PER_S
+from runtime.log import Log
+from runtime.process import Running
+from runtime.spec import Limits
+from runtime.warden import FAMILY_NS, FLOOD_NS, TAIL_BYTES, Warden, cut
+
+MIB = 1 << 20
+ME = Running("me", 1, os.getpid(), -1)
+FREE = Limits(0, 0, 0, 0, 0.0)
+TALKATIVE = Limits(0, 0, 0, 0, 0.0, output_bytes=1000)
+
+
+@pytest.fixture
+def warden(tmp_path: Path) -> Warden:
+    (tmp_path / "log").mkdir()
+    return Warden(tmp_path, Log("root"))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return log_file(tmp_path, "me", "out")
+
+
+@pytest.fixture
+def forked() -> Iterator[int]:
+    """Have one child that waits for its end."""
+    child = subprocess.Popen(["sleep", "infinity"])
+    yield child.pid
+    child.kill()
+    child.wait()
+
+
+def test_who_has_no_limits_is_never_ended_and_shows_nothing(warden: Warden) -> None:
+    assert warden.look(ME, FREE, 0) == ""
+    assert warden.uses(ME, FREE) == {}
+
+
+def test_memory_counts_the_children_too(warden: Warden, forked: int) -> None:
+    assert forked
+    wide = Limits(0, 1 << 40, 0, 0, 0.0, processes=2)
+    alone = Limits(0, 1 << 40, 0, 0, 0.0)
+
+    warden.look(ME, alone, 0)
+    one = warden.uses(ME, alone)["memory_bytes"]["used"]
+    warden.look(ME, wide, FAMILY_NS * 2)
+    two = warden.uses(ME, wide)["memory_bytes"]["used"]
+
+    assert one > MIB
+    assert two > one
+    assert warden.uses(ME, wide)["processes"] == {"used": 2, "max": 2}
+
+
+def test_memory_over_the_hard_limit_is_the_end(warden: Warden) -> None:
+    assert warden.look(ME, Limits(MIB, 2 * MIB, 0, 0, 0.0), 0).endswith(" MiB of memory, over the hard limit of 2 MiB")
+
+
+def test_one_process_too_many_is_the_end(warden: Warden, forked: int) -> None:
+    assert forked
+    alone = Limits(0, 0, 0, 0, 0.0, processes=1)
+    warden.look(ME, alone, 0)
+
+    assert warden.look(ME, alone, 2 * FAMILY_NS) == "2 processes, over the limit of 1"
+
+
+def test_output_within_its_limit_is_left_alone(warden: Warden, out: Path) -> None:
+    out.write_bytes(b"x" * 1000)
+
+    assert warden.look(ME, TALKATIVE, 0) == ""
+    assert out.stat().st_size == 1000
+
+
+@pytest.mark.parametrize(
+    ("after_ns", "is_the_end"), [(0, True), (FLOOD_NS, True), (FLOOD_NS + 1, False), (3600 * NS_PER_S, False)]
+)
+def test_output_over_its_limit_is_cut_and_soon_again_is_the_end(
+    warden: Warden, out: Path, after_ns: int, *, is_the_end: bool
+) -> None:
+    out.write_bytes(b"x" * 200_000)
+    assert warden.look(ME, TALKATIVE, 5) == ""
+    assert warden.uses(ME, TALKATIVE)["output_bytes"]["dropped"] == 200_000 - TAIL_BYTES
+    out.write_bytes(b"x" * 200_000)
+
+    assert bool(warden.look(ME, TALKATIVE, 5 + after_ns)) is is_the_end
+
+
+def test_a_successor_begins_with_a_clean_slate(warden: Warden, out: Path) -> None:
+    out.write_bytes(b"x" * 200_000)
+    warden.look(ME, TALKATIVE, 5)
+    out.write_bytes(b"x" * 200_000)
+
+    assert warden.look(ME._replace(epoch=2), TALKATIVE, 6) == ""
+
+
+def test_a_cut_keeps_the_end_and_the_writer_goes_on_behind_it(out: Path, warden: Warden) -> None:
+    assert warden
+    writer = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.write(writer, b"a" * 100_000 + b"b" * TAIL_BYTES)
+
+    assert cut(out) == 100_000
+
+    os.write(writer, b"c")
+    os.close(writer)
+    assert out.read_bytes() == b"[100000 bytes were dropped here]\n" + b"b" * TAIL_BYTES + b"c"
