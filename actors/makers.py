@@ -1,11 +1,15 @@
 """What each child process is made of: its room, its sockets, its store. Arguments come as bytes from the tree."""
 
+import os
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
+from actors.console.audit import MAP_BYTES as AUDIT_BYTES
+from actors.console.audit import Audit
 from actors.console.room import Console
+from actors.control_keys import keep_server_keys, server_secret_file
 from actors.evaluator import Evaluator
 from actors.execution import Execution
 from actors.feeds.feed import Feed
@@ -25,7 +29,7 @@ from actors.words import desk_codec
 from desk.simulation.matching import PaperTerms
 from runtime.child import Context, Made
 from runtime.folder import Sentinel
-from runtime.room import Wiring
+from runtime.room import DoorState, Wiring
 from runtime.store import Reader, Store
 from strategies.base import Instance
 
@@ -93,7 +97,9 @@ def warm() -> None:
 
 def store_path(state: Path, path: str) -> Path:
     """Say where the store of a process lies."""
-    return state / {PAPER: "venue-paper", "execution": "ledger", MARKET_DATA: "market"}.get(path, path)
+    return state / {PAPER: "venue-paper", "execution": "ledger", MARKET_DATA: "market", "console": "audit"}.get(
+        path, path
+    )
 
 
 def _market_streams(symbols: tuple[str, ...], *, is_stepped: bool) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -239,9 +245,24 @@ def market_data(context: Context, arguments: bytes) -> Made:
 def console(context: Context, arguments: bytes) -> Made:
     """Make the console."""
     told = msgspec.msgpack.decode(arguments, type=ConsoleArguments)
-    codec = desk_codec()
-    room = Console(told.settings, Path(told.file), Sentinel(context.state), context.clock, context.log)
-    return Made(room, Wiring(spokes=("execution",), has_control=True), None, codec)
+    audit = Audit(Store.open(store_path(context.state, context.path), map_bytes=AUDIT_BYTES), _run_of_the_desk())
+    room = Console(told.settings, Path(told.file), Sentinel(context.state), audit, context.clock, context.log)
+    listen, secret = told.settings.control.listen, server_secret_file(context.state)
+    if listen:
+        try:
+            keep_server_keys(context.state)
+        except (OSError, ValueError) as error:  # without its own key the guarded door stays shut, and says why
+            room.hear_door(DoorState(listen, f"it stays shut until the desk is started again: {error}", 0, 0, 0, 0))
+            listen = ""
+    wiring = Wiring(spokes=("execution",), has_control=True, guarded_listen=listen, guarded_secret_file=str(secret))
+    return Made(room, wiring, None, desk_codec())
+
+
+def _run_of_the_desk() -> str:
+    """Name this run of the desk: the root supervisor's process, and when that was started."""
+    root = os.getppid()
+    fields = Path(f"/proc/{root}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return f"{root}-{fields[19]}"
 
 
 def watchdog(context: Context, _arguments: bytes) -> Made:

@@ -81,7 +81,7 @@ def configured(settings: Settings) -> dict[str, bool]:
 
 def store_paths(settings: Settings) -> list[str]:
     """Name the processes that keep a store, for whoever makes the folders before they start."""
-    return [PAPER, "execution", "risk", MARKET_DATA, *configured(settings)]
+    return [PAPER, "execution", "console", "risk", MARKET_DATA, *configured(settings)]
 
 
 def _room(name: str, arguments: msgspec.Struct | None) -> WorkerSpec:

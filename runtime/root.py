@@ -502,7 +502,7 @@ class Root:
         if spec is None or spec.kind not in self._settings.told_kinds:
             return RootAnswered(asked.request, f"{peer} may not ask that", {})
         known = self._answers.get(asked.request)
-        if known is not None and asked.verb != "status":
+        if known is not None:
             return known
         result: dict[str, object] = {}
         error = ""
@@ -511,7 +511,8 @@ class Root:
         except (ValueError, LookupError, OSError, StoreError) as failure:
             error = str(failure)
         answer = RootAnswered(asked.request, error, result)
-        self._answers[asked.request] = answer
+        if asked.verb != "status":
+            self._answers[asked.request] = answer
         if len(self._answers) > 1000:  # noqa: PLR2004 - repeats come within seconds
             del self._answers[next(iter(self._answers))]
         return answer

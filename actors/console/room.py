@@ -1,14 +1,15 @@
 """The console: the control socket's verbs, and the watch over the configuration file."""
 
-from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from typing_extensions import override
 
-from actors.console.protocol import PROTOCOL, Code, Fault, Reply, Request, read_request, refusal_of, reply_to
-from actors.console.verbs import VERBS, read_arguments
+from actors.console.audit import Audit
+from actors.console.doorkeeper import Asked, Doorkeeper, mark_of
+from actors.console.protocol import Code, Reply, refusal_of, reply_to
+from actors.console.verbs import VERBS
 from actors.peer_table import PeerTable
 from actors.problem import render
 from actors.screen_words import plain_text
@@ -16,42 +17,37 @@ from actors.settings import Settings, differences
 from actors.settings_file import load
 from actors.status import desk_status
 from desk.messages import CancelWanted
-from runtime.clock import NS_PER_MS, Clock
+from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.effects import Effects
 from runtime.folder import Sentinel
 from runtime.keeper import FROM_CONFIGURATION
 from runtime.log import Log
-from runtime.room import NOTHING, ControlRequest, Room
+from runtime.room import NOTHING, ControlRequest, DoorState, Room
 from runtime.words import REMOVED, Peer, RootAnswered, RootAsked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 WATCH_NS = 300 * NS_PER_MS
-REQUESTS_REMEMBERED = 1000
+#: How long root may take for one status before it is asked again; its answers may be lost.
+STATUS_NS_MAX = 2 * NS_PER_S
 HALT_REASON = "halted by an operator"
-#: The client at the local socket: whoever is the desk's user.
-LOCAL = "local"
-
-
-class Asked(NamedTuple):
-    """One request on its way: who sent it from where, what it says, and its arguments as its verb takes them."""
-
-    client: str
-    address: bytes
-    request: Request
-    arguments: Any
 
 
 class Console(Room):
-    """One set of verbs. Each change is written to the log with its reason before it takes effect."""
+    """One set of verbs for all doors. The doorkeeper has recorded each change before it takes effect here."""
 
-    def __init__(self, settings: Settings, file: Path, sentinel: Sentinel, clock: Clock, log: Log) -> None:
+    def __init__(
+        self, settings: Settings, file: Path, sentinel: Sentinel, audit: Audit, clock: Clock, log: Log
+    ) -> None:
         """Take the settings that the desk was started with."""
         self._settings, self._file, self._sentinel = settings, file, sentinel
         self._clock, self._log = clock, log
+        clients = Path(settings.control.clients) if settings.control.listen else None
+        self._doorkeeper = Doorkeeper(audit, clients, clock, log)
         self._asked: dict[str, Asked] = {}
-        self._replies: OrderedDict[tuple[str, str], Reply] = OrderedDict()
+        self._lookers: list[Asked] = []
+        self._looking: tuple[str, int, list[Asked]] | None = None
         self._mark: tuple[int, int, int] | None = None  # a successor reads the file anew, and root knows what is news
         self._alarms: tuple[str, ...] = ()
         self._peers = PeerTable()
@@ -73,13 +69,14 @@ class Console(Room):
 
     @override
     def recover(self) -> Effects:
+        self._doorkeeper.recover()
         effects = Effects()
         effects.timer("watch", self._clock.monotonic_ns() + WATCH_NS)
         return effects
 
     @override
     def facts(self) -> dict[str, Any]:
-        return {"alarms": list(self._alarms)}
+        return {"alarms": self._all_alarms(), "control": self._doorkeeper.facts()}
 
     @override
     def peers(self, peers: tuple[Peer, ...]) -> Effects:
@@ -91,43 +88,24 @@ class Console(Room):
     @override
     def hear_control(self, request: ControlRequest) -> Effects:
         effects = Effects()
-        self._hear_request(request.address, request.frames, effects)
+        asked = self._doorkeeper.hear(request, effects)
+        if asked is not None:
+            reply = self._methods[asked.request.verb](asked, effects)
+            if reply is not None:
+                self._doorkeeper.finish(asked, reply, effects)
         return effects
 
-    def _hear_request(self, address: bytes, frames: list[bytes], effects: Effects) -> None:
-        request = read_request(frames)
-        if isinstance(request, Fault):
-            effects.answer(address, msgspec.json.encode(refusal_of(request.id, request.code, request.words)))
-            return
-        known = self._replies.get((LOCAL, request.id))
-        reply = known if known is not None else self._consider(LOCAL, address, request, effects)
-        if reply is not None:
-            self._send(LOCAL, address, request, reply, effects)
+    @override
+    def admits(self, key: str, peer: str) -> bool:
+        return self._doorkeeper.admits(key, peer)
 
-    def _consider(self, client: str, address: bytes, request: Request, effects: Effects) -> Reply | None:
-        """Refuse what is no verb with its arguments; write down a change, then carry it out."""
-        if request.v != PROTOCOL:
-            words = f"this desk speaks version {PROTOCOL} of the protocol, not {request.v}"
-            return refusal_of(request.id, Code.UNSUPPORTED_VERSION, words)
-        verb = VERBS.get(request.verb)
-        if verb is None:
-            words = f"unknown verb {request.verb[:100]!r}; known are {', '.join(sorted(VERBS))}"
-            return refusal_of(request.id, Code.UNKNOWN_VERB, words)
-        arguments = read_arguments(verb, request.arguments)
-        if isinstance(arguments, str):
-            return refusal_of(request.id, Code.BAD_ARGUMENTS, f"{request.verb}: {arguments}")
-        if verb.is_change:
-            told = {plain_text(key): plain_text(value) for key, value in request.arguments.items()}
-            self._log.info("verb", verb=request.verb, request=request.id, arguments=told)
-        return self._methods[request.verb](Asked(client, address, request, arguments), effects)
+    @override
+    def hear_door(self, state: DoorState) -> Effects:
+        self._doorkeeper.hear_door(state)
+        return NOTHING
 
-    def _send(self, client: str, address: bytes, request: Request, reply: Reply, effects: Effects) -> None:
-        verb = VERBS.get(request.verb)
-        if verb is not None and verb.is_change:
-            self._replies[client, request.id] = reply
-            while len(self._replies) > REQUESTS_REMEMBERED:
-                self._replies.popitem(last=False)
-        effects.answer(address, msgspec.json.encode(reply))
+    def _all_alarms(self) -> list[str]:
+        return [*self._doorkeeper.alarms(), *self._alarms]
 
     def _refuse(self, asked: Asked, words: str) -> Reply:
         return refusal_of(asked.request.id, Code.REFUSED, words)
@@ -137,10 +115,9 @@ class Console(Room):
         return f"there is no strategy {plain_text(name)!r}; there are {names}"
 
     def _ask_root(self, asked: Asked, arguments: dict[str, object], effects: Effects) -> None:
-        """Let root carry it out; its answer becomes ours. Clients choose ids, so each has its own at root."""
-        request = f"{asked.client} {asked.request.id}"
-        self._asked[request] = asked
-        effects.post("root", RootAsked(request, asked.request.verb, arguments))
+        """Let root carry it out, once for each name; its answer becomes ours."""
+        self._asked[asked.name] = asked
+        effects.post("root", RootAsked(asked.name, asked.request.verb, arguments))
 
     # --- the verbs ------------------------------------------------------------------------------
 
@@ -148,7 +125,32 @@ class Console(Room):
         return reply_to(asked.request.id, {})
 
     def _status(self, asked: Asked, effects: Effects) -> None:
-        self._ask_root(asked, {}, effects)
+        """Ask root for one status at a time. Who asks meanwhile shares the next, so none is older than its request."""
+        self._lookers.append(asked)
+        if self._looking is None:
+            self._look(effects)
+
+    def _look(self, effects: Effects) -> None:
+        self._serial += 1
+        lookers, self._lookers = self._lookers, []
+        name = f"status {self._clock.wall_ns()} {self._serial}"
+        self._looking = name, self._clock.monotonic_ns(), lookers
+        effects.post("root", RootAsked(name, "status", {}))
+
+    def _look_again(self, effects: Effects) -> None:
+        """Ask root once more where its answer was lost."""
+        if self._looking is not None and self._clock.monotonic_ns() - self._looking[1] > STATUS_NS_MAX:
+            self._lookers[:0] = self._looking[2]
+            self._look(effects)
+
+    def _show(self, answer: RootAnswered, lookers: list[Asked], effects: Effects) -> None:
+        document = {} if answer.error else self._status_document(answer.result)
+        for asked in lookers:
+            reply = self._refuse(asked, answer.error) if answer.error else reply_to(asked.request.id, document)
+            self._doorkeeper.finish(asked, reply, effects)
+        self._looking = None
+        if self._lookers:
+            self._look(effects)
 
     def _stop(self, asked: Asked, effects: Effects) -> None:
         reason = asked.arguments.reason
@@ -212,37 +214,37 @@ class Console(Room):
         if peer != "root" or not isinstance(word, RootAnswered):
             return NOTHING
         effects = Effects()
-        asked = self._asked.pop(word.request, None)
-        if asked is None:
+        if self._looking is not None and word.request == self._looking[0]:
+            self._show(word, self._looking[2], effects)
             return effects
-        if word.error:
-            reply = self._refuse(asked, word.error)
-        elif asked.request.verb == "status":
-            reply = reply_to(asked.request.id, self._status_document(word.result))
-        else:
-            reply = reply_to(asked.request.id, dict(word.result))
-        self._send(asked.client, asked.address, asked.request, reply, effects)
+        asked = self._asked.pop(word.request, None)
+        if asked is not None:
+            reply = self._refuse(asked, word.error) if word.error else reply_to(asked.request.id, dict(word.result))
+            self._doorkeeper.finish(asked, reply, effects)
         return effects
 
     def _status_document(self, root: dict[str, object]) -> dict[str, Any]:
-        return desk_status(
+        document = desk_status(
             root,
             self._settings,
             halted=self._sentinel.reason() or "",
             now_ns=self._clock.wall_ns(),
-            alarms=self._alarms,
+            alarms=self._all_alarms(),
         )
+        return {**document, "control": self._doorkeeper.facts()}
 
     # --- the configuration file -----------------------------------------------------------------
 
     @override
     def timer(self, name: str) -> Effects:
         effects = Effects()
-        mark = _mark_of(self._file)
+        mark = mark_of(self._file)
         if mark != self._mark:
             self._mark = mark
             self._read_again(effects)
         self._see_halt(effects)
+        self._doorkeeper.tend()
+        self._look_again(effects)
         effects.timer("watch", self._clock.monotonic_ns() + WATCH_NS)
         return effects
 
@@ -282,12 +284,3 @@ class Console(Room):
 
 #: States in which a restart changes nothing, and what would.
 _PUT_AWAY = {"DISABLED": "enable it first", "QUARANTINED": "release it first"}
-
-
-def _mark_of(file: Path) -> tuple[int, int, int]:
-    """Give what changes when a file is edited or replaced; zeros where it is gone."""
-    try:
-        found = file.stat()
-    except OSError:
-        return 0, 0, 0
-    return found.st_mtime_ns, found.st_size, found.st_ino

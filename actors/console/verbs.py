@@ -65,12 +65,14 @@ class Verb(NamedTuple):
     ``is_change``: it is recorded before it takes effect, and carried out once; what only looks is answered anew.
     ``is_repeatable``: after a fall of the console in the middle of it, the same request may be carried out again,
     because twice does what once does (root itself carries out a request once).
+    ``is_never_barred``: it is carried out even where it cannot be recorded.
     """
 
     role: Role
     arguments: type[Arguments]
     is_change: bool = True
     is_repeatable: bool = True
+    is_never_barred: bool = False
 
 
 VERBS: Mapping[str, Verb] = {
@@ -80,10 +82,10 @@ VERBS: Mapping[str, Verb] = {
     "disable": Verb(Role.OPERATE, OfStrategy),
     "restart": Verb(Role.OPERATE, OfPath),
     "cancel": Verb(Role.OPERATE, OfSome),
-    "halt": Verb(Role.OPERATE, Reasoned),
+    "halt": Verb(Role.OPERATE, Reasoned, is_never_barred=True),
     "resume": Verb(Role.ADMIN, Reasoned, is_repeatable=False),
     "release": Verb(Role.ADMIN, OfStrategy),
-    "stop": Verb(Role.ADMIN, Reasoned),
+    "stop": Verb(Role.ADMIN, Reasoned, is_never_barred=True),
 }
 
 

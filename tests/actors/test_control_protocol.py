@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.console import room
+from actors.console.audit import Audit
 from actors.console.protocol import ID_LENGTH_MAX, REQUEST_BYTES_MAX, Code, Fault, Request, read_request
 from actors.console.room import Console
 from actors.console.verbs import VERBS, Arguments, Reasoned, Role, Verb, read_arguments
@@ -16,6 +17,7 @@ from actors.settings_file import load
 from runtime.clock import Clock
 from runtime.folder import Sentinel
 from runtime.log import Log
+from runtime.store import Store
 
 ROOT = Path(__file__).parents[2]
 GOOD = {"v": 1, "id": "a", "verb": "ping"}
@@ -98,7 +100,8 @@ def test_whatever_is_read_is_what_was_sent(document: dict[str, object]) -> None:
 def _console(folder: Path) -> Console:
     settings = load(ROOT / "config" / "strategies.yaml").settings
     assert settings is not None
-    return Console(settings, folder / "none.yaml", Sentinel(folder), Clock(), Log("console"))
+    audit = Audit(Store.open(folder / "audit"), "1-1")
+    return Console(settings, folder / "none.yaml", Sentinel(folder), audit, Clock(), Log("console"))
 
 
 @pytest.mark.parametrize("name", VERBS)
