@@ -9,6 +9,7 @@ import msgspec
 from actors.calendar import NewYork
 from actors.own_book import OwnBook
 from actors.signal_door import intent_of, malformed
+from actors.strategy_arguments import StrategyArguments
 from actors.strategy_memory import VERSION, Kept, Memory, MemoryUnfitError, Recalled
 from actors.strategy_parameters import changes, in_force_next, plain, taken_up
 from actors.topics import bar_topic
@@ -31,30 +32,39 @@ class Evaluator:
     feeds the evaluator brings all bars and all own records again.
     """
 
-    def __init__(  # noqa: PLR0913 - an evaluator takes its world
-        self,
-        *,
-        kind: type[Strategy],
-        instance: Instance,
-        parameters: msgspec.Struct,
-        module: str,
-        balance: Decimal,
-        epoch: int,
-        store: Reader,
-        log: Log,
-    ) -> None:
-        """Take a strategy's class, of ``module``, and the parameters that are wanted; ``recall`` gives it its past."""
-        self._kind, self._instance, self._wanted, self._module = kind, instance, parameters, module
-        self._memory = Memory(store, f"{module} {instance.timeframe} {kind.state_version}")
-        self._balance, self._epoch, self._log = balance, epoch, log
+    def __init__(self, kind: type[Strategy], told: StrategyArguments, epoch: int, store: Reader, log: Log) -> None:
+        """Take a strategy's class and the arguments that are in force; ``recall`` gives it its past.
+
+        Raises:
+            msgspec.ValidationError: The class does not take the parameters, and none that it takes were kept.
+        """
+        self._kind, self._told, self._epoch, self._log = kind, told, epoch, log
+        self._instance = instance_of(told)
+        self._memory = Memory(store, f"{told.entry.strategy} {told.entry.timeframe} {kind.state_version}")
+        self._refused_parameters = ""
+        values = self._memory.parameters(told.entry.strategy)
+        kept = None if values is None else taken_up(kind.Parameters, values)
+        self._wanted = self._wished(told, kept)
+        self._is_kept_with = kept is not None
         self._rebuilt_reason = ""
-        self._rebuilt = 0
-        self._begin_new(parameters)
+        self._rebuilt = self._memory.rebuilt().count
+        self._begin_new(self._wanted if kept is None else kept)
+
+    def _wished(self, told: StrategyArguments, instead: msgspec.Struct | None) -> msgspec.Struct:
+        """Read the wanted parameters; those that the running code does not take change nothing where it has others."""
+        self._refused_parameters = ""
+        try:
+            return msgspec.convert(told.entry.parameters, type=self._kind.Parameters, strict=False)
+        except ValueError as error:
+            if instead is None:
+                raise
+            self._refused_parameters = str(error)
+            self._log.warning("parameters.refused", reason=str(error))
+            return instead
 
     def _begin_new(self, parameters: msgspec.Struct) -> None:
         self._strategy = self._made(parameters)
-        self._is_kept_with = False
-        self._book = OwnBook(self._balance, NewYork())
+        self._book = OwnBook(self._told.balance, NewYork())
         self._book.is_changed = True
         self.last = {bar_topic(symbol, self._instance.timeframe): 0 for symbol in self._instance.symbols}
         self.journal_sequence = 0
@@ -77,11 +87,6 @@ class Evaluator:
 
     def recall(self, effects: Effects) -> None:
         """Go on from what was kept; intents that nobody has answered are sent again."""
-        values = self._memory.parameters(self._module)
-        in_force = None if values is None else taken_up(self._kind.Parameters, values)
-        self._begin_new(self._wanted if in_force is None else in_force)
-        self._is_kept_with = in_force is not None
-        self._rebuilt = self._memory.rebuilt().count
         try:
             recalled = self._memory.recall()
             if recalled is not None:
@@ -119,9 +124,11 @@ class Evaluator:
 
     # --- parameters ---------------------------------------------------------------------------
 
-    def want(self, parameters: msgspec.Struct, instance: Instance) -> None:
-        """Hear what the configuration wants from now on; ``instance`` has the same name, symbols and timeframe."""
-        self._wanted, self._instance = parameters, instance
+    def want(self, told: StrategyArguments) -> None:
+        """Hear other arguments of the same module, symbols and timeframe; they hold as soon as they may."""
+        self._wanted = self._wished(told, self._strategy.parameters)
+        self._told, self._instance = told, instance_of(told)
+        self._is_kept_with = False
 
     @property
     def is_flat(self) -> bool:
@@ -140,7 +147,8 @@ class Evaluator:
             self._is_kept_with = False
             self._log.info("parameters.changed", changed=changes(before, after), waiting=changes(after, self._wanted))
         if not self._is_kept_with:
-            self._memory.keep_parameters(self._module, plain(after), effects)
+            self._memory.keep_parameters(self._told.entry.strategy, plain(after), effects)
+            self._memory.keep_arguments(msgspec.msgpack.encode(self._told), effects)
             self._is_kept_with = True
 
     # --- telling ------------------------------------------------------------------------------
@@ -257,6 +265,14 @@ class Evaluator:
             "position": {p.symbol: str(p.quantity) for p in book.positions},
             "intents_waiting": len(self._pending),
             "pending_parameters": {name: waiting[name] for name in changes(in_force, self._wanted)} if waiting else {},
+            "refused_parameters": self._refused_parameters,
             "rebuilt": self._rebuilt,
             "rebuilt_reason": self._rebuilt_reason,
         }
+
+
+def instance_of(told: StrategyArguments) -> Instance:
+    """Give a strategy's entry as the strategy sees it."""
+    entry = told.entry
+    risk = msgspec.to_builtins(entry.risk_config, builtin_types=(Decimal,))
+    return Instance(entry.name, entry.symbols, entry.timeframe, risk)

@@ -18,10 +18,12 @@ from actors.feeds.synthetic import SyntheticFeed
 from actors.market_data import LiveMarketData
 from actors.market_steps import SteppedMarketData
 from actors.risk import Risk
-from actors.settings import FeedKind, FeedSettings, PaperSettings, RiskConfig, RiskLimits, Settings, StrategySettings
+from actors.settings import FeedKind, FeedSettings, PaperSettings, RiskConfig, RiskLimits, Settings
 from actors.step import Route
 from actors.strategy import StrategyRoom
+from actors.strategy_arguments import StrategyArguments, read_arguments, whole_change
 from actors.strategy_catalogue import adopt_folder, find_strategy
+from actors.strategy_memory import Memory
 from actors.topics import bar_topic, tick_topic
 from actors.venues.paper import PaperVenue
 from actors.watchdog import Watchdog
@@ -31,7 +33,6 @@ from runtime.child import Context, Made
 from runtime.folder import Sentinel
 from runtime.room import DoorState, Wiring
 from runtime.store import Reader, Store
-from strategies.base import Instance
 
 PAPER = "venues/paper"
 MARKET_DATA = "market_data"
@@ -63,15 +64,6 @@ class RiskArguments(msgspec.Struct, frozen=True):
     desk_limits: RiskLimits
     symbols: tuple[str, ...]
     is_stepped: bool
-
-
-class StrategyArguments(msgspec.Struct, frozen=True):
-    """What a strategy's process is told: its own entry, and nothing of its siblings."""
-
-    entry: StrategySettings
-    balance: Decimal
-    is_stepped: bool
-    own_folder: str
 
 
 class MarketDataArguments(msgspec.Struct, frozen=True):
@@ -184,28 +176,20 @@ def risk(context: Context, arguments: bytes) -> Made:
 
 
 def strategy(context: Context, arguments: bytes) -> Made:
-    """Make one strategy's room; its module is imported here, in its own process."""
-    told = msgspec.msgpack.decode(arguments, type=StrategyArguments)
+    """Make one strategy's room; its module is imported here, in its own process.
+
+    An entry that became another strategy while this one held something is first that one until it is flat.
+    """
+    store = Store.open(store_path(context.state, context.path), is_synced=False, map_bytes=STRATEGY_STORE_BYTES)
+    started_with = read_arguments(arguments)
+    told = arguments_in_force(Memory(store, ""), started_with)
     entry = told.entry
     if told.own_folder:
         adopt_folder(Path(told.own_folder))
     found = find_strategy(entry.strategy)
     assert found is not None, f"strategy {entry.strategy} was there when the settings were read"
-    instance = Instance(
-        entry.name, entry.symbols, entry.timeframe, msgspec.to_builtins(entry.risk_config, builtin_types=(Decimal,))
-    )
-    store = Store.open(store_path(context.state, context.path), is_synced=False, map_bytes=STRATEGY_STORE_BYTES)
-    evaluator = Evaluator(
-        kind=found,
-        instance=instance,
-        parameters=msgspec.convert(entry.parameters, type=found.Parameters, strict=False),
-        module=entry.strategy,
-        balance=told.balance,
-        epoch=context.epoch,
-        store=store,
-        log=context.log,
-    )
-    room = StrategyRoom(evaluator, instance, context.clock, is_stepped=told.is_stepped)
+    evaluator = Evaluator(found, told, context.epoch, store, context.log)
+    room = StrategyRoom(evaluator, told, context.clock, started_with if told is not started_with else None)
     topics = [bar_topic(symbol, entry.timeframe) for symbol in entry.symbols]
     topics += [tick_topic(symbol) for symbol in entry.symbols]
     wiring = Wiring(
@@ -214,6 +198,18 @@ def strategy(context: Context, arguments: bytes) -> Made:
         conductor=_barrier(is_stepped=told.is_stepped),
     )
     return Made(room, wiring, store, desk_codec())
+
+
+def arguments_in_force(memory: Memory, started_with: StrategyArguments) -> StrategyArguments:
+    """Give the arguments to work with: the former ones while something is held that only their strategy looks after."""
+    kept = memory.arguments()
+    if kept is None or not memory.holds_something():
+        return started_with
+    try:
+        before = read_arguments(kept)
+    except msgspec.DecodeError:  # of another version of the desk
+        return started_with
+    return before if whole_change(before, started_with) else started_with
 
 
 def open_feed(feed: FeedSettings) -> Feed:

@@ -7,6 +7,7 @@ from typing import Any
 from typing_extensions import override
 
 from actors.evaluator import INTENT_TTL_NS, Evaluator
+from actors.strategy_arguments import StrategyArguments, read_arguments, whole_change
 from actors.topics import bar_topic
 from actors.words import Joined, StrategyTurn
 from desk.messages import (
@@ -23,11 +24,14 @@ from runtime.bus_words import StreamItem
 from runtime.clock import Clock
 from runtime.effects import Effects
 from runtime.room import Room
-from runtime.words import Turn
-from strategies.base import Instance
+from runtime.words import RestartWanted, Turn
 
 #: How long a question or a missing item goes unanswered before it is asked (again).
 ASK_AGAIN_NS = 100 * NS_PER_MS
+
+
+class EntryChangedError(Exception):
+    """The entry became another strategy while the desk was down or this process was; the text says which."""
 
 
 class StrategyRoom(Room):
@@ -37,11 +41,20 @@ class StrategyRoom(Room):
     was kept, and asks for the bars and the own records behind that.
     """
 
-    def __init__(self, evaluator: Evaluator, instance: Instance, clock: Clock, *, is_stepped: bool) -> None:
-        """Take a strategy with its memory; ``recover`` lets it remember."""
-        self._evaluator, self._clock, self._is_stepped = evaluator, clock, is_stepped
-        self._name, self._timeframe = instance.name, instance.timeframe
-        self._topics = {bar_topic(symbol, instance.timeframe): symbol for symbol in instance.symbols}
+    def __init__(
+        self, evaluator: Evaluator, told: StrategyArguments, clock: Clock, later: StrategyArguments | None = None
+    ) -> None:
+        """Take a strategy with its memory; ``recover`` lets it remember.
+
+        ``told`` are the arguments in force; ``later`` those that the process was started with, where they are another
+        strategy's and this one must first leave what it holds.
+        """
+        self._evaluator, self._clock, self._told, self._is_stepped = evaluator, clock, told, told.is_stepped
+        self._name, self._timeframe = told.entry.name, told.entry.timeframe
+        self._topics = {bar_topic(symbol, self._timeframe): symbol for symbol in told.entry.symbols}
+        self._leaves_for = "" if later is None else whole_change(told, later)
+        self._may_ask_for_restart = False
+        self._has_asked_for_restart = False
         self._turn: Turn | None = None
         self._offer: StrategyTurn | None = None
         self._has_joined = False
@@ -74,7 +87,30 @@ class StrategyRoom(Room):
 
     @override
     def facts(self) -> dict[str, Any]:
-        return self._evaluator.facts()
+        return {**self._evaluator.facts(), "waits_to_become": self._leaves_for}
+
+    @override
+    def reconfigured(self, arguments: bytes) -> Effects:
+        """Take other parameters as soon as they may hold; become another strategy once this one is flat."""
+        effects = Effects()
+        told = read_arguments(arguments)
+        self._leaves_for = whole_change(self._told, told)
+        self._may_ask_for_restart = True
+        if not self._leaves_for:
+            self._told = told
+            self._evaluator.want(told)
+        self._leave(effects)
+        return effects
+
+    def _leave(self, effects: Effects) -> None:
+        """Make room for the strategy that this entry has become, as soon as nothing is held."""
+        if not self._leaves_for or self._has_asked_for_restart or not self._evaluator.is_flat:
+            return
+        self._has_asked_for_restart = True
+        if self._may_ask_for_restart:
+            effects.post("root", RestartWanted(self._leaves_for), is_gated=False)
+        else:
+            effects.timer("leave", self._clock.monotonic_ns())  # once it is kept that nothing is held
 
     @override
     def connected(self, peer: str) -> Effects:
@@ -90,6 +126,14 @@ class StrategyRoom(Room):
 
     @override
     def timer(self, name: str) -> Effects:
+        """Ask again, or leave.
+
+        Raises:
+            EntryChangedError: It leaves, and a restart in good order is not to be had: this process falls, and its
+                successor is the other strategy.
+        """
+        if name == "leave":
+            raise EntryChangedError(self._leaves_for)
         effects = Effects()
         self._is_armed = False
         if self._events_upto < 0 or self._is_behind():
@@ -162,7 +206,7 @@ class StrategyRoom(Room):
             self._heard[item.topic] = bar.sequence
         elif last > heard:
             self._bars_asked.add(item.topic)
-            self._ask_bars(effects)
+            self._ask_bars_of(item.topic, effects)
 
     def _hear_tick(self, item: StreamItem, event: Any, effects: Effects) -> None:
         self._evaluator.hear_tick(event.ts_ns)
@@ -189,15 +233,18 @@ class StrategyRoom(Room):
         if given.is_complete:
             self._bars_asked.discard(topic)
         else:
-            self._ask_bars(effects)
+            self._ask_bars_of(topic, effects)
 
     def _ask_events(self, effects: Effects) -> None:
         effects.post("execution", EventsWanted(self._name, self._events_last), is_sure=False, is_gated=False)
 
     def _ask_bars(self, effects: Effects) -> None:
         for topic in sorted(self._bars_asked):
-            wanted = BarsWanted(self._topics[topic], self._timeframe, self._heard[topic], 500)
-            effects.post("market_data", wanted, is_sure=False, is_gated=False)
+            self._ask_bars_of(topic, effects)
+
+    def _ask_bars_of(self, topic: str, effects: Effects) -> None:
+        wanted = BarsWanted(self._topics[topic], self._timeframe, self._heard[topic], 500)
+        effects.post("market_data", wanted, is_sure=False, is_gated=False)
 
     # --- turns --------------------------------------------------------------------------------
 
@@ -227,10 +274,14 @@ class StrategyRoom(Room):
         return any(sequence not in self._bars and sequence > newest for sequence in self._offer.bars)
 
     def _go_on(self, effects: Effects) -> None:
-        """Evaluate what can be evaluated now."""
+        """Evaluate what can be evaluated now; who waits for the restart leaves it to the successor."""
         self._look_after(effects)
-        if not self._has_caught_up():
+        if not self._has_caught_up() or self._has_asked_for_restart:
             return
+        self._evaluate(effects)
+        self._leave(effects)
+
+    def _evaluate(self, effects: Effects) -> None:
         if not self._is_stepped:
             for sequence in sorted(self._bars):
                 self._apply_events(None)

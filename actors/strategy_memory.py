@@ -18,7 +18,8 @@ VERSION = 2
 TABLE = "kept"
 #: Where the memory of another maker lies until that one comes back.
 ASIDE = "aside"
-NOW, BOOK, TRADES, PARAMETERS, REBUILT = b"now", b"book", b"trades", b"parameters", b"rebuilt"
+NOW, BOOK, TRADES, REBUILT = b"now", b"book", b"trades", b"rebuilt"
+PARAMETERS, ARGUMENTS = b"parameters", b"arguments"
 _SEAL_BYTES = 16
 
 T = TypeVar("T")
@@ -122,6 +123,23 @@ class Memory:
             return None
         return kept[1] if kept is not None and kept[0] == module else None
 
+    def arguments(self) -> bytes | None:
+        """Give the arguments that were in force when something was evaluated last; None where there are none."""
+        try:
+            return self._read(TABLE, ARGUMENTS, bytes)
+        except MemoryUnfitError:
+            return None
+
+    def holds_something(self) -> bool:
+        """Say whether whoever was at work last held a position, or awaited anything; False where nobody can tell."""
+        try:
+            kept, book = self._read(TABLE, NOW, Kept), self._read(TABLE, BOOK, _KeptBook)
+        except MemoryUnfitError:
+            return False
+        if kept is None or book is None:
+            return False
+        return bool(kept.pending or book.book.ledger.positions or book.book.ledger.working)
+
     def rebuilt(self) -> Rebuilt:
         """Give how often the memory was left aside."""
         try:
@@ -142,6 +160,10 @@ class Memory:
     def keep_parameters(self, module: str, values: Mapping[str, Any], effects: Effects) -> None:
         """Keep the parameters in force."""
         effects.put(TABLE, PARAMETERS, sealed((module, values)))
+
+    def keep_arguments(self, arguments: bytes, effects: Effects) -> None:
+        """Keep the arguments in force."""
+        effects.put(TABLE, ARGUMENTS, sealed(arguments))
 
     def leave_aside(self, reason: str, effects: Effects) -> Rebuilt:
         """Go on without what was kept of state and book, and count that. The parameters in force stay.

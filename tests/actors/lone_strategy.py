@@ -12,7 +12,11 @@ from typing_extensions import override
 
 from actors.evaluator import Evaluator
 from actors.execution import _fill
+from actors.makers import arguments_in_force
+from actors.settings import StrategySettings
 from actors.strategy import StrategyRoom
+from actors.strategy_arguments import StrategyArguments
+from actors.strategy_memory import Memory
 from actors.topics import bar_topic
 from actors.words import StrategyTurn
 from desk.messages import (
@@ -44,8 +48,8 @@ from runtime.bus_words import StreamItem
 from runtime.effects import Effects
 from runtime.log import Log
 from runtime.store import Store
-from runtime.words import Turn
-from strategies.base import Action, Decision, Instance, NoTrade, NoTradeCode, Signal, Strategy, View
+from runtime.words import RestartWanted, Turn
+from strategies.base import Action, Decision, NoTrade, NoTradeCode, Signal, Strategy, View
 from tests.runtime.fakes import HandClock
 
 NAME = "lone"
@@ -150,6 +154,8 @@ class Lone:
         self.folder, self._seed, self._is_stepped = folder, seed, is_stepped
         self.kind, self.parameters = kind, parameters if parameters is not None else ChroniclerParameters()
         self.timeframe = "1m"
+        self.symbols: tuple[str, ...] = SYMBOLS
+        self.unknown: dict[str, Any] = {}
         self.module = "chronicler"
         self._chance = random.Random(seed)
         self.clock = HandClock()
@@ -172,22 +178,31 @@ class Lone:
         """Make the process anew; its store is what the last one left."""
         self._epoch += 1
         self.store = Store.open(self.folder / "store", is_synced=False, map_bytes=64 << 20)
-        instance = Instance(NAME, SYMBOLS, self.timeframe, {})
-        self.evaluator = Evaluator(
-            kind=self.kind,
-            instance=instance,
-            parameters=self.parameters,
-            module=self.module,
-            balance=Decimal(10_000),
-            epoch=self._epoch,
-            store=self.store,
-            log=Log("strategies/lone"),
-        )
-        self.room = StrategyRoom(self.evaluator, instance, self.clock, is_stepped=self._is_stepped)
+        started_with = self.told()
+        told = arguments_in_force(Memory(self.store, ""), started_with)
+        self.evaluator = Evaluator(self.kind, told, self._epoch, self.store, Log("strategies/lone"))
+        self.room = StrategyRoom(self.evaluator, told, self.clock, started_with if told is not started_with else None)
+        self.wants_restart = False
         self._posts: deque[Any] = deque()
         self._carry_out(self.room.recover())
         self._carry_out(self.room.connected("execution"))
         self._carry_out(self.room.connected("market_data"))
+        self._answer()
+
+    def told(self) -> StrategyArguments:
+        """Give the arguments that the configuration wants now."""
+        entry = StrategySettings(
+            name=NAME,
+            symbols=self.symbols,
+            strategy=self.module,
+            timeframe=self.timeframe,
+            parameters=msgspec.to_builtins(self.parameters) | self.unknown,
+        )
+        return StrategyArguments(entry, Decimal(10_000), self._is_stepped, "")
+
+    def reconfigure(self) -> None:
+        """Tell the running room what the configuration wants now."""
+        self._carry_out(self.room.reconfigured(msgspec.msgpack.encode(self.told())))
         self._answer()
 
     def fall(self) -> None:
@@ -361,6 +376,9 @@ class Lone:
     def _carry_out(self, effects: Effects) -> None:
         self._commit(effects)
         self._posts.extend(post.word for post in effects.posts)
+        for timer in effects.timers:
+            if timer.name == "leave":
+                self._carry_out(self.room.timer(timer.name))
 
     def _answer(self) -> None:
         while self._posts:
@@ -371,6 +389,8 @@ class Lone:
                     self._plan(word)
                 else:
                     assert _of_no_epoch(self._intents[word.intent_id]) == _of_no_epoch(word)
+            elif isinstance(word, RestartWanted):
+                self.wants_restart = True
             elif isinstance(word, EventsWanted):
                 records = tuple(r for r in self.journal if r.sequence > word.after)[:5]
                 head = self.journal[-1].sequence if self.journal else 0

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from actors.strategy import EntryChangedError
 from actors.strategy_memory import BOOK, NOW, TABLE, TRADES, Kept, sealed, unsealed
 from actors.strategy_parameters import changes, in_force_next
 from desk.portfolio import Ledger, Position
 from runtime.effects import Delete, Put
-from tests.actors.lone_strategy import Lone, Outcome
+from tests.actors.lone_strategy import SYMBOLS, ChroniclerParameters, Lone, Outcome
 
 FALLS = ("", "", "before", "heard", "uncommitted", "unsent")
 
@@ -155,6 +156,7 @@ def test_a_memory_ahead_of_the_journal_is_not_believed(lone: Lone) -> None:
 
 
 def test_what_another_module_kept_waits_until_that_one_comes_back(lone: Lone) -> None:
+    until(lone, is_flat=True)
     before = lone.outcome().state
     lone.module = "another"
     lone.fall()
@@ -162,6 +164,7 @@ def test_what_another_module_kept_waits_until_that_one_comes_back(lone: Lone) ->
         lone.step()
     between = lone.evaluator.facts()
 
+    until(lone, is_flat=True)
     lone.module = "chronicler"
     lone.fall()
 
@@ -235,6 +238,86 @@ def test_a_memory_left_aside_leaves_the_parameters_in_force(lone: Lone) -> None:
     lone.fall()
 
     assert in_force(lone).one_in == 3
+
+
+def test_a_running_strategy_takes_changed_parameters_as_one_that_is_started_with_them(lone: Lone) -> None:
+    until(lone, is_flat=False)
+    change(lone, note="new", one_in=5)
+
+    lone.reconfigure()
+
+    assert in_force(lone).note == ""
+    lone.step()
+    assert (in_force(lone).note, in_force(lone).one_in) == ("new", 3)
+    state = lone.outcome().state
+    lone.fall()
+    assert lone.outcome().state == state
+    assert lone.evaluator.facts()["pending_parameters"] == {"one_in": 5}
+
+
+def test_parameters_that_the_running_code_does_not_take_change_nothing_and_are_named(lone: Lone) -> None:
+    lone.unknown = {"window": 7}
+
+    lone.reconfigure()
+    running = lone.evaluator.facts()["refused_parameters"]
+    lone.fall()
+
+    assert "unknown field `window`" in running
+    assert lone.evaluator.facts()["refused_parameters"] == running
+    lone.step()
+    assert in_force(lone) == ChroniclerParameters()
+
+
+# --- becoming another strategy --------------------------------------------------------------------
+
+
+def test_other_symbols_wait_until_nothing_is_held_and_then_ask_for_the_restart_once(lone: Lone) -> None:
+    until(lone, is_flat=False)
+    lone.symbols = ("SPY",)
+    lone.reconfigure()
+    waits = lone.room.facts()["waits_to_become"]
+
+    for _ in range(300):
+        assert not lone.wants_restart or lone.evaluator.is_flat
+        if lone.wants_restart:
+            break
+        lone.step()
+
+    assert waits == "symbols SPY,QQQ become SPY"
+    bars = lone.evaluator.facts()["bars_evaluated"]
+    lone.fall()
+    assert lone.evaluator.facts()["bars_evaluated"] == bars
+    assert set(lone.evaluator.last) == {"SPY/1m"}
+    assert lone.room.facts()["waits_to_become"] == ""
+
+
+def test_a_strategy_that_falls_while_it_waits_to_become_another_is_still_the_one_that_holds(lone: Lone) -> None:
+    until(lone, is_flat=False)
+    lone.symbols = ("SPY",)
+    lone.reconfigure()
+
+    lone.fall()
+
+    assert set(lone.evaluator.last) == {"SPY/1m", "QQQ/1m"}
+    assert lone.room.facts()["waits_to_become"] == "symbols SPY,QQQ become SPY"
+    with pytest.raises(EntryChangedError, match="symbols SPY,QQQ become SPY"):
+        until(lone, is_flat=True)
+    lone.fall()
+    assert set(lone.evaluator.last) == {"SPY/1m"}
+
+
+def test_a_change_that_is_taken_back_leaves_the_strategy_as_it_is(lone: Lone) -> None:
+    until(lone, is_flat=False)
+    lone.symbols = ("SPY",)
+    lone.reconfigure()
+    lone.symbols = SYMBOLS
+    lone.reconfigure()
+
+    for _ in range(40):
+        lone.step()
+
+    assert not lone.wants_restart
+    assert lone.room.facts()["waits_to_become"] == ""
 
 
 def test_parameters_that_only_fit_together_wait_together() -> None:
