@@ -36,6 +36,8 @@ from runtime.store import Reader, Store
 
 PAPER = "venues/paper"
 MARKET_DATA = "market_data"
+#: How many words of one strategy risk hears before it commits, and the others have their turn.
+STRATEGY_SHARE = 64
 #: How large a strategy's own store may become, and so any file of its process.
 STRATEGY_STORE_BYTES = 256 << 20
 
@@ -168,6 +170,7 @@ def risk(context: Context, arguments: bytes) -> Made:
     market = _market_streams(told.symbols, is_stepped=told.is_stepped)
     wiring = Wiring(
         has_hub=True,
+        hub_share=STRATEGY_SHARE,
         spokes=("execution", MARKET_DATA) if told.is_stepped else ("execution",),
         streams=market if told.is_stepped else (*market, ("execution", ("",))),
         conductor=_barrier(is_stepped=told.is_stepped),

@@ -1,5 +1,6 @@
-"""The door from signals to intents: what is malformed goes no further."""
+"""The door from signals to intents: what is malformed, or too much, goes no further."""
 
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from desk.identity import intent_id
@@ -7,6 +8,32 @@ from desk.messages import Effect, Intent, OrderType, Side
 from desk.portfolio import Position
 from desk.units import NS_PER_S, ONE, ZERO
 from strategies.base import Action, Signal, Strategy
+
+#: How many intents of one strategy may be without an answer: so many that open something, and as many others.
+UNANSWERED_MAX = 32
+
+
+def admitted(intents: Sequence[Intent], unanswered: Iterable[Intent], opens_max: int | None) -> list[Intent]:
+    """Give those that may leave now, in their order; the rest is too much and is never sent.
+
+    What closes or moves a stop has a window of its own and no rate: a flood of entries keeps no exit back.
+
+    Args:
+        intents: What the strategy wants at this event.
+        unanswered: What it sent and has no order of yet.
+        opens_max: How many that open something may still leave in this second of market time; None: any number.
+    """
+    waiting = [intent.effect is Effect.OPEN for intent in unanswered]
+    left = {True: UNANSWERED_MAX - sum(waiting), False: UNANSWERED_MAX - len(waiting) + sum(waiting)}
+    if opens_max is not None:
+        left[True] = min(left[True], opens_max)
+    found: list[Intent] = []
+    for intent in intents:
+        is_open = intent.effect is Effect.OPEN
+        if left[is_open] > 0:
+            left[is_open] -= 1
+            found.append(intent)
+    return found
 
 
 def malformed(signal: Signal, symbols: tuple[str, ...]) -> str:  # noqa: PLR0911 - one return a fault

@@ -215,7 +215,7 @@ class RoomActor(pykka.Actor):
     def _open_sockets(self, inbox: SocketInbox) -> None:
         wiring = self._wiring
         if wiring.has_hub:
-            self._hub = self._bus.hub()
+            self._hub = self._bus.hub(wiring.hub_share)
             self._attach(inbox, self._hub.socket, self._hear_hub)
         if wiring.has_stream:
             self._publisher = self._bus.publisher()

@@ -101,13 +101,13 @@ class Bus:
     def _endpoint(self, name: str) -> str:
         return f"ipc://{self._folder / name.replace('/', '.')}"
 
-    def hub(self) -> "Hub":
-        """Open this process's own hub, to which its peers connect."""
+    def hub(self, share: int = 0) -> "Hub":
+        """Open this process's own hub, to which its peers connect; ``share`` bounds one peer's part of a turn."""
         socket = self._socket(zmq.ROUTER, LINK_HWM, LINK_HWM)
         socket.set(zmq.ROUTER_MANDATORY, 1)
         socket.set(zmq.BACKLOG, BACKLOG)
         socket.bind(self._endpoint(f"{self.me.path}.hub"))
-        return Hub(socket, self.me)
+        return Hub(socket, self.me, share)
 
     def spoke(self, peer: str) -> "Spoke":
         """Connect to the hub of ``peer``, which need not be there yet."""
@@ -303,10 +303,11 @@ class _Channel:
 class Hub:
     """The side of a link that waits: a ROUTER that knows each peer by its path and keeps the highest epoch seen."""
 
-    def __init__(self, socket: "zmq.Socket[bytes]", me: Address) -> None:
-        """Take a bound socket."""
+    def __init__(self, socket: "zmq.Socket[bytes]", me: Address, share: int = 0) -> None:
+        """Take a bound socket. ``share`` bounds what one peer may have taken in one ``receive``; 0 does not."""
         self.socket = socket
         self._me = me
+        self._share = share or DRAIN_MAX
         self._datagram = Header(Kind.DATAGRAM, me.epoch, 0, 0).encode()
         self._channels: dict[str, _Channel] = {}
         self._unanswered: dict[str, _Channel] = {}
@@ -316,18 +317,28 @@ class Hub:
         self.refused = 0
 
     def receive(self) -> Iterator[Heard]:
-        """Give what was heard; frames that are not of our form, and outdated incarnations, are counted and dropped."""
+        """Give what was heard; frames that are not of our form, and outdated incarnations, are counted and dropped.
+
+        It ends early where one peer has had its share. What waits is taken in turn from all peers, so whoever has
+        something to say was heard by then, and what the flood has left waits for the next call.
+        """
+        taken: dict[bytes, int] = {}
         for frames in drain(self.socket):
+            taken[frames[0]] = taken.get(frames[0], 0) + 1
             try:
                 identity, head, body = frames
                 path, _, epoch_text = identity.decode().rpartition("/")
                 header, epoch = Header.decode(head), int(epoch_text)
             except (ValueError, WireError):
                 self.refused += 1
+                if taken[frames[0]] >= self._share:
+                    return
                 continue
             heard = self._take(path, epoch, identity, header, body)
             if heard is not None:
                 yield heard
+            if taken[identity] >= self._share:
+                return
 
     def _take(self, path: str, epoch: int, identity: bytes, header: Header, body: bytes) -> Heard | None:
         channel = self._channel(path)

@@ -2,14 +2,20 @@
 
 import logging
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from loguru import logger
 
+from runtime.bucket import Bucket
+from runtime.clock import Clock
+
 ROTATION_BYTES = 10 * 1000 * 1000
 ROTATIONS_KEPT = 5
+WARNINGS_AT_ONCE = 100
+WARNINGS_A_SECOND = 10
 
 
 class Log:
@@ -18,6 +24,9 @@ class Log:
     def __init__(self, path: str) -> None:
         """Speak for the process at ``path`` of the tree."""
         self._logger = logger.bind(path=path)
+        self._clock = Clock()
+        self._buckets: dict[str, Bucket] = {}
+        self._suppressed: Counter[str] = Counter()
 
     @classmethod
     def open(cls, folder: Path, path: str, level: str, *, is_echoed: bool = False) -> "Log":
@@ -60,7 +69,20 @@ class Log:
         self._logger.info("{}", event, fields=fields)
 
     def warning(self, event: str, **fields: Any) -> None:
-        """Say what an operator should look at."""
+        """Say what an operator should look at.
+
+        Of one event a hundred lines go out at once, then ten a second; the next line that goes out says how many
+        were left out before it (``suppressed``). Whoever makes others warn without end fills no disk.
+        """
+        now_ns = self._clock.monotonic_ns()
+        bucket = self._buckets.get(event)
+        if bucket is None:
+            bucket = self._buckets[event] = Bucket(WARNINGS_A_SECOND, WARNINGS_AT_ONCE, now_ns)
+        if not bucket.take(now_ns):
+            self._suppressed[event] += 1
+            return
+        if event in self._suppressed:
+            fields["suppressed"] = self._suppressed.pop(event)
         self._logger.warning("{}", event, fields=fields)
 
     def error(self, event: str, **fields: Any) -> None:

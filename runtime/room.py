@@ -48,6 +48,7 @@ class Wiring(msgspec.Struct, frozen=True):
     (peer, topics). ``conductor`` names the peer whose turns bind its gated posts; "" means that it is not stepped.
     ``guarded_listen`` is where the control socket's door for clients with keys is, "" where it has none, and
     ``guarded_secret_file`` holds that door's own secret key.
+    ``hub_share`` bounds what one peer of the hub may have heard in one turn; 0 leaves it to the number of all.
     """
 
     has_hub: bool = False
@@ -60,6 +61,7 @@ class Wiring(msgspec.Struct, frozen=True):
     has_control: bool = False
     guarded_listen: str = ""
     guarded_secret_file: str = ""
+    hub_share: int = 0
 
 
 class Room:

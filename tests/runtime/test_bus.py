@@ -703,3 +703,26 @@ def test_a_foreign_feed_is_heard_again_after_a_frame_that_was_too_large(post: Po
 
     assert heard_of(ears, 1) == [[b"tick.BTC 2"]]
     assert not ears.mend()
+
+
+def test_one_who_floods_a_hub_is_heard_by_shares_and_another_is_heard_in_the_first(post: Post) -> None:
+    hub = post.bus("risk").hub(share=10)
+    flood, quiet = post.bus("strategies/flood").spoke("risk"), post.bus("strategies/quiet").spoke("risk")
+    poller = Poller()
+    poller.register(hub.socket, zmq.POLLIN)
+    for spoke in (flood, quiet):
+        spoke.wait_connected(10_000)
+    for number in range(45):
+        flood.post(str(number).encode(), is_sure=True)
+    quiet.post(b"here", is_sure=True)
+    heard: list[list[Heard]] = []
+    deadline_ns = CLOCK.monotonic_ns() + PATIENCE_NS
+    while sum(len(turn) for turn in heard) < 46:
+        assert CLOCK.monotonic_ns() < deadline_ns
+        if poller.poll(100):
+            heard.append(list(hub.receive()))
+
+    assert max(sum(one.peer == "strategies/flood" for one in turn) for turn in heard) <= 10
+    flooded = [one.body for turn in heard for one in turn if one.peer == "strategies/flood"]
+    assert flooded == [str(number).encode() for number in range(45)]
+    assert [one.body for turn in heard for one in turn if one.peer == "strategies/quiet"] == [b"here"]

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loguru import logger
 
-from runtime.log import Log
+from runtime.clock import NS_PER_S
+from runtime.log import WARNINGS_A_SECOND, WARNINGS_AT_ONCE, Log
+from tests.runtime.fakes import HandClock
 
 
 @pytest.fixture(autouse=True)
@@ -172,3 +174,32 @@ def test_only_the_owner_may_look_into_the_logs(tmp_path: Path) -> None:
     Log.open(tmp_path / "log", "root", "INFO").info("here")
 
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_warning_without_end_is_cut_short_and_the_next_line_counts_the_rest(tmp_path: Path) -> None:
+    log = Log.open(tmp_path, "root", "INFO")
+    clock = HandClock()
+    log._clock = clock
+
+    for number in range(5000):
+        log.warning("wire.refused", number=number)
+    log.warning("memory.soft")
+    log.error("fall")
+    clock.advance_ns(NS_PER_S // WARNINGS_A_SECOND)
+    log.warning("wire.refused", number=5000)
+    log.warning("wire.refused", number=5001)
+
+    lines = lines_of(tmp_path, "root")
+    assert len(lines) == WARNINGS_AT_ONCE + 3
+    assert fields_of(lines[-1]) == {"number": 5000, "suppressed": 5000 - WARNINGS_AT_ONCE}
+    assert [line.split()[3] for line in lines[-3:-1]] == ["memory.soft", "fall"]
+
+
+def test_errors_and_what_happens_in_the_course_of_things_are_never_cut(tmp_path: Path) -> None:
+    log = Log.open(tmp_path, "root", "INFO")
+
+    for _ in range(300):
+        log.info("report")
+        log.error("fall")
+
+    assert len(lines_of(tmp_path, "root")) == 600
