@@ -1,19 +1,23 @@
 """The command line: one verb a command; every answer as text for people or, with ``--json``, for programs."""
 
+import select
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Never
 
 import msgspec
 import typer
 
-from actors import screens, views
+from actors import log_view, screens, views
 from actors.control_client import DeskDownError, VerbRefusedError, ask
 from actors.desk import run_desk
 from actors.foreground import Foreground
 from actors.journal import read_journal
 from actors.makers import store_path
 from actors.problem import render
+from actors.screen_node import node_text, processes_text
 from actors.screen_words import plain_text
 from actors.settings_file import load
 from actors.words import desk_codec
@@ -38,6 +42,12 @@ EXIT_DEGRADED = 1
 EXIT_HALTED = 2
 EXIT_REFUSED = 3
 EXIT_DOWN = 4
+#: States of a process or node that are as they should be; every other is degraded.
+EXIT_OF_NODE = {"RUNNING": 0, "DISABLED": 0}
+#: Entries of its log that the status of a path ends with.
+LOG_LINES_SHOWN = 10
+#: Seconds between two looks for what was appended to a log.
+FOLLOW_S = 0.25
 
 
 def main() -> None:
@@ -88,12 +98,79 @@ def run(
 
 
 @app.command()
-def status(state: State = STATE_DEFAULT, as_json: Json = False) -> None:
-    """Show the supervisor tree. Exit code 0: all runs, 1: degraded, 2: halted, 4: no desk."""
-    answer = _ask(state, "status", {})
-    _show(answer, screens.status_text(answer), as_json=as_json)
-    desk_state = answer["desk"]["state"]
-    raise typer.Exit({"RUNNING": 0, "HALTED": EXIT_HALTED}.get(desk_state, EXIT_DEGRADED))
+def status(
+    path: Annotated[str, typer.Argument(help="One process or node, such as strategies/spy_vwap.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between two looks with --watch.")] = 2.0,
+    state: State = STATE_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Show the supervisor tree, or one path with all that is known of it.
+
+    Exit code 0: all runs, 1: degraded, 2: halted, 4: no desk.
+    """
+    code = _show_status(state, path, as_json=as_json, is_redrawn=watch)
+    with suppress(KeyboardInterrupt):
+        while watch:
+            select.select([], [], [], every)
+            code = _show_status(state, path, as_json=as_json, is_redrawn=True)
+    raise typer.Exit(code)
+
+
+def _show_status(state: Path, path: str, *, as_json: bool, is_redrawn: bool) -> int:
+    """Show the status once; give the exit code that goes with it."""
+    answer = _ask(state, "status", {"path": path} if path else {})
+    if path:
+        log = [] if as_json else log_view.LogReader([log_view.log_path(state, path)]).last(LOG_LINES_SHOWN)
+        text = node_text(answer, [entry.words().splitlines()[0] for entry in log])
+        code = EXIT_OF_NODE.get(answer["node"]["state"], EXIT_DEGRADED)
+        code = EXIT_DEGRADED if answer["node"]["is_late"] else code
+    else:
+        text = screens.status_text(answer)
+        code = {"RUNNING": 0, "HALTED": EXIT_HALTED}.get(answer["desk"]["state"], EXIT_DEGRADED)
+    if is_redrawn and not as_json and sys.stdout.isatty():
+        text = f"\x1b[H\x1b[2J{text}"
+    _show(answer, text, as_json=as_json)
+    return code
+
+
+@app.command()
+def ps(state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+    """List the processes: falls, processor, memory, mailbox, lag."""
+    tree = _ask(state, "status", {})["tree"]
+    _show([row for row in tree if row["kind"] != "node"], processes_text(tree), as_json=as_json)
+
+
+@app.command()
+def logs(
+    path: Annotated[str, typer.Argument(help="A process, or root; all together where none is named.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    level: Annotated[str, typer.Option("--level", help="Least level: debug, info, warning, error.")] = "debug",
+    count: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last entries.")] = 20,
+    state: State = STATE_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Show the log of one process, or of all; also of a stopped desk."""
+    if level.upper() not in log_view.LEVELS:
+        _fail(f"there is no level {plain_text(level)!r}; there are {', '.join(log_view.LEVELS).lower()}", EXIT_REFUSED)
+    there = log_view.log_paths(state)
+    if not there:
+        _fail(f"there are no logs in {state / 'log'}; has a desk ever run on {state}?", EXIT_DOWN)
+    files = [log_view.log_path(state, path)] if path else there
+    if files[0] not in there:
+        names = ", ".join(file.stem for file in there)
+        _fail(f"{plain_text(path)!r} has no log; there are {names}", EXIT_REFUSED)
+    reader = log_view.LogReader(files)
+    _show_entries(reader.last(count, level.upper()), as_json=as_json)
+    with suppress(KeyboardInterrupt):
+        while follow:
+            select.select([], [], [], FOLLOW_S)
+            _show_entries(reader.news(level.upper()), as_json=as_json)
+
+
+def _show_entries(entries: Iterable[log_view.Entry], *, as_json: bool) -> None:
+    for entry in entries:
+        _show(entry._asdict(), entry.words(), as_json=as_json)
 
 
 @app.command()

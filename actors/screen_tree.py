@@ -82,6 +82,8 @@ def _node_words(node: Json) -> str:
         said.append(f"{node['rss_bytes'] // 2**20} MB")
     if node.get("restarts"):
         said.append(f"restarts {plain_text(node['restarts'])}")
+    if node.get("is_late"):
+        said.append(f"late {float(node.get('oldest_s') or 0):.0f} s")
     if node.get("headline"):
         said.append(plain_text(node["headline"]))
     elif node.get("why_not"):

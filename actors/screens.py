@@ -115,7 +115,7 @@ def strategies_text(strategies: Sequence[Json]) -> str:
     """Show all strategies, and below the table what went wrong with which."""
     if not strategies:
         return "no strategies"
-    lines = [_table(_STRATEGIES, strategies)]
+    lines = [table(_STRATEGIES, strategies)]
     for entry in strategies:
         cause = entry.get("refusal") or entry.get("note") or entry.get("last_error")
         if cause:
@@ -127,7 +127,7 @@ def orders_text(orders: Sequence[Json]) -> str:
     """Show orders, oldest first, and below the table why each refused one was refused."""
     if not orders:
         return "no orders"
-    lines = [_table(_ORDERS, [_order_cells(order) for order in orders])]
+    lines = [table(_ORDERS, [_order_cells(order) for order in orders])]
     for order in orders:
         if order.get("state") == "REJECTED" and order.get("reason"):
             lines += wrapped(f"{plain_text(order.get('order_id'))}: {plain_text(order.get('reason'))}", "  ")
@@ -154,7 +154,7 @@ def _short(value: Any) -> str:
 
 def positions_text(positions: Sequence[Json]) -> str:
     """Show open positions."""
-    return _table(_POSITIONS, positions) if positions else "no open positions"
+    return table(_POSITIONS, positions) if positions else "no open positions"
 
 
 def trades_text(trades: Sequence[Json]) -> str:
@@ -162,7 +162,7 @@ def trades_text(trades: Sequence[Json]) -> str:
     if not trades:
         return "no trades"
     total = sum((decimal_or_none(trade.get("pnl")) or Decimal(0) for trade in trades), Decimal(0))
-    return f"{_table(_TRADES, trades)}\n{len(trades)} trades, net P&L {money_words(total)}"
+    return f"{table(_TRADES, trades)}\n{len(trades)} trades, net P&L {money_words(total)}"
 
 
 def why_text(why: Json) -> str:
@@ -199,7 +199,7 @@ def why_text(why: Json) -> str:
         Column("bars", "count", is_number=True),
         Column("", "share", is_number=True),
     )
-    return "\n".join([*lines, _table(columns, rows)])
+    return "\n".join([*lines, table(columns, rows)])
 
 
 def journal_text(rows: Sequence[Json]) -> str:
@@ -222,14 +222,15 @@ def summary_text(summary: Json) -> str:
         )
     ]
     if summary.get("strategies"):
-        lines.append(_table(_SUMS, summary["strategies"]))
+        lines.append(table(_SUMS, summary["strategies"]))
     lines += wrapped(f"orders: {counts_words(summary.get('orders') or {})}", "  ")
     if summary.get("positions"):
         lines += ["still open:", positions_text(summary["positions"])]
     return "\n".join([*lines, *wrapped(f"refused input: {counts_words(summary.get('refused') or {})}", "  ")])
 
 
-def _table(columns: Iterable[Column], rows: Iterable[Json]) -> str:
+def table(columns: Iterable[Column], rows: Iterable[Json]) -> str:
+    """Lay out rows in columns of at most 80 characters together."""
     chosen = list(columns)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
     for column in chosen:

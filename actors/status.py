@@ -5,11 +5,14 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from actors.revision import git_revision, settings_hash
 from actors.screen_words import money_words
 from actors.settings import Settings
 
 Json = Mapping[str, Any]
 NS_PER_S = 1_000_000_000
+#: A message that may have waited longer than this makes a process late, and the desk degraded.
+OLDEST_S_MAX = 5.0
 DEGRADED = frozenset({"BACKOFF", "QUARANTINED", "STARTING", "WAITING", "STOPPING"})
 
 
@@ -31,28 +34,27 @@ def desk_status(
         alarms: What an operator should know first, in words.
 
     Returns:
-        ``{"desk", "tree", "strategies", "feed", "alarms"}``; plain JSON values, decimals as text.
+        ``{"desk", "tree", "strategies", "feed", "store", "watch", "alarms", …}``; plain JSON values, decimals as text.
+        ``watch`` is what the watchdog raised, ``alarms`` everything in words.
     """
     rows: dict[str, Json] = {row["path"]: row for row in root["tree"]}
     market = _facts(rows, "market_data")
     execution = _facts(rows, "execution")
+    watch = _facts(rows, "watchdog")
     overrides: Mapping[str, bool] = root["overrides"]
     strategies = [_strategy(rows.get(f"strategies/{entry.name}"), entry, overrides) for entry in settings.strategies]
     notes = {f"strategies/{entry['name']}": entry["note"] for entry in strategies}
     state = _state(root, rows, halted, execution)
     tree = [
-        {
-            **{key: value for key, value in row.items() if key not in {"facts", "last_facts"}},
-            "headline": _headline(row),
-            "note": notes.get(row["path"], "") if row["kind"] != "node" else "",
-        }
-        for row in root["tree"]
+        {**_shown(row), "note": notes.get(row["path"], "") if row["kind"] != "node" else ""} for row in root["tree"]
     ]
     return {
         "desk": {
             "mode": "paper",
             "state": state,
             "version": version("bulkhead"),
+            "git": git_revision(),
+            "config_hash": settings_hash(settings),
             "pid": root["pid"],
             "feed": settings.feed.kind.value,
             "started_at": iso(now_ns - int(root["uptime_s"] * NS_PER_S)),
@@ -80,8 +82,47 @@ def desk_status(
         "risk": _facts(rows, "risk"),
         "execution": execution,
         "venues": {path: _facts(rows, path) for path in rows if path.startswith("venues/")},
-        "alarms": [*alarms, *_alarms(rows, halted)],
+        "store": {"journal_sequence": execution.get("journal", 0), "disk_free_bytes": watch.get("disk_free_bytes")},
+        "watch": list(watch.get("alarms", ())),
+        "alarms": [*alarms, *_alarms(rows, halted), *(str(alarm["text"]) for alarm in watch.get("alarms", ()))],
     }
+
+
+def node_status(root: Json, path: str, settings: Settings) -> dict[str, Any]:
+    """Compose what is known of one path.
+
+    Args:
+        root: What the root supervisor answered for that path.
+        path: The path, of a process or of a supervisor node.
+        settings: The settings in force.
+
+    Returns:
+        ``{"node", "below", "falls", "patience", "strategy"}``: the row of the path itself with what it says of
+        itself under ``facts``, the rows of all below it, its last falls (oldest first), root's patience with it, and
+        its entry of ``strategies`` ({} where it is none).
+    """
+    rows: dict[str, Json] = {row["path"]: row for row in root["tree"]}
+    row = rows[path]
+    entry = settings.strategy(path.removeprefix("strategies/")) if path.startswith("strategies/") else None
+    strategy = _strategy(row, entry, root["overrides"]) if entry is not None else {}
+    return {
+        "node": {**_shown(row), "facts": row["facts"] or row["last_facts"], "note": strategy.get("note", "")},
+        "below": [_shown(rows[below]) for below in rows if below != path],
+        "falls": [{**fall, "at": iso(fall["at_ns"])} for fall in root["falls"]],
+        "patience": root["patience"],
+        "strategy": strategy,
+    }
+
+
+def _shown(row: Json) -> dict[str, Any]:
+    """Give a row without what the room says of itself; that stands under other keys, and in its headline."""
+    plain = {key: value for key, value in row.items() if key not in {"facts", "last_facts"}}
+    return {**plain, "headline": _headline(row), "is_late": _is_late(row)}
+
+
+def _is_late(row: Json) -> bool:
+    """Say whether a message waits too long in a process that runs."""
+    return row["state"] == "RUNNING" and row["oldest_s"] > OLDEST_S_MAX
 
 
 def _facts(rows: Mapping[str, Json], path: str) -> dict[str, Any]:
@@ -117,6 +158,8 @@ def _strategy(row: Json | None, entry: Any, overrides: Mapping[str, bool]) -> di
         "pnl_day": facts.get("pnl_day", "0") if is_live else None,
         "pnl": facts.get("pnl", "0") if is_live else None,
         "why_not": facts.get("why_not", {}),
+        "code": facts.get("code", ""),
+        "uptime_s": round(float(row["since_s"]), 1) if row is not None and row["state"] == "RUNNING" else 0.0,
     }
 
 
@@ -141,7 +184,7 @@ def _state(root: Json, rows: Mapping[str, Json], halted: str, execution: Json) -
     if not root["is_up"]:
         comes_up = any(row["state"] in {"WAITING", "STARTING"} and not row["restarts"] for row in rows.values())
         return "STARTING" if comes_up or not execution.get("verdict") else "DEGRADED"
-    is_degraded = execution.get("gate") or any(row["state"] in DEGRADED for row in rows.values())
+    is_degraded = execution.get("gate") or any(row["state"] in DEGRADED or _is_late(row) for row in rows.values())
     return "DEGRADED" if is_degraded else "RUNNING"
 
 
@@ -175,4 +218,6 @@ def _alarms(rows: Mapping[str, Json], halted: str) -> list[str]:
             found.append(f"{row['path']} is quarantined: {row['last_error']}")
         elif row["state"] == "BACKOFF" and row["kind"] != "node":
             found.append(f"{row['path']} waits to be restarted: {row['last_error']}")
+        elif _is_late(row):
+            found.append(f"{row['path']} is late: a message may have waited {row['oldest_s']:.0f} s for it")
     return found

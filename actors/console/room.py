@@ -15,7 +15,7 @@ from actors.problem import render
 from actors.screen_words import plain_text
 from actors.settings import Settings, differences
 from actors.settings_file import load
-from actors.status import desk_status
+from actors.status import desk_status, node_status
 from desk.messages import CancelWanted
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.effects import Effects
@@ -125,7 +125,13 @@ class Console(Room):
         return reply_to(asked.request.id, {})
 
     def _status(self, asked: Asked, effects: Effects) -> None:
-        """Ask root for one status at a time. Who asks meanwhile shares the next, so none is older than its request."""
+        """Ask root for one status at a time. Who asks meanwhile shares the next, so none is older than its request.
+
+        One path is a small question, and asked at once.
+        """
+        if asked.arguments.path:
+            self._ask_root(asked, {"path": plain_text(asked.arguments.path)}, effects)
+            return
         self._lookers.append(asked)
         if self._looking is None:
             self._look(effects)
@@ -220,6 +226,9 @@ class Console(Room):
         asked = self._asked.pop(word.request, None)
         if asked is not None:
             reply = self._refuse(asked, word.error) if word.error else reply_to(asked.request.id, dict(word.result))
+            if asked.request.verb == "status" and not word.error:
+                path = plain_text(asked.arguments.path)
+                reply = reply_to(asked.request.id, node_status(word.result, path, self._settings))
             self._doorkeeper.finish(asked, reply, effects)
         return effects
 

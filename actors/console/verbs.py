@@ -41,6 +41,12 @@ class Reasoned(Arguments, frozen=True, kw_only=True):
     reason: Text = ""
 
 
+class OfPart(Arguments, frozen=True, kw_only=True):
+    """A look at one path of the tree, or at everything where ``path`` is ""."""
+
+    path: Name = ""
+
+
 class OfStrategy(Reasoned, frozen=True, kw_only=True):
     """A change of one strategy."""
 
@@ -77,7 +83,7 @@ class Verb(NamedTuple):
 
 VERBS: Mapping[str, Verb] = {
     "ping": Verb(Role.READ, Arguments, is_change=False),
-    "status": Verb(Role.READ, Arguments, is_change=False),
+    "status": Verb(Role.READ, OfPart, is_change=False),
     "enable": Verb(Role.OPERATE, OfStrategy),
     "disable": Verb(Role.OPERATE, OfStrategy),
     "restart": Verb(Role.OPERATE, OfPath),

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import zmq
 
 from actors.control_client import VerbRefusedError
+from actors.revision import git_revision
 from runtime.clock import NS_PER_S
 from tests.desk_run.command_line import bulkhead
 from tests.desk_run.harness import BULKHEAD, PATIENCE_S, PAUSE_S, Desk
@@ -132,6 +134,89 @@ def test_the_screen_shows_the_tree_in_80_columns_with_what_is_refused_and_why(ca
     assert re.match(r"desk  RUNNING paper  up \S+  feed zmq  market 2024-01-08 15:01:00$", lines[0])
     assert re.search(r"\|- a +RUNNING +pid \d+ \d+ MB why-not: NO_SIGNAL 1", said.out)
     assert re.search(r"model +REFUSED\n.*refused: model file", said.out)
+
+
+def test_the_status_of_one_path_says_all_that_is_known_of_it(calm: Desk) -> None:
+    said = bulkhead("status", "strategies/a", state=calm.state)
+    told = bulkhead("status", "strategies/a", "--json", state=calm.state).json
+
+    assert said.code == 0
+    assert re.match(rf"strategies/a  RUNNING for \S+  pid {calm.pids()['strategies/a']}  epoch \d+\n", said.out)
+    assert re.search(r"messages +\d+ handled; mailbox \d", said.out)
+    assert re.search(r"last words of its log\n  \S+Z INFO    strategies/a ready\n", said.out)
+    assert max(map(len, said.out.splitlines())) <= 80
+    assert told["strategy"]["name"] == "a"
+    assert told["node"]["facts"]["bars_evaluated"] == told["strategy"]["bars_evaluated"] == 1
+    assert told["patience"]["progress_s"] > 0
+
+
+def test_the_status_of_a_node_lists_what_is_below_it_and_one_of_no_path_is_refused(calm: Desk) -> None:
+    node = bulkhead("status", "strategies", "--json", state=calm.state).json
+    nothing = bulkhead("status", "strategies/nobody", state=calm.state)
+
+    assert [row["path"] for row in node["below"]] == ["strategies/a", "strategies/fragile"]
+    assert (nothing.code, nothing.err) == (3, "there is no strategies/nobody in the tree\n")
+
+
+def test_the_status_says_which_code_and_configuration_run(calm: Desk) -> None:
+    desk = calm.status()["desk"]
+
+    assert desk["git"] == git_revision()
+    assert re.fullmatch(r"[0-9a-f]{12}", desk["config_hash"])
+
+
+def test_ps_lists_every_process(calm: Desk) -> None:
+    said = bulkhead("ps", state=calm.state)
+
+    assert [line.split()[0] for line in said.out.splitlines()[1:] if not line.startswith(" ")] == list(calm.pids())
+
+
+def test_watching_shows_the_status_again_and_again_and_ends_clean(calm: Desk) -> None:
+    command = [BULKHEAD, "status", "--watch", "--every", "0.2", "--state", calm.state]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        heads: list[str] = []
+        while len(heads) < 3:
+            line = watching.stdout.readline()
+            assert line, "it ended by itself"
+            heads += [line] if line.startswith("desk ") else []
+        watching.send_signal(signal.SIGINT)
+        rest, errors = watching.communicate(timeout=PATIENCE_S)
+
+    assert (watching.returncode, errors) == (0, "")
+    assert "\x1b" not in rest + "".join(heads)  # no terminal: nothing is redrawn
+
+
+def test_logs_are_shown_and_followed(calm: Desk) -> None:
+    shown = bulkhead("logs", "risk", "--lines", "1", state=calm.state)
+    command = [BULKHEAD, "logs", "console", "--follow", "--lines", "0", "--state", calm.state]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        said = ""
+        while "looked at by a test" not in said:
+            with suppress(VerbRefusedError):
+                calm.ask("release", name="a", reason="looked at by a test")
+            if select.select([following.stdout], [], [], 0.2)[0]:
+                said = following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        following.communicate(timeout=PATIENCE_S)
+
+    assert re.fullmatch(r"\S+Z INFO    risk ready ?\n", shown.out)
+    assert following.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("logs", "nobody"), "'nobody' has no log; there are console, execution, "),
+        (("logs", "--level", "loud"), "there is no level 'loud'; there are debug, info, "),
+    ],
+)
+def test_a_log_or_level_that_there_is_not_is_refused(calm: Desk, words: tuple[str, ...], error: str) -> None:
+    said = bulkhead(*words, state=calm.state)
+
+    assert (said.code, said.out) == (3, "")
+    assert said.err.startswith(error)
 
 
 def test_why_counts_the_reasons(calm: Desk) -> None:
@@ -431,7 +516,7 @@ def test_stop_ends_the_desk_in_good_order_and_one_that_is_down_can_be_halted(mar
     assert (again["state"], again["halted"]) == ("HALTED", "storm")
 
 
-@pytest.mark.parametrize("words", ["status", "why a", "halt", "resume", "orders"])
+@pytest.mark.parametrize("words", ["status", "ps", "logs", "why a", "halt", "resume", "orders"])
 def test_where_no_desk_ever_was_the_answer_is_a_sentence(tmp_path: Path, words: str) -> None:
     said = bulkhead(*words.split(), state=tmp_path / "none")
 
