@@ -1,0 +1,271 @@
+"""Pinned code: what a strategy runs is a copy under the state folder, named by the digest of its content.
+
+A file that is being edited is read by nobody but who takes it in on purpose. A strategy that falls comes back with the
+code that it had; so does a desk that was killed.
+"""
+
+import ast
+import hashlib
+import importlib
+import os
+import py_compile
+import shutil
+import stat
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+import strategies
+from actors.settings import Settings
+from actors.strategy_catalogue import StrategyBrokenError
+
+#: How much of a digest people are shown.
+SHORT = 12
+#: A strategy's own text; more than this is some other file.
+SOURCE_BYTES_MAX = 4 << 20
+_CONTRACT = "base"
+
+
+class Pin(msgspec.Struct, frozen=True):
+    """Which code one strategy runs: a module, and the digest of its text with all of ours that it imports."""
+
+    module: str
+    code: str
+
+
+class CodeShelf:
+    """The copies under ``STATE/code``: a folder for each digest, only ever written whole, never changed."""
+
+    def __init__(self, state: Path) -> None:
+        """Speak of a state folder; nothing is read or made."""
+        self._folder = state / "code"
+        self._pins = self._folder / "pins.json"
+
+    # --- which strategy runs what ---------------------------------------------------------------
+
+    def pins(self) -> dict[str, Pin]:
+        """Give the pins in force by strategy; none where none were kept, or what was kept cannot be read."""
+        try:
+            return msgspec.json.decode(self._pins.read_bytes(), type=dict[str, Pin])
+        except (OSError, msgspec.DecodeError):
+            return {}
+
+    def keep_pins(self, pins: Mapping[str, Pin]) -> None:
+        """Keep the pins in force, at once and whole."""
+        self._make()
+        fresh = self._folder / "pins.new"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(dict(pins))))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(self._pins)
+
+    def drop_pins(self) -> None:
+        """Forget the pins: the next start takes the files as they are then."""
+        self._pins.unlink(missing_ok=True)
+
+    def pinned(self, settings: Settings) -> dict[str, Pin]:
+        """Give each strategy of the settings its pin, as far as it can run.
+
+        One that was pinned, of the same module, stays with what it has; the others take the files as they are now.
+        """
+        known = self.pins()
+        pins: dict[str, Pin] = {}
+        fresh: dict[str, str] = {}
+        for entry in settings.strategies:
+            before = known.get(entry.name)
+            if entry.refusal:
+                continue
+            if before is not None and before.module == entry.strategy and self.has(before.code):
+                pins[entry.name] = before
+            else:
+                if entry.strategy not in fresh:
+                    fresh[entry.strategy] = self.put(sources(entry.strategy))
+                pins[entry.name] = Pin(entry.strategy, fresh[entry.strategy])
+        return pins
+
+    # --- the copies -----------------------------------------------------------------------------
+
+    def has(self, code: str) -> bool:
+        """Say whether there is a copy of this digest, undamaged."""
+        return bool(code) and digest(_texts(self._folder / code)) == code
+
+    def put(self, texts: Mapping[str, bytes]) -> str:
+        """Put a copy by; give its digest. What is there already, undamaged, is left as it is.
+
+        Raises:
+            OSError: It cannot be written; then there is no copy of that digest.
+        """
+        code = digest(texts)
+        target = self._folder / code
+        if self.has(code):
+            return code
+        self._make()
+        fresh = self._folder / f"new.{os.getpid()}"
+        for stale in (fresh, target):
+            if stale.exists():
+                shutil.rmtree(stale)
+        for name, text in texts.items():
+            file = fresh / name
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(text)
+                out.flush()
+                os.fsync(out.fileno())
+            _compile(file)
+        fresh.rename(target)
+        return code
+
+    def load(self, code: str) -> None:
+        """Let modules of ``strategies`` be found in the copy first, in this process from now on.
+
+        Raises:
+            StrategyBrokenError: There is no such copy, or it was changed; the text says what to do.
+        """
+        folder = self._folder / code
+        if not self.has(code):
+            msg = (
+                f"the pinned code {code[:SHORT]} is missing or was changed: {folder}. Nothing of it was run; stop the"
+                " desk and start it again to take the files of the strategies as they are now"
+            )
+            raise StrategyBrokenError(msg)
+        strategies.__path__.insert(0, str(folder))
+        importlib.invalidate_caches()
+
+    def readable(self, code: str) -> str:
+        """Name the folder of a copy, from the state folder on."""
+        return str(Path(self._folder.name) / code)
+
+    def _make(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.chmod(stat.S_IRWXU)
+
+
+def digest(texts: Mapping[str, bytes]) -> str:
+    """Name texts by their content and names, as 64 hex digits; "" for none."""
+    if not texts:
+        return ""
+    whole = hashlib.sha256()
+    for name, text in sorted(texts.items()):
+        whole.update(f"{len(name.encode())} {len(text)} ".encode() + name.encode() + text)
+    return whole.hexdigest()
+
+
+def sources(module: str) -> dict[str, bytes]:
+    """Read a module of ``strategies`` and all of its package that it imports, by file name. Runs none of it.
+
+    The contract itself (``strategies.base``) is part of the desk and not of a strategy. A text that does not parse
+    is read as it is, and its imports are not followed.
+    """
+    return _survey(module)[0]
+
+
+def _survey(module: str) -> tuple[dict[str, bytes], set[str]]:
+    """Read as ``sources`` says, and name all modules that were looked for, also in vain."""
+    texts: dict[str, bytes] = {}
+    names: set[str] = set()
+    wanted = [module]
+    while wanted:
+        name = wanted.pop()
+        if name in names:
+            continue
+        names.add(name)
+        for file, text in _module_texts(name).items():
+            texts[file] = text
+            wanted += _imports(text)
+    return texts, names
+
+
+def _module_texts(name: str) -> dict[str, bytes]:
+    """Read one module, or a whole package; nothing where it is none of ours."""
+    if not name.isidentifier() or name == _CONTRACT:
+        return {}
+    for folder in map(Path, strategies.__path__):
+        package = folder / name
+        if (package / "__init__.py").is_file():
+            return {f"{name}/{inner}": text for inner, text in _texts(package).items()}
+        with suppress(OSError):
+            return {f"{name}.py": _read(folder / f"{name}.py")}
+    return {}
+
+
+def _texts(folder: Path) -> dict[str, bytes]:
+    """Read all Python of a folder, by relative name; nothing where it cannot be read."""
+    texts: dict[str, bytes] = {}
+    try:
+        for file in sorted(folder.rglob("*.py")):
+            texts[str(file.relative_to(folder))] = _read(file)
+    except OSError:
+        return {}
+    return texts
+
+
+def _read(file: Path) -> bytes:
+    if not file.is_file():  # a pipe of that name would wait for a writer
+        raise FileNotFoundError(file)
+    with file.open("rb") as source:
+        return source.read(SOURCE_BYTES_MAX)
+
+
+def _imports(text: bytes) -> Iterable[str]:
+    """Name the modules of ``strategies`` that a text imports, wherever in it."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                parent, _, rest = alias.name.partition(".")
+                if parent == "strategies" and rest:
+                    yield rest.partition(".")[0]
+        elif isinstance(node, ast.ImportFrom):
+            parent, _, rest = (node.module or "").partition(".")
+            if node.level == 0 and parent == "strategies":
+                yield from [rest.partition(".")[0]] if rest else [alias.name for alias in node.names]
+            elif node.level == 1:
+                yield from [parent] if parent else [alias.name for alias in node.names]
+
+
+def _compile(file: Path) -> None:
+    """Spare each start the compiler; a text that does not compile says so itself when it is imported."""
+    with suppress(py_compile.PyCompileError, ValueError, RecursionError, MemoryError):
+        py_compile.compile(
+            str(file), doraise=True, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
+        )
+
+
+class DiskWatch:
+    """Says what the files of a module would be pinned as now; reads them only where they changed."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._known: dict[str, tuple[tuple[tuple[str, int, int, int], ...], str]] = {}
+
+    def code(self, module: str) -> str:
+        """Give the digest of a module's files as they are now, "" where there are none."""
+        known = self._known.get(module)
+        if known is not None and known[0] == _marks(name for name, *_ in known[0]):
+            return known[1]
+        texts, names = _survey(module)
+        found = digest(texts)
+        files = [*texts, *(f"{name}.py" for name in names), *names]
+        places = {str(Path(folder) / file) for folder in strategies.__path__ for file in files}
+        self._known[module] = (_marks(sorted(places)), found)
+        return found
+
+
+def _marks(places: Iterable[str]) -> tuple[tuple[str, int, int, int], ...]:
+    marks: list[tuple[str, int, int, int]] = []
+    for place in places:
+        try:
+            found = Path(place).stat()
+        except OSError:
+            marks.append((place, 0, 0, 0))
+        else:
+            marks.append((place, found.st_mtime_ns, found.st_size, found.st_ino))
+    return tuple(marks)
