@@ -18,12 +18,13 @@ class BenchError(Exception):
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One row of the table: the desk against its floor, in microseconds."""
+    """One row of the table: the desk against its floor."""
 
     name: str
     ours: float
     floor: float
     goal: float
+    unit: str = "us"
 
     @property
     def ratio(self) -> float:
@@ -47,17 +48,17 @@ def over_rounds(rounds: Sequence[Sequence[float]], share: float) -> float:
     return round(statistics.median(percentile(samples, share) for samples in rounds), 1)
 
 
-def until(what: Callable[[], object], name: str, *, every_s: float = 0.02) -> None:
+def until(what: Callable[[], object], name: str, *, every_s: float = 0.02, patience_s: float = PATIENCE_S) -> None:
     """Look again and again until it is so.
 
     Raises:
-        BenchError: It did not come to that within a minute.
+        BenchError: It did not come to that in time.
     """
     clock = Clock()
-    deadline_ns = clock.monotonic_ns() + int(PATIENCE_S * NS_PER_S)
+    deadline_ns = clock.monotonic_ns() + int(patience_s * NS_PER_S)
     while not what():
         if clock.monotonic_ns() > deadline_ns:
-            msg = f"waited {PATIENCE_S:.0f} s for {name}"
+            msg = f"waited {patience_s:.0f} s for {name}"
             raise BenchError(msg)
         sleep(every_s)
 
@@ -72,7 +73,7 @@ def show(bench: str, title: str, figures: Sequence[Figure], more: dict[str, obje
         "ratio": first.ratio,
         "goal": first.goal,
         "holds": all(figure.holds for figure in figures),
-        "unit": "us",
+        "unit": first.unit,
         "figures": {
             figure.name: {
                 "ours": figure.ours,
@@ -80,6 +81,7 @@ def show(bench: str, title: str, figures: Sequence[Figure], more: dict[str, obje
                 "ratio": figure.ratio,
                 "goal": figure.goal,
                 "holds": figure.holds,
+                "unit": figure.unit,
             }
             for figure in figures
         },
@@ -89,11 +91,11 @@ def show(bench: str, title: str, figures: Sequence[Figure], more: dict[str, obje
         print(msgspec.json.encode(document).decode())
         return
     print(f"{bench}  {title}")
-    print(f"  {'':<10} {'desk us':>10} {'floor us':>10} {'ratio':>7} {'goal':>7}")
+    print(f"  {'':<10} {'desk':>10} {'floor':>10} {'':<5} {'ratio':>7} {'goal':>7}")
     for figure in figures:
         holds = "holds" if figure.holds else "MISSED"
         print(
-            f"  {figure.name:<10} {figure.ours:>10.1f} {figure.floor:>10.1f}"
+            f"  {figure.name:<10} {figure.ours:>10.1f} {figure.floor:>10.1f} {figure.unit:<5}"
             f" {figure.ratio:>7.2f} {figure.goal:>7.2f}  {holds}"
         )
     for name, value in more.items():

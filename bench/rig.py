@@ -11,7 +11,7 @@ from pathlib import Path
 import zmq
 
 from actors.control_client import DeskDownError, ask
-from bench.figures import BenchError, until
+from bench.figures import PATIENCE_S, BenchError, until
 from runtime.clock import Clock
 
 SYMBOL = "SPY"
@@ -42,7 +42,14 @@ class Feed:
 
 
 @contextlib.contextmanager
-def running_desk(folder: Path, configuration: str, strategy: tuple[str, str]) -> Generator[Path]:
+def running_desk(
+    folder: Path,
+    configuration: str,
+    strategy: tuple[str, str],
+    *,
+    patience_s: float = PATIENCE_S,
+    every_s: float = 0.02,
+) -> Generator[Path]:
     """Run a desk on a new folder with one strategy (module name, text); give its state folder once it is up."""
     name, text = strategy
     (folder / "strategies").mkdir(parents=True)
@@ -65,11 +72,11 @@ def running_desk(folder: Path, configuration: str, strategy: tuple[str, str]) ->
         return False
 
     try:
-        until(is_up, "the desk to come up")
+        until(is_up, "the desk to come up", every_s=every_s, patience_s=patience_s)
         yield state
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(patience_s)
 
 
 def pin_desk(state: Path) -> None:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -47,6 +48,12 @@ class Usage(NamedTuple):
 def become_subreaper() -> None:
     """Make the orphans of all our descendants our children."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def raise_open_files() -> None:
+    """Take as many descriptors as the machine lets this process have: a thousand children take some thousands."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Zygote:

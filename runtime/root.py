@@ -28,6 +28,7 @@ from runtime.process import (
     ZygoteBusyError,
     become_subreaper,
     end_stranger,
+    raise_open_files,
     reap,
     resident_bytes,
     signal_group,
@@ -175,6 +176,7 @@ class Root:
     def run(self) -> int:
         """Bring the tree up, keep it up, bring it down; give the exit code."""
         become_subreaper()
+        raise_open_files()
         self._look_at_kernel()
         self._wake = self._wake_on_signals()
         self._bus = Bus(self._settings.sockets, Address("root", self._keeper.next_epoch("root")))
