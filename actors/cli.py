@@ -4,6 +4,7 @@ import select
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Never
 
@@ -11,18 +12,20 @@ import msgspec
 import typer
 
 from actors import log_view, screens, views
-from actors.control_client import DeskDownError, VerbRefusedError, ask
+from actors.arguments import store_path
+from actors.control_client import ASK_S, DeskDownError, VerbRefusedError, ask
 from actors.desk import run_desk
 from actors.foreground import Foreground
 from actors.journal import read_journal
-from actors.makers import store_path
+from actors.last_good import TEXT_FILE, read_last_good
 from actors.problem import render
 from actors.screen_node import node_text, processes_text
 from actors.screen_words import plain_text
-from actors.settings_file import load
+from actors.settings import Settings
+from actors.settings_apart import read_apart
 from actors.words import desk_codec
 from desk.messages import JournalRecord
-from runtime.clock import Clock
+from runtime.clock import NS_PER_S, Clock
 from runtime.errors import OperatingError
 from runtime.folder import Sentinel
 from runtime.store import Reader
@@ -37,6 +40,9 @@ Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is written down.")]
 STATE_DEFAULT = Path("var")
 CONFIG_DEFAULT = Path("config/strategies.yaml")
+
+#: A strategy's module that hangs when it is imported is waited for, and left aside, before the answer comes.
+RELOAD_S = 60.0
 
 EXIT_DEGRADED = 1
 EXIT_HALTED = 2
@@ -66,11 +72,9 @@ def run(
     It ends with Ctrl-C, `bulkhead stop`, or the end of a replay.
     """
     file = config if config.exists() or config != CONFIG_DEFAULT else Path(__file__).parents[1] / CONFIG_DEFAULT
-    loaded = load(file)
-    if loaded.settings is None:
-        _fail(f"{render(loaded.problems)}", EXIT_REFUSED)
-    settings, clock = loaded.settings, Clock()
+    clock = Clock()
     _check_folder(state)
+    settings = _settings(file, state, clock)
     for entry in settings.strategies:
         if entry.refusal:
             _say(f"strategy {entry.name} is refused, the others run: {entry.refusal}")
@@ -207,6 +211,21 @@ def disable(name: str, reason: Reason = "", state: State = STATE_DEFAULT, as_jso
 
 
 @app.command()
+def reload(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    reason: Reason = "",
+    state: State = STATE_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Read the configuration now, check all of it, and apply what changed.
+
+    A running desk does so by itself when the file is edited. A mistake changes nothing.
+    """
+    answer = _ask(state, "reload", {"dry_run": dry_run, "reason": reason}, patience_s=RELOAD_S)
+    _show(answer, screens.reload_text(answer), as_json=as_json)
+
+
+@app.command()
 def release(name: str, reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
     """Let a strategy out of quarantine."""
     _verb(state, "release", {"name": name, "reason": reason}, f"{name} is released", as_json=as_json)
@@ -320,6 +339,11 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
+def _warn(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
 def _fail(text: str, code: int) -> Never:
     sys.stderr.write(f"{text}\n")
     raise typer.Exit(code)
@@ -329,6 +353,23 @@ def _show(value: Any, text: str, *, as_json: bool) -> None:
     _say(msgspec.json.encode(value, order="deterministic").decode() if as_json else text)
 
 
+def _settings(file: Path, state: Path, clock: Clock) -> Settings:
+    """Read the file; where it has mistakes, a desk that ran before runs on what it last applied, and says so."""
+    loaded = read_apart(file, clock)
+    if loaded.settings is not None:
+        return loaded.settings
+    words, good = render(loaded.problems), read_last_good(state)
+    if good is None or not file.exists():
+        _fail(words, EXIT_REFUSED)
+    _warn(words)
+    applied = datetime.fromtimestamp(good.applied_ns / NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    _warn(
+        f"THE DESK STARTS ON ITS LAST GOOD CONFIGURATION, applied {applied}, and not on {file}.\n"
+        f"It is {state / TEXT_FILE}. Mend the file, and the running desk takes it over; or stop the desk."
+    )
+    return good.settings
+
+
 def _check_folder(state: Path) -> None:
     """Refuse a state folder that cannot be one."""
     nearest = next(folder for folder in (state, *state.absolute().parents) if folder.exists())
@@ -336,9 +377,9 @@ def _check_folder(state: Path) -> None:
         _fail(f"{nearest} is not a folder; nothing was started. Choose a folder with --state", EXIT_REFUSED)
 
 
-def _ask(state: Path, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def _ask(state: Path, verb: str, arguments: dict[str, Any], patience_s: float = ASK_S) -> dict[str, Any]:
     try:
-        return ask(state, verb, arguments, Clock())
+        return ask(state, verb, arguments, Clock(), patience_s)
     except DeskDownError as error:
         _fail(str(error), EXIT_DOWN)
     except VerbRefusedError as error:

@@ -10,7 +10,8 @@ from runtime.bus import Address, Bus
 from runtime.clock import NS_PER_S, Clock
 from runtime.ids import fresh_id
 
-TIMEOUT_NS = 10 * NS_PER_S
+#: How long an answer is waited for.
+ASK_S = 10.0
 #: How long one try waits before the same request (same id) is sent again; the console may be starting anew.
 TRY_MS = 1000
 
@@ -23,11 +24,13 @@ class VerbRefusedError(Exception):
     """The desk refused the verb; the text says why."""
 
 
-def ask(state: Path, verb: str, arguments: Mapping[str, Any], clock: Clock) -> dict[str, Any]:
+def ask(
+    state: Path, verb: str, arguments: Mapping[str, Any], clock: Clock, patience_s: float = ASK_S
+) -> dict[str, Any]:
     """Send one verb to the running desk and give its answer.
 
     Raises:
-        DeskDownError: There is no desk, or it does not answer within ten seconds.
+        DeskDownError: There is no desk, or it does not answer in time.
         VerbRefusedError: The desk said no.
     """
     endpoints = state / "endpoints"
@@ -41,7 +44,7 @@ def ask(state: Path, verb: str, arguments: Mapping[str, Any], clock: Clock) -> d
     bus = Bus(folder, Address("operator", 0))
     try:
         socket = bus.control_client()
-        deadline_ns = clock.monotonic_ns() + TIMEOUT_NS
+        deadline_ns = clock.monotonic_ns() + int(patience_s * NS_PER_S)
         while clock.monotonic_ns() < deadline_ns and endpoints.exists():
             socket.send(data)
             if socket.poll(TRY_MS):

@@ -1,16 +1,16 @@
 """Starting a desk on its state folder: the lock, the binding to a feed, the stores, the root supervisor."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from subprocess import run as run_process
 
 import msgspec
 
-from actors.makers import store_path
+from actors.arguments import store_path
 from actors.settings import Settings, settings_fingerprint
-from actors.tree import PRELOAD, ROOM, VERDICT, configured, desk_tree, store_paths
+from actors.tree import PRELOAD, ROOM, VERDICT, configured, desk_tree, store_paths, strategy_paths
 from actors.words import desk_codec
 from runtime.beacon import SUFFIX
 from runtime.clock import NS_PER_S, Clock
@@ -50,7 +50,7 @@ def run_desk(
     log = Log.open(state / "log", "root", settings.log_level, is_echoed=True)
     _bind(state, settings)
     _check_stores(state)
-    _make_stores(state, settings)
+    _make_stores(state, store_paths(settings))
     sockets = socket_folder(state)
     _clear(sockets)
     keep_from_cleaners(sockets)
@@ -76,6 +76,7 @@ def run_desk(
         clock,
         log,
         on_round,
+        lambda tree: _make_stores(state, strategy_paths(tree)),
     )
     log.info("desk.starts", **_summary(settings))
     try:
@@ -155,7 +156,9 @@ def _check_stores(state: Path) -> None:
     raise StartError(msg)
 
 
-def _make_stores(state: Path, settings: Settings) -> None:
-    """Make every store before the first child starts, so that readers find them."""
-    for path in store_paths(settings):
-        Store.open(store_path(state, path)).close()
+def _make_stores(state: Path, paths: Iterable[str]) -> None:
+    """Make every store before its child starts, so that readers find it. What is there is left as it is."""
+    for path in paths:
+        folder = store_path(state, path)
+        if not (folder / "data.mdb").exists():
+            Store.open(folder).close()

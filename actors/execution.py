@@ -9,12 +9,14 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from typing_extensions import override
 
+from actors.arguments import MARKET_DATA, ExecutionArguments
 from actors.journal import Journal, Key
 from actors.peer_table import PeerTable
 from actors.step import EXECUTION
-from actors.topics import PUT_AWAY
+from actors.topics import PUT_AWAY, tick_topic
 from actors.words import Joined, JournalHead
 from desk.messages import (
     Bar,
@@ -25,6 +27,8 @@ from desk.messages import (
     Effect,
     EventsWanted,
     FillBooked,
+    HoldersGiven,
+    HoldersWanted,
     IntentJudged,
     LevelsChanged,
     Order,
@@ -157,6 +161,14 @@ class Execution(Room):
         effects.post(self._venue, VenueWanted(self._queries, self._seen), is_sure=False, is_gated=False)
 
     @override
+    def reconfigured(self, arguments: bytes) -> Effects:
+        """Hear the time of other symbols too."""
+        effects, told = Effects(), msgspec.msgpack.decode(arguments, type=ExecutionArguments)
+        if not self._is_stepped:
+            effects.listen(MARKET_DATA, tuple(map(tick_topic, told.symbols)))
+        return effects
+
+    @override
     def peers(self, peers: tuple[Peer, ...]) -> Effects:
         """Close the gate while the venue is down; look after what strategies that were put away leave behind."""
         effects = Effects()
@@ -219,11 +231,18 @@ class Execution(Room):
             self._hear_report(word, effects)
         elif isinstance(word, EventsWanted):
             effects.post(peer, self._journal.given(word.strategy, word.after), is_sure=False, is_gated=False)
+        elif isinstance(word, HoldersWanted):
+            effects.post(peer, HoldersGiven(word.query, self._holders()), is_sure=False, is_gated=False)
         elif isinstance(word, CancelWanted) and peer == "console":
             for order in tuple(self._journal.ledger.working.values()):
                 if order.purpose is Purpose.ENTRY and word.strategy in {"", order.strategy}:
                     self._cancel(order, word.reason, effects)
         return effects
+
+    def _holders(self) -> tuple[str, ...]:
+        """Name the strategies that hold a position or have an order that is not finished."""
+        ledger = self._journal.ledger
+        return tuple(sorted({key[0] for key in ledger.positions} | {o.strategy for o in ledger.working.values()}))
 
     def _hear_judgement(self, judged: IntentJudged, effects: Effects) -> None:
         """Make an order of a verdict, once; a refusal is booked as an order that was REJECTED."""

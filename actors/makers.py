@@ -1,13 +1,24 @@
 """What each child process is made of: its room, its sockets, its store. Arguments come as bytes from the tree."""
 
 import os
-from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
+from actors.arguments import (
+    MARKET_DATA,
+    PAPER,
+    STRATEGY_STORE_BYTES,
+    ConsoleArguments,
+    ExecutionArguments,
+    MarketDataArguments,
+    PaperArguments,
+    RiskArguments,
+    store_path,
+)
 from actors.console.audit import MAP_BYTES as AUDIT_BYTES
 from actors.console.audit import Audit
+from actors.console.desired import Desired
 from actors.console.room import Console
 from actors.control_keys import keep_server_keys, server_secret_file
 from actors.evaluator import Evaluator
@@ -18,8 +29,7 @@ from actors.feeds.synthetic import SyntheticFeed
 from actors.market_data import LiveMarketData
 from actors.market_steps import SteppedMarketData
 from actors.risk import Risk
-from actors.settings import FeedKind, FeedSettings, PaperSettings, RiskConfig, RiskLimits, Settings
-from actors.step import Route
+from actors.settings import FeedKind, FeedSettings
 from actors.strategy import StrategyRoom
 from actors.strategy_arguments import StrategyArguments, read_arguments, whole_change
 from actors.strategy_catalogue import adopt_folder, find_strategy
@@ -34,52 +44,8 @@ from runtime.folder import Sentinel
 from runtime.room import DoorState, Wiring
 from runtime.store import Reader, Store
 
-PAPER = "venues/paper"
-MARKET_DATA = "market_data"
 #: How many words of one strategy risk hears before it commits, and the others have their turn.
 STRATEGY_SHARE = 64
-#: How large a strategy's own store may become, and so any file of its process.
-STRATEGY_STORE_BYTES = 256 << 20
-
-
-class PaperArguments(msgspec.Struct, frozen=True):
-    """What the paper venue is told."""
-
-    terms: PaperSettings
-    balance: Decimal
-    symbols: tuple[str, ...]
-    is_stepped: bool
-
-
-class ExecutionArguments(msgspec.Struct, frozen=True):
-    """What execution is told."""
-
-    balance: Decimal
-    symbols: tuple[str, ...]
-    is_stepped: bool
-
-
-class RiskArguments(msgspec.Struct, frozen=True):
-    """What risk is told: the limits of each strategy and of the desk."""
-
-    limits: dict[str, RiskConfig]
-    desk_limits: RiskLimits
-    symbols: tuple[str, ...]
-    is_stepped: bool
-
-
-class MarketDataArguments(msgspec.Struct, frozen=True):
-    """What market data is told: the feed, and who is fed what."""
-
-    feed: FeedSettings
-    routes: tuple[Route, ...]
-
-
-class ConsoleArguments(msgspec.Struct, frozen=True):
-    """What the console is told: the settings in force, and the file it watches."""
-
-    settings: Settings
-    file: str
 
 
 def warm() -> None:
@@ -87,13 +53,6 @@ def warm() -> None:
     desk_codec()
     for kind in (PaperArguments, ExecutionArguments, RiskArguments, StrategyArguments, MarketDataArguments):
         msgspec.msgpack.Decoder(kind)
-
-
-def store_path(state: Path, path: str) -> Path:
-    """Say where the store of a process lies."""
-    return state / {PAPER: "venue-paper", "execution": "ledger", MARKET_DATA: "market", "console": "audit"}.get(
-        path, path
-    )
 
 
 def _market_streams(symbols: tuple[str, ...], *, is_stepped: bool) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -245,7 +204,8 @@ def console(context: Context, arguments: bytes) -> Made:
     """Make the console."""
     told = msgspec.msgpack.decode(arguments, type=ConsoleArguments)
     audit = Audit(Store.open(store_path(context.state, context.path), map_bytes=AUDIT_BYTES), _run_of_the_desk())
-    room = Console(told.settings, Path(told.file), Sentinel(context.state), audit, context.clock, context.log)
+    desired = Desired(told.settings, Path(told.file), context.state, context.clock, context.log)
+    room = Console(desired, Sentinel(context.state), audit, context.clock, context.log)
     listen, secret = told.settings.control.listen, server_secret_file(context.state)
     if listen:
         try:

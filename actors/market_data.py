@@ -1,19 +1,20 @@
 """Market data: one feed in, ordered ticks and complete bars out."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from typing_extensions import override
 
+from actors.arguments import MarketDataArguments
 from actors.bar_shelf import BarShelf
 from actors.step import Route
 from actors.topics import tick_topic
-from desk.bars import BarBuilder, BarBuilderState
+from desk.bars import BarBuilder, BarBuilderState, next_start_ns
 from desk.messages import Bar, BarsWanted, Tick
 from desk.ticks import Refusal, parse_wire, refusal
-from desk.units import NS_PER_MS, NS_PER_S
+from desk.units import NS_PER_MS, NS_PER_S, timeframe_ns
 from runtime.clock import Clock
 from runtime.codec import Codec
 from runtime.effects import Effects
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 LIVE_BAR_GRACE_NS = 2 * NS_PER_S
 EDGES_NS = 200 * NS_PER_MS
 
+Pair = tuple[str, str]
+"""A symbol and the timeframe of its bars."""
+
 
 class MarketData(Room):
     """What every kind of market data has in common: builders, the shelf of bars, marks, counters."""
@@ -35,14 +39,15 @@ class MarketData(Room):
         self, routes: Sequence[Route], sources: dict[str, str | None], store: Store, codec: Codec, clock: Clock
     ) -> None:
         """Make a builder for each (symbol, timeframe) that some strategy wants."""
-        self._routes, self._store, self._codec, self._clock = tuple(routes), store, codec, clock
-        wanted = {(symbol, route.timeframe) for route in routes for symbol in route.symbols}
-        self._builders = {
-            pair: BarBuilder(*pair, source=sources[pair[0]]) for pair in sorted(wanted) if pair[0] in sources
-        }
+        self._store, self._codec, self._clock = store, codec, clock
+        self._sources = sources
+        self._routes: tuple[Route, ...] = ()
+        self._builders: dict[Pair, BarBuilder] = {}
         self._by_symbol: dict[str, list[BarBuilder]] = {}
-        for builder in self._builders.values():
-            self._by_symbol.setdefault(builder.symbol, []).append(builder)
+        self._begins_ns: dict[Pair, int] = {}
+        """Of each builder that came later: where its first full bar begins, or that its first tick tells."""
+        self._unbuilt: dict[Pair, str] = {}
+        self._follow(routes)
         self._shelf = BarShelf(store, codec)
         self._marks: dict[str, Mark] = {}
         self._refused: Counter[str] = Counter()
@@ -60,19 +65,71 @@ class MarketData(Room):
             "bars": self._shelf.head,
             "market_ns": self._market_ns,
             "refused": dict(self._refused),
+            "unbuilt": sorted(self._unbuilt.values()),
         }
+
+    def _follow(self, routes: Sequence[Route]) -> list[Pair]:
+        """Feed these routes; give the bars that nobody wanted before. What nobody wants any more ends unfinished."""
+        self._routes = tuple(routes)
+        wanted = sorted({(symbol, route.timeframe) for route in routes for symbol in route.symbols})
+        before, self._builders, self._unbuilt = self._builders, {}, {}
+        for pair in wanted:
+            if pair in before:
+                self._builders[pair] = before[pair]
+            elif pair[0] in self._sources:
+                try:
+                    self._builders[pair] = BarBuilder(*pair, source=self._sources[pair[0]])
+                except ValueError as error:  # one strategy's wish, and only that one is not fed
+                    self._unbuilt[pair] = str(error)
+        self._begins_ns = {pair: at_ns for pair, at_ns in self._begins_ns.items() if pair in self._builders}
+        self._by_symbol = {}
+        for builder in self._builders.values():
+            self._by_symbol.setdefault(builder.symbol, []).append(builder)
+        return [pair for pair in self._builders if pair not in before]
+
+    def _begin_full(self, pairs: Iterable[Pair], market_ns: int) -> None:
+        """Let bars begin with the first whole interval from ``market_ns`` on (0: from the first tick on)."""
+        for symbol, timeframe in pairs:
+            source, length_ns = self._sources[symbol], timeframe_ns(timeframe)
+            if source is None:
+                self._begins_ns[symbol, timeframe] = market_ns and next_start_ns(market_ns + 1, length_ns)
+            elif source != timeframe:
+                self._begins_ns[symbol, timeframe] = next_start_ns(market_ns, length_ns)
+
+    def _taking(self, event: Bar | Tick) -> Sequence[BarBuilder]:
+        """Give the builders that take an event in: all of its symbol, but those whose first bar has not begun."""
+        builders = self._by_symbol.get(event.symbol, ())
+        return [one for one in builders if self._has_begun_bar(one, event)] if self._begins_ns else builders
+
+    def _has_begun_bar(self, builder: BarBuilder, event: Bar | Tick) -> bool:
+        pair = (builder.symbol, builder.timeframe)
+        begins_ns = self._begins_ns.get(pair)
+        if begins_ns is None:
+            return True
+        if not begins_ns:
+            self._begins_ns[pair] = next_start_ns(event.ts_ns + 1, timeframe_ns(builder.timeframe))
+            return False
+        if event.ts_ns < begins_ns:
+            return False
+        del self._begins_ns[pair]
+        return True
 
     def _keep_refused(self, effects: Effects) -> None:
         """Keep the counts of refused input where the summary of a stopped desk finds them."""
         effects.put("step", b"refused", msgspec.json.encode(dict(self._refused)))
 
-    def _restore_builders(self, kept: tuple[tuple[str, str, BarBuilderState], ...]) -> None:
+    def _restore_builders(self, kept: tuple[tuple[str, str, BarBuilderState], ...], market_ns: int) -> None:
+        """Go on with what was kept at ``market_ns``; what is not among it came later, or had not begun."""
         for symbol, timeframe, state in kept:
             if (symbol, timeframe) in self._builders:
                 self._builders[symbol, timeframe].restore(state)
+        known = {(symbol, timeframe) for symbol, timeframe, _ in kept}
+        self._begin_full([pair for pair in self._builders if pair not in known], market_ns)
 
     def _builder_states(self) -> tuple[tuple[str, str, BarBuilderState], ...]:
-        return tuple((symbol, timeframe, builder.state()) for (symbol, timeframe), builder in self._builders.items())
+        return tuple(
+            (*pair, builder.state()) for pair, builder in self._builders.items() if pair not in self._begins_ns
+        )
 
 
 class LiveMarketData(MarketData):
@@ -97,9 +154,20 @@ class LiveMarketData(MarketData):
             states, self._events, refused = msgspec.msgpack.decode(
                 data, type=tuple[tuple[tuple[str, str, BarBuilderState], ...], int, dict[str, int]]
             )
-            self._restore_builders(states)
+            self._restore_builders(states, 0)
             self._refused = Counter(refused)
         effects.timer("edges", self._clock.monotonic_ns() + EDGES_NS)
+        return effects
+
+    @override
+    def reconfigured(self, arguments: bytes) -> Effects:
+        """Feed other routes, and listen to other symbols, at once."""
+        effects, told = Effects(), msgspec.msgpack.decode(arguments, type=MarketDataArguments)
+        self._symbols = frozenset(told.feed.symbols)
+        self._sources = dict.fromkeys(told.feed.symbols)
+        self._begin_full(self._follow(told.routes), 0)
+        effects.listen("", told.feed.symbols)
+        self._is_dirty = True
         return effects
 
     @override
@@ -110,7 +178,7 @@ class LiveMarketData(MarketData):
         if tick.symbol not in self._symbols:
             return self._refuse("OTHER_SYMBOL")
         code = refusal(tick, self._last_ts_ns.get(tick.symbol))
-        builders = self._by_symbol.get(tick.symbol, ())
+        builders = self._taking(tick)
         code = code or next((misfit for builder in builders if (misfit := builder.misfit(tick))), None)
         if code is not None:
             return self._refuse(str(code))
@@ -133,7 +201,7 @@ class LiveMarketData(MarketData):
         self._events += 1
         self._is_dirty = True
         closed = [bar for b in self._by_symbol.get(tick.symbol, ()) if (bar := b.close_before(tick.ts_ns)) is not None]
-        for builder in self._by_symbol.get(tick.symbol, ()):
+        for builder in self._taking(tick):
             builder.add(tick)
         effects.publish(tick_topic(tick.symbol), tick)
         self._publish(closed, effects)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
+from actors.arguments import MarketDataArguments
 from actors.feeds.feed import Feed
 from actors.market_data import MarketData
 from actors.peer_table import PeerTable
@@ -78,6 +79,7 @@ class SteppedMarketData(MarketData):
         self._began_ns = 0
         self._is_told = False
         self._misfits: Counter[str] = Counter()
+        self._told: MarketDataArguments | None = None
         self._ahead: tuple[Bar | Tick | None, bytes] | None = None
         self._kept_decoder = msgspec.msgpack.Decoder(_Kept)
 
@@ -90,7 +92,7 @@ class SteppedMarketData(MarketData):
         if data is not None:
             kept = self._kept = self._kept_decoder.decode(data)
             self._feed.restore(kept.feed_state)
-            self._restore_builders(kept.builders)
+            self._restore_builders(kept.builders, kept.market_ns)
             self._marks = {mark.symbol: mark for mark in kept.marks}
             self._events, self._market_ns = kept.events, kept.market_ns
             self._refused = Counter(kept.refused)
@@ -99,6 +101,25 @@ class SteppedMarketData(MarketData):
                 self._barrier = Barrier(kept.number, is_repeated=True)
         effects.timer("again", self._clock.monotonic_ns() + TURN_AGAIN_NS)
         return effects
+
+    @override
+    def reconfigured(self, arguments: bytes) -> Effects:
+        """Feed other routes, at another pace, from the next step on."""
+        effects = Effects()
+        self._told = msgspec.msgpack.decode(arguments, type=MarketDataArguments)
+        self._go_on(effects)
+        return effects
+
+    def _follow_told(self) -> None:
+        """Take over what was told, between two steps."""
+        told, self._told = self._told, None
+        if told is None:
+            return
+        self._speed = told.feed.speed
+        if self._ahead is not None:  # it was held against the former builders
+            self._feed.restore(self._ahead[1])
+            self._ahead = None
+        self._begin_full(self._follow(told.routes), self._market_ns)
 
     @override
     def facts(self) -> dict[str, Any]:
@@ -193,10 +214,8 @@ class SteppedMarketData(MarketData):
     def _go_on(self, effects: Effects) -> None:
         """Do whatever can be done now: begin, move to the next phase, end the step, begin the next one."""
         for _ in range(EVENTS_AT_ONCE_MAX):
-            if not self._has_begun:
-                if not self._peers or self._missing():
-                    return
-                self._has_begun = True
+            if not self._may_go_on():
+                return
             barrier = self._barrier
             if barrier is None:
                 if not self._begin_step(effects):
@@ -215,6 +234,14 @@ class SteppedMarketData(MarketData):
                 else:
                     self._begin_phase(following, effects)
         effects.timer("pace", self._clock.monotonic_ns())
+
+    def _may_go_on(self) -> bool:
+        """Say whether all members were there once; between two steps, take over what was told first."""
+        if self._barrier is None:
+            self._follow_told()
+        if not self._has_begun:
+            self._has_begun = bool(self._peers) and not self._missing()
+        return self._has_begun
 
     def _fed(self) -> list[tuple[Route, tuple[int, ...]]]:
         """Name the strategies that this step's event feeds, with the bars that are theirs."""
@@ -278,7 +305,7 @@ class SteppedMarketData(MarketData):
             self._start(kept, queue[0], None, ends[0], queue[1:], before, effects)
             return True
         self._ahead = None
-        completed = (builder.add(event) for builder in self._by_symbol.get(event.symbol, ()))
+        completed = (builder.add(event) for builder in self._taking(event))
         due = tuple(bar for bar in completed if bar is not None)
         price = event.close if isinstance(event, Bar) else event.price
         self._marks[event.symbol] = Mark(event.symbol, price, arrival_ns)
@@ -339,7 +366,7 @@ class SteppedMarketData(MarketData):
         while self._ahead is None:
             before = self._feed.state()
             event = self._feed.next_event()
-            builders = self._by_symbol.get(event.symbol, ()) if event is not None else ()
+            builders = self._taking(event) if event is not None else ()
             misfit = next((code for builder in builders if event and (code := builder.misfit(event))), None)
             if misfit is None:
                 self._ahead = (event, before)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from typing_extensions import override
 
+from actors.arguments import MARKET_DATA, RiskArguments
 from actors.journal import read_journal
 from actors.peer_table import PeerTable
 from actors.settings import RiskConfig
 from actors.settings import RiskLimits as LimitSettings
-from actors.topics import AWAY
+from actors.topics import AWAY, tick_topic
 from actors.words import Joined, Mark, RiskTurn
 from desk.exposure import Reservation, RiskLimits, RiskPicture
 from desk.identity import order_id
@@ -67,7 +68,7 @@ class Risk(Room):
         is_stepped: bool,
     ) -> None:
         """Take the limits of each strategy and of the desk; both bind."""
-        self._limits = {name: (_limits(config), _limits(desk_limits)) for name, config in limits.items()}
+        self._take_limits(limits, desk_limits)
         self._store, self._reader, self._codec, self._clock = store, ledger, codec, clock
         self._sentinel, self._is_stepped = sentinel, is_stepped
         self._ledger = Ledger(keep_trades=False)
@@ -81,6 +82,10 @@ class Risk(Room):
         self._refusals: Counter[str] = Counter()
         self._judged = self._approved = self._repeated = 0
         self._gate = ""
+
+    def _take_limits(self, limits: Mapping[str, RiskConfig], desk_limits: LimitSettings) -> None:
+        self._desk_limits = _limits(desk_limits)
+        self._limits = {name: (_limits(config), self._desk_limits) for name, config in limits.items()}
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -114,6 +119,15 @@ class Risk(Room):
         effects = Effects()
         if peer == "market_data":
             effects.post(peer, Joined(), is_gated=False)
+        return effects
+
+    @override
+    def reconfigured(self, arguments: bytes) -> Effects:
+        """Judge by other limits from the next intent on; what was judged before stays as it was judged."""
+        effects, told = Effects(), msgspec.msgpack.decode(arguments, type=RiskArguments)
+        self._take_limits(told.limits, told.desk_limits)
+        if not self._is_stepped:
+            effects.listen(MARKET_DATA, tuple(map(tick_topic, told.symbols)))
         return effects
 
     @override
@@ -211,7 +225,7 @@ class Risk(Room):
     def _judge(self, intent: Intent) -> IntentJudged:
         """Judge by the strategy's limits on what it holds itself, then by the desk's on everything; both must agree."""
         picture = self._picture(intent)
-        own_limits, desk_limits = self._limits.get(intent.strategy, (RiskLimits(), RiskLimits()))
+        own_limits, desk_limits = self._limits.get(intent.strategy, (RiskLimits(), self._desk_limits))
         own = msgspec.structs.replace(
             picture,
             positions=tuple(one for one in picture.positions if one.strategy == intent.strategy),

@@ -277,3 +277,21 @@ def _alarm_words(alarm: Any) -> str:
 def _fields(value: Any) -> Json:
     """Give a JSON object, {} for anything else."""
     return cast("Json", value) if isinstance(value, Mapping) else {}
+
+
+def reload_text(answer: Json) -> str:
+    """Say what changed in the file, where, and what becomes of it."""
+    file, changes = answer["file"], answer["changes"]
+    if not changes:
+        return f"{file} says what holds already; nothing was changed"
+    lines: list[str] = []
+    for change in changes:
+        place = f"{file}:{change['line']}" if change["line"] else file
+        lines.append(f"{place} {change['path']}: {change['was']} -> {change['now']}: {change['effect']}")
+    if answer["dry_run"]:
+        last = "nothing was changed: this was a dry run"
+    else:
+        waiting = sum(change["is_waiting"] for change in changes)
+        last = f"applied{f'; {waiting} of {len(changes)} wait' if waiting else ''}"
+        last = last if answer["applied"] else f"nothing can hold now; {waiting} of {len(changes)} wait"
+    return "\n".join([*lines, last])

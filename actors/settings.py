@@ -4,11 +4,10 @@ Money and shares are Decimal, times are seconds as the file has them. A limit th
 """
 
 import hashlib
-from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -26,6 +25,13 @@ class FillMode(StrEnum):
 
     NEXT_OPEN = "next_open"
     CLOSE = "close"
+
+
+class OnDisable(StrEnum):
+    """What becomes of a strategy's position when it is disabled or removed."""
+
+    HOLD = "hold"
+    FLATTEN = "flatten"
 
 
 class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,7 +97,7 @@ class StrategySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """One entry. ``strategy`` is a module of ``strategies/`` ("" for a model strategy).
 
     ``model_path`` is absolute. ``parameters`` are the file's plain values, checked against the
-    strategy's own ``Parameters``.
+    strategy's own ``Parameters``. ``live_parameters`` and ``wants_ticks`` are what its class declares.
     ``refusal`` says why this one strategy cannot run ("" where it can); the others are not touched by it.
     ``line`` is where the entry begins in the file.
     """
@@ -107,8 +113,11 @@ class StrategySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     risk_config: RiskConfig = RiskConfig()
     limits: ProcessLimits = ProcessLimits()
     supervision: SupervisionSettings = SupervisionSettings()
+    on_disable: OnDisable = OnDisable.HOLD
     refusal: str = ""
     line: int = 0
+    live_parameters: tuple[str, ...] = ()
+    wants_ticks: bool = False
 
 
 class FeedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -170,13 +179,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return next((entry for entry in self.strategies if entry.name == name), None)
 
 
-class EnabledChange(msgspec.Struct, frozen=True):
-    """The file now says that strategy ``name`` shall (not) run."""
-
-    name: str
-    enabled: bool
-
-
 def encode_settings(settings: Settings) -> bytes:
     """Give settings as bytes for a child process."""
     return msgspec.msgpack.encode(settings)
@@ -204,55 +206,9 @@ def settings_fingerprint(feed: FeedSettings) -> str:
     return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
-def differences(old: Settings, new: Settings) -> tuple[tuple[EnabledChange, ...], tuple[str, ...]]:
-    """Compare a newly read file with the one in force.
-
-    Returns:
-        The entries whose ``enabled`` changed, in the new file's order, and words on every other change: those
-        take effect only when the desk is started again. Moved lines are no change.
-    """
-    before = {entry.name: entry for entry in old.strategies}
-    after = {entry.name: entry for entry in new.strategies}
-    switched = tuple(
-        EnabledChange(name, entry.enabled)
-        for name, entry in after.items()
-        if name in before and before[name].enabled != entry.enabled
-    )
-    others: list[str] = [f"strategy {name} is new; restart the desk to run it" for name in after if name not in before]
-    others += [
-        f"strategy {name} is gone from the file; restart the desk to drop it" for name in before if name not in after
-    ]
-    for name in (name for name in after if name in before):
-        pair = (_comparable(before[name], "enabled", "line"), _comparable(after[name], "enabled", "line"))
-        others += [f"strategy {name}: {words}; restart the desk to apply it" for words in _changes("", *pair)]
-    pair = (_comparable(old, "strategies"), _comparable(new, "strategies"))
-    others += [f"global: {words}; restart the desk to apply it" for words in _changes("", *pair)]
-    return switched, tuple(others)
-
-
 def _size_of(path: Path) -> int:
     """Give a file's size in bytes, -1 where there is none to see."""
     try:
         return path.stat().st_size
     except OSError:
         return -1
-
-
-def _comparable(struct: msgspec.Struct, *without: str) -> dict[str, Any]:
-    return {key: value for key, value in msgspec.to_builtins(struct).items() if key not in without}
-
-
-def _changes(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    words: list[str] = []
-    for key in [*old, *(key for key in new if key not in old)]:
-        below = f"{path}.{key}" if path else key
-        was, now = old.get(key), new.get(key)
-        if isinstance(was, dict) and isinstance(now, dict):
-            words += _changes(below, cast("dict[str, Any]", was), cast("dict[str, Any]", now))
-        elif _said(was) != _said(now):
-            words.append(f"{below} changed from {_said(was)} to {_said(now)}")
-    return words
-
-
-def _said(value: Any) -> str:
-    return "nothing" if value is None else msgspec.json.encode(value).decode()

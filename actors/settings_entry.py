@@ -138,6 +138,8 @@ class EntryReader:
             self._reader.unknown(where, name, self._names(), what=f'unknown strategy "{printable(name)}"')
             return ""
         values["parameters"] = settled(strategy.Parameters, values["parameters"])
+        values["live_parameters"] = tuple(sorted(strategy.live_parameters))
+        values["wants_ticks"] = strategy.wants_ticks
         self._check_parameters(node, spot.below("parameters"), strategy, values["parameters"])
         return ""
 

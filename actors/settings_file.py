@@ -13,7 +13,7 @@ from actors.settings_entry import read_entries
 from actors.settings_feed import FeedReader
 from actors.settings_reader import Reader, Spot
 from actors.strategy_catalogue import adopt_folder, find_strategy, strategy_names
-from actors.yaml_tree import Branch, Leaf, plant
+from actors.yaml_tree import Branch, Leaf, Row, plant
 from strategies.base import Strategy
 
 #: A configuration is a few kilobytes; more than this is some other file.
@@ -23,10 +23,15 @@ CLIENTS_DEFAULT = "control_clients.json"
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What came of a file: settings, or the problems for which there are none."""
+    """What came of a file: settings, or the problems for which there are none.
+
+    ``text`` is what was read, and ``lines`` where each key stands in it: ``strategies.NAME.key``, ``global.key``.
+    """
 
     settings: Settings | None
     problems: tuple[Problem, ...]
+    text: str = ""
+    lines: dict[str, int] = {}
 
 
 def load(
@@ -51,7 +56,32 @@ def load(
     if settings is not None:
         settings = msgspec.structs.replace(settings, strategies_folder=own_folder)
     problems = tuple(sorted(dict.fromkeys(reader.problems), key=lambda problem: problem.line))
-    return Loaded(settings=None if problems else settings, problems=problems)
+    if problems or settings is None or text is None:
+        return Loaded(settings=None, problems=problems)
+    return Loaded(settings=settings, problems=(), text=text, lines=_lines(text))
+
+
+def _lines(text: str) -> dict[str, int]:
+    """Give the line of each key of a text that has no problems."""
+    tree, _ = plant(text)
+    lines: dict[str, int] = {}
+    for pair in tree.pairs if isinstance(tree, Branch) else ():
+        if isinstance(pair.node, Row):
+            for node in pair.node.nodes:
+                name = node.pair("name") if isinstance(node, Branch) else None
+                if name is not None and isinstance(node, Branch) and isinstance(name.node, Leaf):
+                    lines[f"{pair.key}.{name.node.value}"] = node.line
+                    _note_lines(node, f"{pair.key}.{name.node.value}", lines)
+        elif isinstance(pair.node, Branch):
+            _note_lines(pair.node, pair.key, lines)
+    return lines
+
+
+def _note_lines(branch: Branch, path: str, lines: dict[str, int]) -> None:
+    for pair in branch.pairs:
+        lines[f"{path}.{pair.key}"] = pair.line
+        if isinstance(pair.node, Branch):
+            _note_lines(pair.node, f"{path}.{pair.key}", lines)
 
 
 def _read_text(path: Path, reader: Reader) -> str | None:

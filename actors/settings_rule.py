@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from actors.settings import FeedKind, FillMode
+from actors.settings import FeedKind, FillMode, OnDisable
 from actors.yaml_tree import Leaf, Node, decimal_text, printable
 from desk.units import ONE, ZERO, timeframe_ns
 
@@ -252,6 +252,7 @@ ENTRY: Table = {
     "threshold": share_float,
     "strategy": text(re.compile(r"(?s).{1,200}"), "write the name of a module of strategies/"),
     "timeframe": timeframe,
+    "on_disable": choice(OnDisable),
 }
 FEED: Table = {
     "kind": choice(FeedKind),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from actors.makers import (
+from actors.arguments import (
     MARKET_DATA,
     PAPER,
     STRATEGY_STORE_BYTES,
@@ -13,12 +13,11 @@ from actors.makers import (
     MarketDataArguments,
     PaperArguments,
     RiskArguments,
-    StrategyArguments,
     store_path,
 )
-from actors.settings import Settings, StrategySettings, SupervisionSettings
+from actors.settings import OnDisable, ProcessLimits, Settings, StrategySettings, SupervisionSettings
 from actors.step import Route
-from actors.strategy_catalogue import find_strategy
+from actors.strategy_arguments import StrategyArguments
 from runtime.clock import NS_PER_S
 from runtime.restart import Backoff, RestartLimit, RestartType, Strategy
 from runtime.spec import Fence, Limits, NodeSpec, WorkerSpec
@@ -84,6 +83,13 @@ def store_paths(settings: Settings) -> list[str]:
     return [PAPER, "execution", "console", "risk", MARKET_DATA, *configured(settings)]
 
 
+def strategy_paths(tree: NodeSpec) -> list[str]:
+    """Name the strategies of a tree, disabled ones too, by path."""
+    strategies = next(child for child in tree.children if child.id == "strategies")
+    assert isinstance(strategies, NodeSpec), "the strategies stand under a node"
+    return [f"strategies/{child.id}" for child in strategies.children]
+
+
 def _room(name: str, arguments: msgspec.Struct | None) -> WorkerSpec:
     return WorkerSpec(
         id=name,
@@ -121,7 +127,9 @@ def _strategy(entry: StrategySettings, settings: Settings) -> NodeSpec:
         ),
         entry="actors.makers:strategy",
         arguments=msgspec.msgpack.encode(
-            StrategyArguments(entry, settings.default_balance, settings.feed.lockstep, settings.strategies_folder)
+            StrategyArguments(
+                _told(entry), settings.default_balance, settings.feed.lockstep, settings.strategies_folder
+            )
         ),
         fence=Fence(
             readable=(settings.strategies_folder,) if settings.strategies_folder else (),
@@ -150,9 +158,21 @@ def _node(
 
 
 def _route(entry: StrategySettings) -> Route:
-    found = find_strategy(entry.strategy)
-    wants_ticks = found is not None and found.wants_ticks
-    return Route(f"strategies/{entry.name}", entry.symbols, entry.timeframe, wants_ticks)
+    return Route(f"strategies/{entry.name}", entry.symbols, entry.timeframe, entry.wants_ticks)
+
+
+def _told(entry: StrategySettings) -> StrategySettings:
+    """Leave of an entry what its process has to know: what root alone acts upon makes it no other strategy."""
+    return msgspec.structs.replace(
+        entry,
+        enabled=True,
+        on_disable=OnDisable.HOLD,
+        limits=ProcessLimits(message_rate=entry.limits.message_rate),
+        supervision=SupervisionSettings(),
+        line=0,
+        live_parameters=(),
+        wants_ticks=False,
+    )
 
 
 def _ns(seconds: float) -> int:

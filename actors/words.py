@@ -82,6 +82,8 @@ WORDS = (
     | desk.EventsWanted
     | desk.EventsGiven
     | desk.CancelWanted
+    | desk.HoldersWanted
+    | desk.HoldersGiven
     | Joined
     | RiskTurn
     | StrategyTurn

@@ -25,6 +25,11 @@ class BarBuilderState(msgspec.Struct, frozen=True, array_like=True):
 EMPTY = BarBuilderState(start_ns=None, open=0.0, high=0.0, low=0.0, close=0.0, volume=0.0, closed_ns=0)
 
 
+def next_start_ns(time_ns: int, length_ns: int) -> int:
+    """Give the first start of an interval of ``length_ns`` at or behind a time; both > 0."""
+    return -(-time_ns // length_ns) * length_ns
+
+
 class BarBuilder:
     """Build the bars of one symbol and timeframe, aligned to multiples of the timeframe since 1970.
 

@@ -441,6 +441,19 @@ class EventsGiven(Message, frozen=True, tag="ledger.events_given"):
     is_complete: bool
 
 
+class HoldersWanted(Message, frozen=True, tag="operator.holders_wanted"):
+    """Query to execution. Which strategies hold a position or have an order that is not finished?"""
+
+    query: int
+
+
+class HoldersGiven(Message, frozen=True, tag="operator.holders_given"):
+    """Answer. Their names, in order."""
+
+    query: int
+    names: tuple[str, ...]
+
+
 class CancelWanted(Message, frozen=True, tag="operator.cancel"):
     """Command of an operator: cancel the working entry orders of one strategy ("" for all)."""
 

@@ -118,6 +118,7 @@ class RoomActor(pykka.Actor):
         self._bus, self._codec, self._clock, self._log = bus, codec, clock, log
         self._handlers: dict[Any, Callable[[Effects], None]] = {}
         self._spokes: dict[str, Spoke] = {}
+        self._subscribers: dict[str, Subscriber] = {}
         self._hub: Hub | None = None
         self._publisher: Publisher | None = None
         self._foreign: Foreign | None = None
@@ -222,7 +223,7 @@ class RoomActor(pykka.Actor):
             publisher = self._publisher
             self._attach(inbox, publisher.socket, lambda _effects: publisher.subscriptions())
         for peer, topics in wiring.streams:
-            subscriber = self._bus.subscriber(peer, topics)
+            subscriber = self._subscribers[peer] = self._bus.subscriber(peer, topics)
             self._attach(inbox, subscriber.socket, self._stream_handler(peer, subscriber))
         for peer in (ROOT, *wiring.spokes):
             spoke = self._spokes[peer] = self._bus.spoke(peer)
@@ -366,9 +367,16 @@ class RoomActor(pykka.Actor):
                 self._timers[name] = at_ns
             else:
                 self._timers.pop(name, None)
+        self._listen(effects)
         for address, data in effects.answers:
             assert self._doors is not None, "a room without a control socket wants to answer"
             self._doors.answer(address, data)
+
+    def _listen(self, effects: Effects) -> None:
+        for peer, topics in effects.listens:
+            listener = self._subscribers[peer] if peer else self._foreign
+            assert listener is not None, "a room without a foreign publisher wants to listen to one"
+            listener.follow(topics)
 
     def _post(self, post: Post) -> None:
         body = self._codec.encode(post.word)

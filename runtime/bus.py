@@ -4,7 +4,8 @@ No link of a queue alone is durable. A hub or spoke repeats a parcel until its r
 items so that whoever misses one sees the gap and asks its owner. High-water marks are set on purpose on every socket.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -129,10 +130,10 @@ class Bus:
     def subscriber(self, peer: str, topics: tuple[str, ...]) -> "Subscriber":
         """Listen to ``topics`` of the stream of ``peer``; "" is everything."""
         socket = self._socket(zmq.SUB, LINK_HWM, STREAM_HWM)
-        for topic in topics:
-            socket.set(zmq.SUBSCRIBE, topic.encode() + (TOPIC_END if topic else b""))
+        subscriber = Subscriber(socket)
+        subscriber.follow(topics)
         socket.connect(self._endpoint(f"{peer}.stream"))
-        return Subscriber(socket)
+        return subscriber
 
     def progress_sink(self) -> "zmq.Socket[bytes]":
         """Open root's end of the progress reports."""
@@ -152,11 +153,11 @@ class Bus:
         socket = self._socket(zmq.SUB, LINK_HWM, STREAM_HWM)  # a subscription beyond the mark would be lost silently
         socket.set(zmq.MAXMSGSIZE, FOREIGN_FRAME_BYTES_MAX)
         socket.set(zmq.RECONNECT_IVL_MAX, 2000)
-        for prefix in prefixes:
-            socket.set(zmq.SUBSCRIBE, prefix.encode())
         monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
+        foreign = Foreign(socket, monitor, url)
+        foreign.follow(prefixes)
         socket.connect(url)
-        return Foreign(socket, monitor, url)
+        return foreign
 
     def control_server(self) -> "zmq.Socket[bytes]":
         """Open the control socket for operators: ROUTER, 0600 in the 0700 folder."""
@@ -283,6 +284,15 @@ def try_send(socket: "zmq.Socket[bytes]", frames: list[bytes]) -> bool:
             return False
         raise
     return True
+
+
+def _subscribed(socket: "zmq.Socket[bytes]", keys: AbstractSet[bytes], wanted: AbstractSet[bytes]) -> frozenset[bytes]:
+    """Turn one set of subscriptions into another."""
+    for key in sorted(wanted - keys):
+        socket.set(zmq.SUBSCRIBE, key)
+    for key in sorted(keys - wanted):
+        socket.set(zmq.UNSUBSCRIBE, key)
+    return frozenset(wanted)
 
 
 def _fits(body: bytes, *, is_sure: bool) -> bool:
@@ -502,6 +512,11 @@ class Foreign:
         self.monitor = monitor
         self._url = url
         self._is_lost = False
+        self._keys: frozenset[bytes] = frozenset()
+
+    def follow(self, prefixes: Iterable[str]) -> None:
+        """Subscribe to exactly these prefixes; what arrived under another one before may still be given."""
+        self._keys = _subscribed(self.socket, self._keys, {prefix.encode() for prefix in prefixes})
 
     def watch(self) -> None:
         """Take the monitor's events: a retry always follows a loss at once, where there is one."""
@@ -651,6 +666,15 @@ class Subscriber:
     def __init__(self, socket: "zmq.Socket[bytes]") -> None:
         """Take a connecting SUB socket."""
         self.socket = socket
+        self._keys: frozenset[bytes] = frozenset()
+
+    def follow(self, topics: Iterable[str]) -> None:
+        """Listen to exactly these topics ("" is everything); what arrived of another one before may still be given.
+
+        A new topic's head comes as its confirmation, as at the start.
+        """
+        wanted = {topic.encode() + (TOPIC_END if topic else b"") for topic in topics}
+        self._keys = _subscribed(self.socket, self._keys, wanted)
 
     def receive(self) -> Iterator[StreamItem]:
         """Give items and heads in the order of their arrival."""

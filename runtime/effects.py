@@ -52,6 +52,13 @@ class Publish(NamedTuple):
     previous: int = 0
 
 
+class Listen(NamedTuple):
+    """Listen to exactly these topics of a peer's stream from now on; peer "" is the foreign publisher's prefixes."""
+
+    peer: str
+    topics: tuple[str, ...]
+
+
 class Timer(NamedTuple):
     """Have ``timer(name)`` called at ``at_ns`` (monotonic). One of the same name is replaced; 0 takes it away."""
 
@@ -62,7 +69,7 @@ class Timer(NamedTuple):
 class Effects:
     """The effects of one message, in order. A failed commit drops them all and the room falls."""
 
-    __slots__ = ("answers", "is_durable", "posts", "published", "timers", "writes")
+    __slots__ = ("answers", "is_durable", "listens", "posts", "published", "timers", "writes")
 
     def __init__(self) -> None:
         """Start with nothing."""
@@ -70,6 +77,7 @@ class Effects:
         self.posts: list[Post] = []
         self.published: list[Publish] = []
         self.timers: list[Timer] = []
+        self.listens: list[Listen] = []
         self.answers: list[tuple[bytes, bytes]] = []
         self.is_durable = False
 
@@ -97,6 +105,10 @@ class Effects:
         """Set, move or (with 0) take away a timer."""
         self.timers.append(Timer(name, at_ns))
 
+    def listen(self, peer: str, topics: tuple[str, ...]) -> None:
+        """Listen to these topics of a stream that the wiring has, and to no other of it."""
+        self.listens.append(Listen(peer, topics))
+
     def answer(self, address: bytes, data: bytes) -> None:
         """Answer a client of the control socket."""
         self.answers.append((address, data))
@@ -107,5 +119,6 @@ class Effects:
         self.posts += other.posts
         self.published += other.published
         self.timers += other.timers
+        self.listens += other.listens
         self.answers += other.answers
         self.is_durable = self.is_durable or other.is_durable

@@ -7,8 +7,6 @@ import msgspec
 from runtime.effects import Delete, Put
 from runtime.store import Store
 
-#: The source of a wish that the configuration file made.
-FROM_CONFIGURATION = "configuration"
 #: Epochs put by at once. Whoever comes back after a power cut goes on behind the last one put by, never at one in use.
 EPOCHS_AHEAD = 16
 
@@ -56,23 +54,15 @@ class Keeper:
         if ended:
             self._store.commit([_delete("override", path) for path in ended], is_durable=True)
 
-    def keep_desired(self, path: str, *, is_enabled: bool, source: str) -> bool:
-        """Keep a wish, and say whether it is to be carried out.
-
-        A wish of the configuration ends the operator's; one that the configuration had before is no news and changes
-        nothing. An operator's wish that agrees with the configuration needs no memory.
-        """
+    def keep_desired(self, path: str, *, is_enabled: bool) -> None:
+        """Keep an operator's wish. One that agrees with the configuration needs no memory, and ends the one before."""
         configured = self._configured.get(path, True)
-        if source == FROM_CONFIGURATION and configured == is_enabled:
-            return False
-        if source == FROM_CONFIGURATION or configured == is_enabled:
-            self._configured[path] = is_enabled
+        if configured == is_enabled:
             self._overrides.pop(path, None)
             self._store.commit([_delete("override", path)], is_durable=True)
-            return True
+            return
         kept = self._overrides[path] = _Override(is_enabled, configured)
         self._put("override", path, msgspec.msgpack.encode(kept))
-        return True
 
     def epochs(self) -> dict[str, int]:
         """Give an epoch of every path that ever ran: the last one or, for a root that came back, a later one.

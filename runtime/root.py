@@ -545,13 +545,12 @@ class Root:
         return {}
 
     def _carry_out_wish(self, asked: RootAsked, path: str, now_ns: int) -> None:
-        """Enable or disable, once the wish is kept; the configuration's is one only where it was edited."""
-        is_enabled, source = asked.verb == "enable", str(asked.arguments.get("source", ""))
+        """Enable or disable, once the operator's wish is kept."""
+        is_enabled = asked.verb == "enable"
         if all(row.path != path for row in self._supervision.tree(now_ns)):
             msg = f"there is no {path} in the tree"
             raise LookupError(msg)
-        if not self._keeper.keep_desired(path, is_enabled=is_enabled, source=source):
-            return
+        self._keeper.keep_desired(path, is_enabled=is_enabled)
         if is_enabled:
             self._do(self._supervision.enable(path, now_ns))
         else:

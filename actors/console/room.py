@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from typing_extensions import override
 
+from actors.arguments import ConsoleArguments
 from actors.console.audit import Audit
-from actors.console.doorkeeper import Asked, Doorkeeper, mark_of
+from actors.console.desired import Desired
+from actors.console.doorkeeper import Asked, Doorkeeper
 from actors.console.protocol import Code, Reply, refusal_of, reply_to
 from actors.console.verbs import VERBS
 from actors.peer_table import PeerTable
-from actors.problem import render
 from actors.screen_words import plain_text
-from actors.settings import Settings, differences
-from actors.settings_file import load
+from actors.settings import Settings
 from actors.status import desk_status, node_status
-from desk.messages import CancelWanted
-from runtime.clock import NS_PER_MS, NS_PER_S, Clock
+from desk.messages import CancelWanted, HoldersGiven
+from runtime.clock import NS_PER_S, Clock
 from runtime.effects import Effects
 from runtime.folder import Sentinel
-from runtime.keeper import FROM_CONFIGURATION
 from runtime.log import Log
 from runtime.room import NOTHING, ControlRequest, DoorState, Room
 from runtime.words import REMOVED, Peer, RootAnswered, RootAsked
@@ -28,7 +27,6 @@ from runtime.words import REMOVED, Peer, RootAnswered, RootAsked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WATCH_NS = 300 * NS_PER_MS
 #: How long root may take for one status before it is asked again; its answers may be lost.
 STATUS_NS_MAX = 2 * NS_PER_S
 HALT_REASON = "halted by an operator"
@@ -37,19 +35,16 @@ HALT_REASON = "halted by an operator"
 class Console(Room):
     """One set of verbs for all doors. The doorkeeper has recorded each change before it takes effect here."""
 
-    def __init__(
-        self, settings: Settings, file: Path, sentinel: Sentinel, audit: Audit, clock: Clock, log: Log
-    ) -> None:
-        """Take the settings that the desk was started with."""
-        self._settings, self._file, self._sentinel = settings, file, sentinel
+    def __init__(self, desired: Desired, sentinel: Sentinel, audit: Audit, clock: Clock, log: Log) -> None:
+        """Take what keeps the desk as its file says, with the settings in force."""
+        self._desired, self._sentinel = desired, sentinel
         self._clock, self._log = clock, log
-        clients = Path(settings.control.clients) if settings.control.listen else None
+        control = desired.settings.control
+        clients = Path(control.clients) if control.listen else None
         self._doorkeeper = Doorkeeper(audit, clients, clock, log)
         self._asked: dict[str, Asked] = {}
         self._lookers: list[Asked] = []
         self._looking: tuple[str, int, list[Asked]] | None = None
-        self._mark: tuple[int, int, int] | None = None  # a successor reads the file anew, and root knows what is news
-        self._alarms: tuple[str, ...] = ()
         self._peers = PeerTable()
         self._was_halted = False
         self._serial = 0
@@ -64,6 +59,7 @@ class Console(Room):
             "halt": self._halt,
             "resume": self._resume,
             "cancel": self._cancel,
+            "reload": self._reload,
         }
         assert self._methods.keys() == VERBS.keys(), "a verb has one role and one method"
 
@@ -71,8 +67,18 @@ class Console(Room):
     def recover(self) -> Effects:
         self._doorkeeper.recover()
         effects = Effects()
-        effects.timer("watch", self._clock.monotonic_ns() + WATCH_NS)
+        effects.timer("watch", self._clock.monotonic_ns())
         return effects
+
+    @override
+    def stopping(self) -> Effects:
+        self._desired.close()
+        return NOTHING
+
+    @override
+    def reconfigured(self, arguments: bytes) -> Effects:
+        self._desired.settings = msgspec.msgpack.decode(arguments, type=ConsoleArguments).settings
+        return NOTHING
 
     @override
     def facts(self) -> dict[str, Any]:
@@ -105,7 +111,7 @@ class Console(Room):
         return NOTHING
 
     def _all_alarms(self) -> list[str]:
-        return [*self._doorkeeper.alarms(), *self._alarms]
+        return [*self._doorkeeper.alarms(), *self._desired.alarms]
 
     def _refuse(self, asked: Asked, words: str) -> Reply:
         return refusal_of(asked.request.id, Code.REFUSED, words)
@@ -175,7 +181,6 @@ class Console(Room):
         arguments: dict[str, object] = {
             "reason": plain_text(asked.arguments.reason or f"{verb}d by an operator"),
             "path": f"strategies/{name}",
-            "source": "operator",
         }
         self._ask_root(asked, arguments, effects)
         return None
@@ -217,12 +222,19 @@ class Console(Room):
 
     @override
     def hear(self, peer: str, epoch: int, word: Any) -> Effects:
-        if peer != "root" or not isinstance(word, RootAnswered):
-            return NOTHING
         effects = Effects()
+        if peer == "execution" and isinstance(word, HoldersGiven):
+            self._desired.hear_holders(word, effects)
+        elif peer == "root" and isinstance(word, RootAnswered):
+            self._hear_root(word, effects)
+        self._answer_reloads(effects)
+        return effects
+
+    def _hear_root(self, word: RootAnswered, effects: Effects) -> None:
         if self._looking is not None and word.request == self._looking[0]:
             self._show(word, self._looking[2], effects)
-            return effects
+            return
+        self._desired.hear_root(word)
         asked = self._asked.pop(word.request, None)
         if asked is not None:
             reply = self._refuse(asked, word.error) if word.error else reply_to(asked.request.id, dict(word.result))
@@ -230,7 +242,6 @@ class Console(Room):
                 path = plain_text(asked.arguments.path)
                 reply = reply_to(asked.request.id, node_status(word.result, path, self._settings))
             self._doorkeeper.finish(asked, reply, effects)
-        return effects
 
     def _status_document(self, root: dict[str, object]) -> dict[str, Any]:
         document = desk_status(
@@ -244,51 +255,33 @@ class Console(Room):
 
     # --- the configuration file -----------------------------------------------------------------
 
+    @property
+    def _settings(self) -> Settings:
+        return self._desired.settings
+
     @override
     def timer(self, name: str) -> Effects:
         effects = Effects()
-        mark = mark_of(self._file)
-        if mark != self._mark:
-            self._mark = mark
-            self._read_again(effects)
+        due_ns = self._clock.monotonic_ns() + self._desired.look(effects)
+        self._answer_reloads(effects)
         self._see_halt(effects)
         self._doorkeeper.tend()
         self._look_again(effects)
-        effects.timer("watch", self._clock.monotonic_ns() + WATCH_NS)
+        effects.timer("watch", due_ns)
         return effects
 
-    def _read_again(self, effects: Effects) -> None:
-        """Take in an edited file: what is wrong changes nothing, ``enabled`` takes effect, the rest waits."""
-        loaded = load(self._file)
-        if loaded.settings is None:
-            words = render(loaded.problems)
-            self._alarms = (
-                f"{self._file} has mistakes and changes nothing until they are mended:",
-                *words.splitlines(),
-            )
-            self._log.warning("configuration.refused", problems=words)
-            return
-        switched, others = differences(self._settings, loaded.settings)
-        self._alarms = others
-        for change in switched:
-            self._serial += 1
-            verb = "enable" if change.enabled else "disable"
-            self._log.info("configuration.changed", strategy=change.name, verb=verb)
-            request = f"configuration-{self._clock.wall_ns()}-{self._serial}"
-            arguments: dict[str, object] = {
-                "path": f"strategies/{change.name}",
-                "source": FROM_CONFIGURATION,
-                "reason": f"enabled: false in {self._file.name}",
-            }
-            effects.post("root", RootAsked(request, verb, arguments))
-        by_name = {change.name: change.enabled for change in switched}
-        self._settings = msgspec.structs.replace(
-            self._settings,
-            strategies=tuple(
-                msgspec.structs.replace(entry, enabled=by_name.get(entry.name, entry.enabled))
-                for entry in self._settings.strategies
-            ),
-        )
+    def _reload(self, asked: Asked, effects: Effects) -> None:
+        """Read the file now; the answer comes when all of it is applied, or refused."""
+        self._asked[asked.name] = asked
+        self._desired.reload(asked.name, is_dry=asked.arguments.dry_run)
+        effects.timer("watch", self._clock.monotonic_ns())
+
+    def _answer_reloads(self, effects: Effects) -> None:
+        for outcome in self._desired.outcomes():
+            asked = self._asked.pop(outcome.token)
+            words = outcome.error
+            reply = self._refuse(asked, words) if words else reply_to(asked.request.id, outcome.result)
+            self._doorkeeper.finish(asked, reply, effects)
 
 
 #: States in which a restart changes nothing, and what would.

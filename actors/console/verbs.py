@@ -53,6 +53,12 @@ class OfStrategy(Reasoned, frozen=True, kw_only=True):
     name: Name
 
 
+class Reload(Reasoned, frozen=True, kw_only=True):
+    """The file anew; with ``dry_run`` nothing is applied."""
+
+    dry_run: bool = False
+
+
 class OfPath(Reasoned, frozen=True, kw_only=True):
     """A change of one process, by its path in the tree."""
 
@@ -87,6 +93,7 @@ VERBS: Mapping[str, Verb] = {
     "enable": Verb(Role.OPERATE, OfStrategy),
     "disable": Verb(Role.OPERATE, OfStrategy),
     "restart": Verb(Role.OPERATE, OfPath),
+    "reload": Verb(Role.ADMIN, Reload),
     "cancel": Verb(Role.OPERATE, OfSome),
     "halt": Verb(Role.OPERATE, Reasoned, is_never_barred=True),
     "resume": Verb(Role.ADMIN, Reasoned, is_repeatable=False),

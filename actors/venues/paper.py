@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
+from actors.arguments import MARKET_DATA, PaperArguments
+from actors.topics import tick_topic
 from actors.words import Joined
 from desk.messages import Bar, CancelOrder, SubmitOrder, Tick, VenueReport, VenueSnapshot, VenueWanted
 from desk.simulation.matching import FinishedOrder, Outcome, PaperBook, PaperState, PaperTerms, RestingOrder
@@ -54,6 +56,14 @@ class PaperVenue(Room):
             "cash": str(snapshot.cash),
             "reports": self._reports,
         }
+
+    @override
+    def reconfigured(self, arguments: bytes) -> Effects:
+        """Hear the market of other symbols too; the book's terms stay as they are until the desk starts again."""
+        effects, told = Effects(), msgspec.msgpack.decode(arguments, type=PaperArguments)
+        if not self._is_stepped:
+            effects.listen(MARKET_DATA, tuple(map(tick_topic, told.symbols)))
+        return effects
 
     @override
     def connected(self, peer: str) -> Effects:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from actors.console import room
 from actors.console.audit import Audit
+from actors.console.desired import Desired
 from actors.console.protocol import ID_LENGTH_MAX, REQUEST_BYTES_MAX, Code, Fault, Request, read_request
 from actors.console.room import Console
 from actors.console.verbs import VERBS, Arguments, Reasoned, Role, Verb, read_arguments
@@ -101,7 +102,8 @@ def _console(folder: Path) -> Console:
     settings = load(ROOT / "config" / "strategies.yaml").settings
     assert settings is not None
     audit = Audit(Store.open(folder / "audit"), "1-1")
-    return Console(settings, folder / "none.yaml", Sentinel(folder), audit, Clock(), Log("console"))
+    desired = Desired(settings, folder / "none.yaml", folder, Clock(), Log("console"))
+    return Console(desired, Sentinel(folder), audit, Clock(), Log("console"))
 
 
 @pytest.mark.parametrize("name", VERBS)

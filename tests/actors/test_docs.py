@@ -29,6 +29,7 @@ from actors.settings import (
     SupervisionSettings,
 )
 from actors.settings_file import load
+from actors.settings_policy import POLICIES
 from strategies.ema_crossover_v001 import EmaParameters
 from strategies.vwap_micro_mean_reversion import VwapParameters
 
@@ -52,7 +53,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 }
 #: Fields that no file can name, and keys that are no fields.
 NOT_IN_THE_FILE: dict[type[msgspec.Struct], set[str]] = {
-    StrategySettings: {"refusal", "line"},
+    StrategySettings: {"refusal", "line", "live_parameters", "wants_ticks"},
     Settings: {"strategies", "strategies_folder"},
 }
 NOT_IN_THE_STRUCT: dict[type[msgspec.Struct], set[str]] = {StrategySettings: {"symbol"}}
@@ -143,6 +144,22 @@ def test_the_default_of_the_rooms_supervision_is_told() -> None:
     _, meaning = rows(sections(read("docs/configuration.md"))["`supervision`"])["intensity"]
 
     assert f"Under `global` the default is {ROOM_SUPERVISION.intensity}." in meaning
+
+
+def test_what_an_edit_takes_is_told_of_every_key() -> None:
+    table = re.findall(
+        r"^\| (`.+) \| (.+) \|$", sections(read("docs/configuration.md"))["While the desk runs"], re.MULTILINE
+    )
+    told = {key: words for keys, words in table for key in re.findall(r"`([^`]+)`", keys)}
+
+    wrong = {
+        path: policy
+        for path, policy in POLICIES.items()
+        if not told.get(path, told.get(path.rpartition(".")[0], "")).startswith(policy)
+    }
+
+    assert wrong == {}
+    assert [key for key in told if not any(f"{path}.".startswith(f"{key}.") for path in POLICIES)] == []
 
 
 # --- commands and verbs -----------------------------------------------------------------------

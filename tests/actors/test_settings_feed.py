@@ -10,11 +10,9 @@ import pytest
 from actors.problem import render
 from actors.settings import (
     ControlSettings,
-    EnabledChange,
     FeedKind,
     FillMode,
     Settings,
-    differences,
     settings_fingerprint,
 )
 from actors.settings_file import load
@@ -243,29 +241,3 @@ def test_a_replays_fingerprint_tells_its_files(tmp_path: Path) -> None:
     bars(tmp_path, "SPY.csv", "ts_ns,open\n1,2\n")
 
     assert fingerprint(tmp_path, f"kind: replay, files: {files}") != before
-
-
-def test_only_a_changed_enabled_needs_no_restart(tmp_path: Path) -> None:
-    old = settings_of(tmp_path, TWO)
-    new = settings_of(tmp_path, "# one more line\n" + TWO.replace("name: b", "name: b, enabled: false"))
-
-    assert differences(old, new) == ((EnabledChange("b", enabled=False),), ())
-
-
-def test_every_other_change_is_told_in_words(tmp_path: Path) -> None:
-    old = settings_of(tmp_path, TWO)
-    new = settings_of(
-        tmp_path,
-        "strategies:\n  - {name: a, symbol: SPY, strategy: idler, parameters: {window: 5}}\n"
-        "  - {name: c, symbol: QQQ, strategy: idler}\nglobal: {default_balance: 5}\n",
-    )
-
-    switched, others = differences(old, new)
-
-    assert switched == ()
-    assert others == (
-        "strategy c is new; restart the desk to run it",
-        "strategy b is gone from the file; restart the desk to drop it",
-        "strategy a: parameters.window changed from nothing to 5; restart the desk to apply it",
-        'global: default_balance changed from "10000" to "5"; restart the desk to apply it',
-    )

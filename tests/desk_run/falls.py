@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from actors.arguments import MARKET_DATA, PAPER, store_path
 from actors.journal import read_journal
-from actors.makers import MARKET_DATA, PAPER, store_path
 from actors.strategy_memory import NOW, TABLE, Kept, unsealed
 from actors.words import desk_codec
 from desk.messages import Bar, FillBooked, OrderFilled

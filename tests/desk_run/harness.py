@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from actors.arguments import store_path
 from actors.control_client import DeskDownError, ask
 from actors.journal import read_journal
-from actors.makers import store_path
 from actors.views import orders_view, positions_view, trades_view
 from actors.words import desk_codec
 from runtime.clock import NS_PER_S, Clock

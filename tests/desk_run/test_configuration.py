@@ -53,16 +53,25 @@ def test_a_broken_file_starts_nothing_and_says_every_error_with_line_path_and_re
     assert last == f"8 errors in {file}: nothing was started, nothing was changed."
 
 
-def test_a_broken_file_leaves_the_folder_of_a_stopped_desk_as_it_is(tmp_path: Path) -> None:
-    good = f"strategies:\n{obedient('a', 'SPY')}global:\n  feed: {{kind: synthetic, seed: 1, speed: 600}}\n"
+def test_a_start_with_a_broken_file_runs_on_the_last_good_one_and_says_so_until_it_is_mended(tmp_path: Path) -> None:
+    good = f"strategies:\n{obedient('a', 'SPY')}global:\n  feed: {{kind: synthetic, seed: 1, speed: 60}}\n"
     with Desk(with_obedient(tmp_path / "desk"), good) as desk:
-        code = desk.start("--duration", "1").wait()
-        before = _contents(desk.state)
+        desk.start().until_up()
+        desk.ask("reload")
+        desk.ask("stop")
+        desk.wait()
         desk.file.write_text(BROKEN, encoding="utf-8")
-        refused = bulkhead("run", "--config", desk.file, state=desk.state)
 
-    assert (code, refused.code) == (0, 3)
-    assert _contents(desk.state) == before
+        alarmed = desk.start().until(lambda status: status["alarms"] and status["desk"]["state"] == "RUNNING")
+        desk.file.write_text(good.replace("name: a", "name: b"), encoding="utf-8")
+        mended = desk.until(lambda status: not status["alarms"] and _running(status) == ["b"])
+
+    assert "THE DESK STARTS ON ITS LAST GOOD CONFIGURATION" in desk.said()
+    assert f"{desk.file}:15 global.default_balance" in desk.said()
+    assert f"{desk.file} has mistakes" in alarmed["alarms"][0]
+    assert [row["name"] for row in alarmed["strategies"]] == ["a"]
+    assert (desk.state / "last_good.yaml").read_text(encoding="utf-8") == good.replace("name: a", "name: b")
+    assert mended["desk"]["state"] == "RUNNING"
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -98,10 +107,6 @@ def good(desk: Desk) -> Iterator[str]:
 
 def _running(status: dict[str, Any]) -> list[str]:
     return [row["name"] for row in status["strategies"] if row["state"] == "RUNNING"]
-
-
-def _contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_an_unquoted_time_of_day_is_a_time(desk: Desk) -> None:
@@ -171,13 +176,13 @@ def test_editing_enabled_stops_and_starts_that_process_alone(desk: Desk, good: s
     assert desk.row("strategies/b")["restarts"] == 0
 
 
-def test_an_edit_that_needs_a_restart_says_so_and_changes_nothing(desk: Desk, good: str) -> None:
+def test_an_edit_that_only_a_start_can_take_is_an_alarm_and_changes_nothing(desk: Desk, good: str) -> None:
     pids = desk.pids()
-    desk.file.write_text(good.replace("15:55", "15:50"), encoding="utf-8")
+    desk.file.write_text(good.replace("global:", "global:\n  default_balance: 5"), encoding="utf-8")
 
     alarms = desk.until(lambda status: status["alarms"])["alarms"]
 
-    assert [alarm for alarm in alarms if "flat_time changed" in alarm and "restart the desk to apply it" in alarm]
+    assert alarms == ['global.default_balance: "10000" -> "5": needs a restart of the desk']
     assert desk.pids() == pids
 
 
@@ -185,7 +190,8 @@ def test_a_verb_goes_before_the_file_until_that_entry_is_edited(desk: Desk, good
     desk.ask("disable", name="b", reason="lunch")
     disabled = desk.until(lambda status: status["strategies"][1]["state"] == "DISABLED")
     desk.file.write_text(good.replace("15:55", "15:50"), encoding="utf-8")
-    other_edit = desk.until(lambda status: status["alarms"])
+    desk.ask("reload")
+    other_edit = desk.status()
     desk.file.write_text(good.replace("enabled: true", "enabled: false"), encoding="utf-8")
     edited = desk.until(lambda status: not status["desk"]["overrides"])
     desk.file.write_text(good, encoding="utf-8")

@@ -113,7 +113,7 @@ def test_another_feed_on_the_same_state_folder_is_refused_with_words(small: Path
 def test_a_second_desk_on_the_same_state_folder_is_refused_and_disturbs_nothing(small: Path, tmp_path: Path) -> None:
     with Desk(tmp_path / "desk", replay(small, "next_open", speed="60")) as first:
         before = until_all_run(first.start())
-        with Desk(tmp_path / "desk", replay(small, "next_open")) as second:
+        with Desk(tmp_path / "desk", replay(small, "next_open", speed="60")) as second:
             second.output = tmp_path / "second.txt"
             code = second.start().wait()
         after = until_all_run(first)

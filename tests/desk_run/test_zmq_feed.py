@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from actors.makers import store_path
+from actors.arguments import store_path
 from actors.words import desk_codec
 from desk.messages import Bar
 from runtime.clock import NS_PER_S

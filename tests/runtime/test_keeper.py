@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.keeper import FROM_CONFIGURATION, Keeper
+from runtime.keeper import Keeper
 from runtime.store import Store
 
 Reopen = Callable[..., Keeper]
-OPERATOR = "operator"
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def test_without_a_wish_the_configuration_decides(reopened: Reopen) -> None:
 
 
 def test_an_operators_wish_goes_before_the_configuration_and_outlives_root(reopened: Reopen) -> None:
-    reopened(alpha=True, beta=False).keep_desired("alpha", is_enabled=False, source=OPERATOR)
+    reopened(alpha=True, beta=False).keep_desired("alpha", is_enabled=False)
 
     keeper = reopened(alpha=True, beta=False)
 
@@ -50,7 +49,7 @@ def test_an_operators_wish_goes_before_the_configuration_and_outlives_root(reope
 
 
 def test_an_edit_while_the_desk_was_down_ends_the_wish_for_good(reopened: Reopen) -> None:
-    reopened(alpha=True).keep_desired("alpha", is_enabled=False, source=OPERATOR)
+    reopened(alpha=True).keep_desired("alpha", is_enabled=False)
 
     assert reopened(alpha=False).overrides() == {}
     assert reopened(alpha=True).desired() == {"alpha": True}
@@ -58,9 +57,9 @@ def test_an_edit_while_the_desk_was_down_ends_the_wish_for_good(reopened: Reopen
 
 def test_an_edit_while_the_desk_is_up_ends_the_wish(reopened: Reopen) -> None:
     keeper = reopened(alpha=True)
-    keeper.keep_desired("alpha", is_enabled=False, source=OPERATOR)
+    keeper.keep_desired("alpha", is_enabled=False)
 
-    keeper.keep_desired("alpha", is_enabled=False, source=FROM_CONFIGURATION)
+    keeper.configure({"alpha": False})
 
     assert keeper.overrides() == {}
     assert keeper.desired() == {"alpha": False}
@@ -69,8 +68,8 @@ def test_an_edit_while_the_desk_is_up_ends_the_wish(reopened: Reopen) -> None:
 
 def test_what_another_configuration_says_ends_the_wishes_of_the_paths_that_it_changes(reopened: Reopen) -> None:
     keeper = reopened(alpha=True, beta=True)
-    keeper.keep_desired("alpha", is_enabled=False, source=OPERATOR)
-    keeper.keep_desired("beta", is_enabled=False, source=OPERATOR)
+    keeper.keep_desired("alpha", is_enabled=False)
+    keeper.keep_desired("beta", is_enabled=False)
 
     keeper.configure({"alpha": False, "beta": True, "gamma": False})
     keeper.configure({"alpha": True, "beta": True, "gamma": False})
@@ -82,7 +81,7 @@ def test_what_another_configuration_says_ends_the_wishes_of_the_paths_that_it_ch
 
 def test_the_wish_of_a_path_that_goes_and_comes_back_unedited_holds_again(reopened: Reopen) -> None:
     keeper = reopened(alpha=True, beta=True)
-    keeper.keep_desired("alpha", is_enabled=False, source=OPERATOR)
+    keeper.keep_desired("alpha", is_enabled=False)
 
     keeper.configure({"beta": True})
     assert keeper.desired() == {"beta": True}
@@ -92,7 +91,7 @@ def test_the_wish_of_a_path_that_goes_and_comes_back_unedited_holds_again(reopen
 
 
 def test_an_edit_of_another_entry_leaves_the_wish(reopened: Reopen) -> None:
-    reopened(alpha=True, beta=True).keep_desired("alpha", is_enabled=False, source=OPERATOR)
+    reopened(alpha=True, beta=True).keep_desired("alpha", is_enabled=False)
 
     keeper = reopened(alpha=True, beta=False)
 
@@ -101,14 +100,14 @@ def test_an_edit_of_another_entry_leaves_the_wish(reopened: Reopen) -> None:
 
 def test_the_last_of_two_wishes_holds(reopened: Reopen) -> None:
     keeper = reopened(alpha=True)
-    keeper.keep_desired("alpha", is_enabled=False, source=OPERATOR)
-    keeper.keep_desired("alpha", is_enabled=True, source=OPERATOR)
+    keeper.keep_desired("alpha", is_enabled=False)
+    keeper.keep_desired("alpha", is_enabled=True)
 
     assert keeper.desired() == reopened(alpha=True).desired() == {"alpha": True}
 
 
 def test_a_wish_for_something_that_left_the_configuration_does_nothing(reopened: Reopen) -> None:
-    reopened(alpha=True, beta=True).keep_desired("beta", is_enabled=False, source=OPERATOR)
+    reopened(alpha=True, beta=True).keep_desired("beta", is_enabled=False)
 
     assert reopened(alpha=True).desired() == {"alpha": True}
 
@@ -157,7 +156,7 @@ from pathlib import Path
 from runtime.keeper import Keeper
 from runtime.store import Store
 keeper = Keeper(Store.open(Path(sys.argv[1]), is_synced=False), {"alpha": True})
-keeper.keep_desired("alpha", is_enabled=False, source="operator")
+keeper.keep_desired("alpha", is_enabled=False)
 keeper.keep_quarantine("beta", "fell too often")
 keeper.keep_epochs({"alpha": 7})
 os.kill(os.getpid(), signal.SIGKILL)

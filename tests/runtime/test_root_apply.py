@@ -76,7 +76,7 @@ def test_a_path_in_the_list_of_restarts_is_replaced_without_being_told(state: Pa
 def test_what_is_desired_comes_with_the_tree_and_an_operators_wish_goes_before_it(state: Path) -> None:
     with Bakehouse(state, oven(), board("menu", "rye")) as house:
         house.all_running()
-        house.ask("disable", path="menu", reason="rain", source="operator")
+        house.ask("disable", path="menu", reason="rain")
 
         apply(house, oven(), board("menu", "rye"), board("prices", "dear"), oven=True, menu=True, prices=False)
 

@@ -215,14 +215,14 @@ def test_a_bakery_that_was_stopped_goes_on_where_it_was(state: Path) -> None:
 def test_a_wish_to_disable_outlives_root(state: Path) -> None:
     with Bakehouse(state, oven()) as house:
         house.all_running()
-        assert house.ask("disable", path="oven", source="operator", reason="too hot").error == ""
+        assert house.ask("disable", path="oven", reason="too hot").error == ""
         house.until(lambda rows: rows["oven"]["state"] == "DISABLED")
         house.stop()
 
     with Bakehouse(state, oven()) as house:
         assert house.rows()["oven"]["state"] == "DISABLED"
         assert house.status()["overrides"] == {"oven": False}
-        house.ask("enable", path="oven", source="operator")
+        house.ask("enable", path="oven")
         house.all_running()
 
 

@@ -1,0 +1,61 @@
+"""What each process is told at its start, and again when that changes: the arguments of its spec."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from actors.settings import FeedSettings, PaperSettings, RiskConfig, RiskLimits, Settings
+from actors.step import Route
+
+PAPER = "venues/paper"
+MARKET_DATA = "market_data"
+#: How large a strategy's own store may become, and so any file of its process.
+STRATEGY_STORE_BYTES = 256 << 20
+
+
+def store_path(state: Path, path: str) -> Path:
+    """Say where the store of a process lies."""
+    return state / {PAPER: "venue-paper", "execution": "ledger", MARKET_DATA: "market", "console": "audit"}.get(
+        path, path
+    )
+
+
+class PaperArguments(msgspec.Struct, frozen=True):
+    """What the paper venue is told."""
+
+    terms: PaperSettings
+    balance: Decimal
+    symbols: tuple[str, ...]
+    is_stepped: bool
+
+
+class ExecutionArguments(msgspec.Struct, frozen=True):
+    """What execution is told."""
+
+    balance: Decimal
+    symbols: tuple[str, ...]
+    is_stepped: bool
+
+
+class RiskArguments(msgspec.Struct, frozen=True):
+    """What risk is told: the limits of each strategy and of the desk."""
+
+    limits: dict[str, RiskConfig]
+    desk_limits: RiskLimits
+    symbols: tuple[str, ...]
+    is_stepped: bool
+
+
+class MarketDataArguments(msgspec.Struct, frozen=True):
+    """What market data is told: the feed, and who is fed what."""
+
+    feed: FeedSettings
+    routes: tuple[Route, ...]
+
+
+class ConsoleArguments(msgspec.Struct, frozen=True):
+    """What the console is told: the settings in force, and the file it watches."""
+
+    settings: Settings
+    file: str

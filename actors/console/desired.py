@@ -1,0 +1,258 @@
+"""The file as desired state: an edit is read apart, checked as a whole, compared, and applied as a whole or not at all.
+
+One round is: read the file; where code would change under a position, ask execution who holds one; let root apply the
+tree; keep the file as the last good one. A mistake on the way ends the round, and the settings in force stay.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from actors.last_good import LastGood, read_last_good, write_last_good
+from actors.problem import render
+from actors.settings import Settings
+from actors.settings_apart import ReadingApart
+from actors.settings_file import Loaded
+from actors.settings_plan import Change, Plan, plan
+from actors.tree import configured, desk_tree
+from desk.messages import HoldersGiven, HoldersWanted
+from runtime.clock import NS_PER_MS, NS_PER_S, Clock
+from runtime.effects import Effects
+from runtime.log import Log
+from runtime.words import RootAnswered, RootAsked
+
+#: How often the file is looked at, and how soon something that is on its way.
+WATCH_NS = 300 * NS_PER_MS
+SOON_NS = 30 * NS_PER_MS
+#: How long an answer may take before the same is asked again.
+AGAIN_NS = 2 * NS_PER_S
+#: How long execution may be silent before every strategy counts as one that holds something.
+HOLDERS_NS_MAX = 3 * NS_PER_S
+#: How often it is asked whether a strategy is flat by now.
+FLAT_AGAIN_NS = NS_PER_S
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of one reload: ``error`` is "" where the file holds together and was applied, or would be."""
+
+    token: str
+    error: str
+    result: dict[str, Any]
+
+
+class _Applying(NamedTuple):
+    """A plan on its way to root."""
+
+    request: str
+    plan: Plan
+    arguments: dict[str, object]
+
+
+class Desired:
+    """Keeps the desk what the file says. It reads no file itself and waits for nothing."""
+
+    def __init__(self, settings: Settings, file: Path, state: Path, clock: Clock, log: Log) -> None:
+        """Take the settings in force; the first look reads the file anew."""
+        self.settings = settings
+        self.alarms: tuple[str, ...] = ()
+        self._file, self._state, self._clock, self._log = file, state, clock, log
+        self._mark: tuple[int, int, int] | None = None
+        self._wanted: dict[str, bool] = {}
+        """The reloads of this round by token, and whether each only wants to know."""
+        self._later: dict[str, bool] = {}
+        self._outcomes: list[Outcome] = []
+        self._reading: ReadingApart | None = None
+        self._loaded: Loaded | None = None
+        self._holders_query = 0
+        self._holders_asked_ns: int | None = None
+        self._applying: _Applying | None = None
+        self._asked_ns = 0
+        self._serial = 0
+        self._waits_for_flat: frozenset[str] = frozenset()
+        self._flat_due_ns = 0
+        kept = read_last_good(state)
+        self._good = kept.text if kept is not None else None
+
+    # --- from outside ---------------------------------------------------------------------------
+
+    def reload(self, token: str, *, is_dry: bool) -> None:
+        """Read the file anew with the next look; the same token again is the same reload."""
+        if token not in self._wanted:
+            self._later[token] = is_dry
+
+    def look(self, effects: Effects) -> int:
+        """Do what can be done now; say in how many nanoseconds to look again."""
+        now_ns = self._clock.monotonic_ns()
+        if self._reading is not None:
+            loaded = self._reading.poll()
+            if loaded is not None:
+                self._reading = None
+                self._take(loaded, effects)
+        elif self._holders_asked_ns is not None:
+            if now_ns - self._holders_asked_ns > HOLDERS_NS_MAX:
+                self._decide(None, effects)
+        elif self._applying is not None:
+            if now_ns - self._asked_ns > AGAIN_NS:
+                self._post(self._applying, effects)
+        else:
+            self._begin(now_ns, effects)
+        return SOON_NS if self._is_on_its_way else WATCH_NS
+
+    def hear_holders(self, given: HoldersGiven, effects: Effects) -> None:
+        """Go on with what waited for execution's word."""
+        if self._holders_asked_ns is not None and given.query == self._holders_query:
+            self._decide(frozenset(given.names), effects)
+
+    def hear_root(self, answered: RootAnswered) -> None:
+        """Hear what came of the plan on its way; an answer to anything else is none of ours."""
+        applying = self._applying
+        if applying is None or answered.request != applying.request:
+            return
+        self._applying = None
+        if answered.error:
+            words = (
+                f"{self._file} could not be applied and changes nothing: {answered.error}; what held before holds on"
+            )
+            self._log.error("configuration.failed", reason=answered.error)
+            self._end(words, alarms=(words,))
+            return
+        self.settings = applying.plan.effective
+        for change in applying.plan.changes:
+            self._log.info(
+                "configuration.changed", path=change.path, was=change.was, now=change.now, effect=change.effect
+            )
+        self._finish(applying.plan, is_applied=True)
+
+    def outcomes(self) -> Sequence[Outcome]:
+        """Hand over what came of reloads since the last call."""
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    def close(self) -> None:
+        """End what reads the file."""
+        if self._reading is not None:
+            self._reading.close()
+
+    # --- one round ------------------------------------------------------------------------------
+
+    @property
+    def _is_on_its_way(self) -> bool:
+        return bool(self._reading or self._holders_asked_ns is not None or self._applying or self._later)
+
+    def _begin(self, now_ns: int, effects: Effects) -> None:
+        mark = _mark_of(self._file)
+        if mark != self._mark or self._later:
+            self._wanted, self._later = self._later, {}
+            if not self._is_dry:
+                self._mark = mark
+            self._reading = ReadingApart(self._file, self._clock)
+        elif self._waits_for_flat and now_ns >= self._flat_due_ns:
+            self._ask_holders(effects)
+
+    @property
+    def _is_dry(self) -> bool:
+        """True where this round was begun by those only who want to know."""
+        return bool(self._wanted) and all(self._wanted.values())
+
+    def _take(self, loaded: Loaded, effects: Effects) -> None:
+        if loaded.settings is None:
+            words = render(loaded.problems)
+            self._log.warning("configuration.refused", problems=words)
+            head = f"{self._file} has mistakes and changes nothing until they are mended:"
+            if self._is_dry:
+                self._end(words, alarms=self.alarms)
+                return
+            self._waits_for_flat = frozenset()
+            self._end(words, alarms=(head, *words.splitlines()))
+            return
+        self._loaded = loaded
+        if self._plan(loaded.settings, None).waits_for_flat:
+            self._ask_holders(effects)
+        else:
+            self._decide(frozenset(), effects)
+
+    def _plan(self, wanted: Settings, holders: frozenset[str] | None) -> Plan:
+        assert self._loaded is not None, "a plan is made of a file"
+        busy = {entry.name for entry in self.settings.strategies} if holders is None else holders
+        return plan(self.settings, wanted, self._loaded.lines, busy)
+
+    def _ask_holders(self, effects: Effects) -> None:
+        self._holders_query += 1
+        self._holders_asked_ns = self._clock.monotonic_ns()
+        effects.post("execution", HoldersWanted(self._holders_query), is_sure=False)
+
+    def _decide(self, holders: frozenset[str] | None, effects: Effects) -> None:
+        """Apply what can hold now; ``holders`` is None where nobody knows who holds something."""
+        self._holders_asked_ns = None
+        self._flat_due_ns = self._clock.monotonic_ns() + FLAT_AGAIN_NS
+        assert self._loaded is not None, "a decision is about a file"
+        assert self._loaded.settings is not None, "a decision is about a file that holds together"
+        decided = self._plan(self._loaded.settings, holders)
+        if self._is_dry:
+            self._report(decided, is_applied=False)
+            return
+        if _essence(decided.effective) == _essence(self.settings):
+            self._finish(decided, is_applied=False)
+            return
+        self._serial += 1
+        arguments: dict[str, object] = {
+            "tree": msgspec.msgpack.encode(desk_tree(decided.effective, str(self._file))),
+            "desired": configured(decided.effective),
+            "restart": [f"strategies/{name}" for name in sorted(decided.restart)],
+            "reason": f"enabled: false in {self._file.name}",
+        }
+        request = f"configuration-{self._clock.wall_ns()}-{self._serial}"
+        self._applying = _Applying(request, decided, arguments)
+        self._post(self._applying, effects)
+
+    def _post(self, applying: _Applying, effects: Effects) -> None:
+        """Let root apply it; root carries the same request out once."""
+        self._asked_ns = self._clock.monotonic_ns()
+        effects.post("root", RootAsked(applying.request, "apply", applying.arguments))
+
+    def _finish(self, done: Plan, *, is_applied: bool) -> None:
+        """Keep the file as the last good one, and say what of it does not hold yet."""
+        self._waits_for_flat = done.waits_for_flat
+        self.alarms = tuple(_words(change) for change in done.changes if change.is_waiting)
+        loaded = self._loaded
+        assert loaded is not None, "what is done came of a file"
+        assert loaded.settings is not None, "what is done came of a file that holds together"
+        if loaded.text != self._good:
+            write_last_good(self._state, LastGood(loaded.settings, loaded.text, self._clock.wall_ns()))
+            self._good = loaded.text
+        self._report(done, is_applied=is_applied)
+
+    def _report(self, done: Plan, *, is_applied: bool) -> None:
+        result: dict[str, Any] = {
+            "file": str(self._file),
+            "applied": is_applied,
+            "changes": [msgspec.to_builtins(change) for change in done.changes],
+        }
+        self._outcomes += [Outcome(token, "", {**result, "dry_run": is_dry}) for token, is_dry in self._wanted.items()]
+        self._wanted = {}
+
+    def _end(self, error: str, alarms: tuple[str, ...]) -> None:
+        self.alarms = alarms
+        self._outcomes += [Outcome(token, error, {}) for token in self._wanted]
+        self._wanted = {}
+
+
+def _words(change: Change) -> str:
+    return f"{change.path}: {change.was} -> {change.now}: {change.effect}"
+
+
+def _essence(settings: Settings) -> Settings:
+    """Leave out where things stand in the file: lines that moved are no change."""
+    entries = tuple(msgspec.structs.replace(entry, line=0) for entry in settings.strategies)
+    return msgspec.structs.replace(settings, strategies=entries)
+
+
+def _mark_of(file: Path) -> tuple[int, int, int]:
+    """Give what changes when a file is edited or replaced; zeros where it is gone."""
+    try:
+        found = file.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,197 @@
+"""Compare a file that was read with the settings in force: what holds at once, what waits, and for what. Pure."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, cast
+
+import msgspec
+
+from actors.settings import FeedKind, FeedSettings, OnDisable, Settings, StrategySettings
+from actors.settings_policy import Policy, policy_of
+
+#: What belongs to the strategy itself: where one of the first four is another, all of them wait together.
+STRUCTURE = ("symbols", "strategy", "model_path", "timeframe", "threshold")
+CODE = (*STRUCTURE, "parameters", "live_parameters", "wants_ticks", "refusal")
+#: What is no key of the file but follows from it, and is compared by what it follows from.
+DERIVED = frozenset({"name", "line", "refusal", "live_parameters", "wants_ticks", "strategies_folder"})
+NOTHING = "nothing"
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One value that is another one. ``was`` and ``now`` are JSON, or ``nothing``; ``line`` is 0 for a key that left.
+
+    ``path`` is like ``strategies.NAME.limits.hang_s``. ``is_waiting``: it does not hold yet, and ``effect`` says why.
+    """
+
+    path: str
+    was: str
+    now: str
+    line: int
+    effect: str
+    is_waiting: bool = False
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What comes of a file: the settings that can hold now, and the strategies that take theirs by a restart."""
+
+    effective: Settings
+    restart: frozenset[str]
+    changes: tuple[Change, ...]
+    waits_for_flat: frozenset[str]
+    """The strategies whose code waits until they hold nothing."""
+
+
+def plan(old: Settings, new: Settings, lines: Mapping[str, int], busy: Collection[str]) -> Plan:
+    """Compare the settings in force with those of a file.
+
+    Args:
+        old: In force.
+        new: What the file says.
+        lines: The line of each path of the file (``strategies.NAME.key``, ``global.key``).
+        busy: Names of strategies that hold a position or have a working order: their code does not change under them.
+
+    Returns:
+        A plan whose ``effective`` is ``old`` where no change can hold now, but for lines that moved.
+    """
+    where = _Lines(lines)
+    feed = _feed(old.feed, new.feed)
+    known = {entry.name: entry for entry in old.strategies}
+    changes: list[Change] = []
+    entries: list[StrategySettings] = []
+    restart: set[str] = set()
+    waiting: set[str] = set()
+    for entry in new.strategies:
+        was = known.get(entry.name)
+        missing = _not_given(entry, feed)
+        if was is None:
+            changes.append(_new(entry, where, missing))
+            entries += [] if missing else [entry]
+            continue
+        is_busy = entry.name in busy and not missing
+        merged, told, is_restarted = _merge(was, entry, where, missing, is_busy=is_busy)
+        changes += told
+        entries.append(merged)
+        if is_restarted:
+            restart.add(entry.name)
+        if is_busy and any(change.is_waiting for change in told):
+            waiting.add(entry.name)
+    gone = [entry for entry in old.strategies if new.strategy(entry.name) is None]
+    changes += [_gone(entry) for entry in gone]
+    told, globals_ = _merge_globals(old, new, where)
+    effective = msgspec.structs.replace(globals_, strategies=tuple(entries), feed=feed)
+    return Plan(effective, frozenset(restart), (*changes, *told), frozenset(waiting))
+
+
+class _Lines:
+    """Where a path stands in the file: its own line, or that of the nearest mapping around it."""
+
+    def __init__(self, lines: Mapping[str, int]) -> None:
+        self._lines = lines
+
+    def of(self, path: str) -> int:
+        if path.endswith(".symbols") and path not in self._lines:
+            path = path.removesuffix("s")
+        return self._lines.get(path, 0)
+
+
+def _new(entry: StrategySettings, where: _Lines, missing: str) -> Change:
+    effect = "starts" if entry.enabled else "is there, disabled"
+    if entry.refusal:
+        effect = f"cannot run: {entry.refusal}"
+    said = f"{entry.strategy or entry.model_path} on {', '.join(entry.symbols)}"
+    path = f"strategies.{entry.name}"
+    return Change(path, NOTHING, said, where.of(path), missing or effect, is_waiting=bool(missing))
+
+
+def _gone(entry: StrategySettings) -> Change:
+    said = f"{entry.strategy or entry.model_path} on {', '.join(entry.symbols)}"
+    return Change(f"strategies.{entry.name}", said, NOTHING, 0, f"stops, and {position_words(entry.on_disable)}")
+
+
+def position_words(on_disable: OnDisable) -> str:
+    """Say what becomes of the position of a strategy that is disabled or removed."""
+    if on_disable is OnDisable.FLATTEN:
+        return "its position is closed at the market"
+    return "its position is held: its recorded stop rests at the venue"
+
+
+def _merge(
+    was: StrategySettings, now: StrategySettings, where: _Lines, missing: str, *, is_busy: bool
+) -> tuple[StrategySettings, list[Change], bool]:
+    """Give the entry that can hold now, what changed of it, and whether it takes that by a restart."""
+    old, new = _plain(was), _plain(now)
+    is_other_code = any(getattr(was, key) != getattr(now, key) for key in STRUCTURE)
+    waits = missing or (Policy.WHEN_FLAT_RESTART.value if is_other_code and is_busy and not was.refusal else "")
+    merged = msgspec.structs.replace(now, **{key: getattr(was, key) for key in CODE}) if waits else now
+    told: list[Change] = []
+    is_restarted = is_other_code and not waits
+    for key, before, after in _leaves("", old, new):
+        policy = policy_of(f"strategies[].{key}", now.live_parameters)
+        is_code = key.split(".")[0] in CODE
+        effect: str = policy.value
+        if is_other_code and is_code:
+            effect = waits or Policy.WHEN_FLAT_RESTART.value
+        elif key == "enabled":
+            effect = "starts" if now.enabled else f"stops, and {position_words(now.on_disable)}"
+        is_restarted = is_restarted or policy is Policy.STRATEGY_RESTART
+        path = f"strategies.{now.name}.{key}"
+        told.append(Change(path, before, after, where.of(path), effect, is_waiting=bool(waits) and is_code))
+    if was.refusal != now.refusal and not waits:
+        effect = f"cannot run: {now.refusal}" if now.refusal else "can run now"
+        before, after = was.refusal or "can run", now.refusal or "can run"
+        told.append(Change(f"strategies.{now.name}", before, after, now.line, effect))
+    return merged, told, is_restarted
+
+
+def _not_given(entry: StrategySettings, feed: FeedSettings) -> str:
+    """Say why a strategy cannot have its market in the running desk, "" where it can."""
+    lacking = [symbol for symbol in entry.symbols if symbol not in feed.symbols]
+    if not lacking or entry.refusal or not entry.enabled:
+        return ""
+    return f"{Policy.DESK_RESTART.value}: the running feed does not give {', '.join(lacking)}"
+
+
+def _feed(old: FeedSettings, new: FeedSettings) -> FeedSettings:
+    """Give the feed that can hold now: another speed, and other symbols of a publisher that is the same."""
+    changed: dict[str, Any] = {"speed": new.speed} if old.kind is new.kind else {}
+    if old.kind is new.kind is FeedKind.ZMQ and old.url == new.url:
+        changed["symbols"] = new.symbols
+    return msgspec.structs.replace(old, **changed)
+
+
+def _merge_globals(old: Settings, new: Settings, where: _Lines) -> tuple[list[Change], Settings]:
+    """Give what changed outside the entries, and the new settings with what must wait as it was."""
+    told: list[Change] = []
+    kept: dict[str, Any] = {}
+    for key, before, after in _leaves("", _plain(old), _plain(new)):
+        policy = policy_of(f"global.{key}")
+        if key == "feed.symbols" and _feed(old.feed, new.feed).symbols == new.feed.symbols:
+            policy = Policy.LIVE
+        if policy is Policy.DESK_RESTART:
+            top = key.split(".")[0]
+            kept[top] = getattr(old, top)
+        effect: str = policy.value
+        if key.startswith("feed.") and policy is Policy.DESK_RESTART:
+            effect = f"{effect}, on another state folder: this one belongs to its feed"
+        path = f"global.{key}"
+        told.append(Change(path, before, after, where.of(path), effect, is_waiting=policy is Policy.DESK_RESTART))
+    return told, msgspec.structs.replace(new, **kept)
+
+
+def _plain(struct: msgspec.Struct) -> dict[str, Any]:
+    values: dict[str, Any] = msgspec.to_builtins(struct)
+    return {key: value for key, value in values.items() if key not in DERIVED and key != "strategies"}
+
+
+def _leaves(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Give (path, before, after) of every value that is another one."""
+    for key in [*old, *(key for key in new if key not in old)]:
+        below = f"{path}.{key}" if path else key
+        was, now = old.get(key), new.get(key)
+        if isinstance(was, dict) and isinstance(now, dict):
+            yield from _leaves(below, cast("dict[str, Any]", was), cast("dict[str, Any]", now))
+        elif _said(was) != _said(now):
+            yield below, _said(was), _said(now)
+
+
+def _said(value: Any) -> str:
+    return NOTHING if value is None else msgspec.json.encode(value).decode()
