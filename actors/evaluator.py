@@ -8,12 +8,12 @@ import msgspec
 
 from actors.calendar import NewYork
 from actors.own_book import OwnBook
-from actors.signal_door import admitted, intent_of, malformed
+from actors.signal_door import Door, effect_of, intent_of, malformed
 from actors.strategy_arguments import StrategyArguments
 from actors.strategy_memory import VERSION, Kept, Memory, MemoryUnfitError, Recalled
 from actors.strategy_parameters import changes, in_force_next, plain, taken_up
 from actors.topics import bar_topic
-from desk.messages import Bar, Effect, Intent, JournalRecord, OrderChanged, Tick
+from desk.messages import Bar, Intent, JournalRecord, OrderChanged, Tick
 from desk.units import NS_PER_S
 from runtime.effects import Effects
 from runtime.log import Log
@@ -202,6 +202,7 @@ class Evaluator:
     ) -> None:
         """Turn signals into intents, keep everything in one transaction, then send."""
         intents: list[Intent] = []
+        door = self._door(decided_ns)
         if isinstance(decision, NoTrade):
             self._why_not[decision.code] += 1
         else:
@@ -211,6 +212,8 @@ class Evaluator:
                 if fault:
                     self.counters["malformed"] += 1
                     self._why_not[NoTradeCode.MALFORMED_SIGNAL] += 1
+                    continue
+                if not door.admits(effect_of(signal)):
                     continue
                 intents.append(
                     intent_of(
@@ -225,29 +228,30 @@ class Evaluator:
                         bar_sequence=sequence,
                     )
                 )
-        for intent in self._admitted(intents, decided_ns):
+        self._count(door)
+        for intent in intents:
             self.counters["intents"] += 1
             self._pending[intent.intent_id] = intent
             effects.post("risk", intent)
         self._keep(effects)
 
-    def _admitted(self, intents: list[Intent], decided_ns: int) -> list[Intent]:
-        """Hold back what is too much. All that it depends on is kept, so a successor holds back the same."""
-        opens_max, rate = None, self._told.entry.limits.message_rate
-        if rate is not None:
-            second = decided_ns // NS_PER_S
-            if self.counters["rate_second"] != second:
-                self.counters["rate_second"], self.counters["rate_opened"] = second, 0
-            opens_max = rate - self.counters["rate_opened"]
-        found = admitted(intents, self._pending.values(), opens_max)
-        if opens_max is not None:
-            self.counters["rate_opened"] += sum(intent.effect is Effect.OPEN for intent in found)
-        held_back = len(intents) - len(found)
-        if held_back:
-            self.counters["held_back"] += held_back
-            self._why_not[NoTradeCode.TOO_MANY_INTENTS] += held_back
-            self._log.warning("intents.held_back", count=held_back, unanswered=len(self._pending))
-        return found
+    def _door(self, decided_ns: int) -> Door:
+        """Open the door for one event. All that it depends on is kept, so a successor holds back the same."""
+        rate = self._told.entry.limits.message_rate
+        if rate is None:
+            return Door(self._pending.values(), None)
+        second = decided_ns // NS_PER_S
+        if self.counters["rate_second"] != second:
+            self.counters["rate_second"], self.counters["rate_opened"] = second, 0
+        return Door(self._pending.values(), rate - self.counters["rate_opened"])
+
+    def _count(self, door: Door) -> None:
+        if self._told.entry.limits.message_rate is not None:
+            self.counters["rate_opened"] += door.opened
+        if door.held_back:
+            self.counters["held_back"] += door.held_back
+            self._why_not[NoTradeCode.TOO_MANY_INTENTS] += door.held_back
+            self._log.warning("intents.held_back", count=door.held_back, unanswered=len(self._pending))
 
     def _keep(self, effects: Effects) -> None:
         kept = Kept(

@@ -1,6 +1,6 @@
 """The door from signals to intents: what is malformed, or too much, goes no further."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 
 from desk.identity import intent_id
@@ -13,27 +13,42 @@ from strategies.base import Action, Signal, Strategy
 UNANSWERED_MAX = 32
 
 
-def admitted(intents: Sequence[Intent], unanswered: Iterable[Intent], opens_max: int | None) -> list[Intent]:
-    """Give those that may leave now, in their order; the rest is too much and is never sent.
+class Door:
+    """Counts what may still leave at one event; the rest is too much and is never sent.
 
     What closes or moves a stop has a window of its own and no rate: a flood of entries keeps no exit back.
-
-    Args:
-        intents: What the strategy wants at this event.
-        unanswered: What it sent and has no order of yet.
-        opens_max: How many that open something may still leave in this second of market time; None: any number.
     """
-    waiting = [intent.effect is Effect.OPEN for intent in unanswered]
-    left = {True: UNANSWERED_MAX - sum(waiting), False: UNANSWERED_MAX - len(waiting) + sum(waiting)}
-    if opens_max is not None:
-        left[True] = min(left[True], opens_max)
-    found: list[Intent] = []
-    for intent in intents:
-        is_open = intent.effect is Effect.OPEN
-        if left[is_open] > 0:
-            left[is_open] -= 1
-            found.append(intent)
-    return found
+
+    __slots__ = ("_left", "held_back", "opened")
+
+    def __init__(self, unanswered: Iterable[Intent], opens_max: int | None) -> None:
+        """Begin an event.
+
+        Args:
+            unanswered: What was sent before and has no order yet.
+            opens_max: How many that open something may still leave in this second of market time; None: any number.
+        """
+        waiting = [intent.effect is Effect.OPEN for intent in unanswered]
+        opens = UNANSWERED_MAX - sum(waiting)
+        self._left = {True: opens, False: UNANSWERED_MAX - len(waiting) + sum(waiting)}
+        if opens_max is not None:
+            self._left[True] = min(opens, opens_max)
+        self.opened = self.held_back = 0
+
+    def admits(self, effect: Effect) -> bool:
+        """Say whether one more intent may leave, and count it."""
+        is_open = effect is Effect.OPEN
+        if self._left[is_open] <= 0:
+            self.held_back += 1
+            return False
+        self._left[is_open] -= 1
+        self.opened += is_open
+        return True
+
+
+def effect_of(signal: Signal) -> Effect:
+    """Say what a signal does to a position: SELL and CLOSE reduce, whatever its side."""
+    return {Action.BUY: Effect.OPEN, Action.MODIFY: Effect.MODIFY}.get(signal.action, Effect.CLOSE)
 
 
 def malformed(signal: Signal, symbols: tuple[str, ...]) -> str:  # noqa: PLR0911 - one return a fault
@@ -76,7 +91,7 @@ def intent_of(  # noqa: PLR0913 - an intent has these parts
     """
     timeframe, ts_ns, number = place
     name = strategy.instance.name
-    effect = {Action.BUY: Effect.OPEN, Action.MODIFY: Effect.MODIFY}.get(signal.action, Effect.CLOSE)
+    effect = effect_of(signal)
     is_short = position is not None and position.quantity < ZERO
     side = Side.BUY if effect is Effect.OPEN or is_short else Side.SELL
     quantity = signal.quantity

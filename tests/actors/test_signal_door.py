@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from actors.evaluator import Evaluator
 from actors.settings import ProcessLimits, StrategySettings
-from actors.signal_door import UNANSWERED_MAX, admitted, intent_of
+from actors.signal_door import UNANSWERED_MAX, Door, intent_of
 from actors.strategy_arguments import StrategyArguments
 from desk.messages import Bar, Effect, Intent
 from desk.units import MINUTE_NS, NS_PER_S
@@ -74,6 +74,13 @@ def intents(kinds: str, first: int = 0) -> list[Intent]:
 
 KINDS = st.text("ocm", max_size=90)
 FEW = st.text("ocm", max_size=30)
+
+
+def admitted(wanted: list[Intent], unanswered: list[Intent], opens_max: int | None) -> list[Intent]:
+    door = Door(unanswered, opens_max)
+    found = [intent for intent in wanted if door.admits(intent.effect)]
+    assert (door.opened, door.held_back) == (len(opening(found)), len(wanted) - len(found))
+    return found
 
 
 def opening(found: list[Intent]) -> list[Intent]:

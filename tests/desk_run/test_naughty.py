@@ -25,26 +25,15 @@ from tests.desk_run.falls import (
 )
 from tests.desk_run.harness import Desk
 from tests.desk_run.markets import PATIENT_ROOMS
+from tests.desk_run.misdeeds import ENDS, NAUGHTY_LIMITS
 from tests.desk_run.publisher import Publisher
 
-#: The ways of misbehaving, and how each shows in the status.
-SHOWN = {
-    "raise": "ValueError: naughty",
-    "exit": "exit status 0",
-    "segfault": "signal SIGSEGV",
-    "hang": "no progress for",
-    "freeze": "no progress for",
-    "pipe": "no progress for",
-    "spin": "a handler used more than 0.5 s of processor time; its stack is in log/strategies.spin_",
-    "fork": "PermissionError: [Errno 1] Operation not permitted",
-    "brood": "5 processes, over the limit of 3",
-    "files": "OSError: [Errno 24] Too many open files",
-    "print": "it printed more than 1 MiB twice in 10 s; the end of it is in log/strategies.print_",
-    "leak": "MiB of memory, over the hard limit of 200 MiB",
-}
+#: The ways of misbehaving that are over quickly; the twenty meet the others.
+WAYS = ("raise", "exit", "segfault", "hang", "spin", "fork", "leak")
+SHOWN = {how: text for how, text in ENDS.items() if how in WAYS}
 #: The bar at which each of them has its hour: in its name it says whether it does so once or ever.
-HOURS = {f"{how}_once": 20 + 6 * place for place, how in enumerate(SHOWN)} | {
-    f"{how}_ever": 23 + 6 * place for place, how in enumerate(SHOWN)
+HOURS = {f"{how}_once": 20 + 10 * place for place, how in enumerate(SHOWN)} | {
+    f"{how}_ever": 25 + 10 * place for place, how in enumerate(SHOWN)
 }
 NAUGHTY = tuple(f"strategies/{name}" for name in HOURS)
 FALLS_MAX = 1
@@ -52,16 +41,6 @@ FALLS_MAX = 1
 FALLS = {path: 1 if path.endswith("once") else FALLS_MAX + 1 for path in NAUGHTY}
 STATES = {path: "RUNNING" if path.endswith("once") else "QUARANTINED" for path in NAUGHTY}
 LIMITED = f"    supervision: {{intensity: {FALLS_MAX}, period_s: 600, backoff_base_s: 0, backoff_cap_s: 0}}\n"
-SILENT = "    limits: {hang_s: 1.5}\n"
-LIMITS = {
-    "hang": SILENT,
-    "freeze": SILENT,
-    "pipe": SILENT,
-    "spin": "    limits: {cpu_s: 0.5, hang_s: 60}\n",
-    "brood": "    limits: {processes: 3}\n",
-    "print": "    limits: {output_mb: 1, cpu_s: 60, hang_s: 60}\n",
-    "leak": "    limits: {memory_soft_mb: 150, memory_hard_mb: 200, cpu_s: 60, hang_s: 60}\n",
-}
 GOOD = {"spy_a": "SPY", "spy_b": "SPY", "qqq": "QQQ", "btc_ema": "BTCUSD", "btc_vwap": "BTCUSD"}
 MINUTES = 120
 
@@ -72,7 +51,7 @@ def naughty_entries(symbol: str, folder: Path) -> list[str]:
     for name, at in HOURS.items():
         how, _, times = name.partition("_")
         marker = str(folder / "var" / "strategies" / name / "done") if times == "once" else ""  # where it may write
-        more = LIMITED + LIMITS.get(how, "")
+        more = LIMITED + NAUGHTY_LIMITS.get(how, "")
         entries.append(own_entry("naughty", name, symbol, more, how=how, at=at, marker=marker))
     return entries
 

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -12,16 +13,21 @@ import msgspec
 from typing_extensions import override
 
 from desk.messages import Bar
-from strategies.base import Decision, Instance, NoTrade, NoTradeCode, Strategy, View
+from strategies.base import Action, Decision, Instance, NoTrade, NoTradeCode, Signal, Strategy, View
 
 MIB = 1 << 20
 #: A leak stops here, so that a desk that does not see it costs the machine no more.
 HOARD_MIB_MAX = 500
 CHILDREN = 4
+WISHES = 500
+NO_SIGNAL = NoTrade(NoTradeCode.NO_SIGNAL)
 
 
 class NaughtyParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What it does at bar ``at`` (from 1). With a ``marker`` it does so once: where that file is, it behaves."""
+    """What it does at bar ``at`` (from 1). With a ``marker`` it does so once: where that file is, it behaves.
+
+    ``intents`` goes on at each bar, and falls at none.
+    """
 
     how: str
     at: int
@@ -42,12 +48,14 @@ class Naughty(Strategy):
     @override
     def on_bar(self, bar: Bar, view: View) -> Decision:
         self.bars += 1
+        if self.parameters.how == "intents":
+            return (_wish(bar.symbol),) * WISHES if self.bars >= self.parameters.at else NO_SIGNAL
         marker = Path(self.parameters.marker) if self.parameters.marker else None
         if self.bars == self.parameters.at and not (marker and marker.exists()):
             if marker:
                 marker.touch()
             self._misbehave()
-        return NoTrade(NoTradeCode.NO_SIGNAL)
+        return NO_SIGNAL
 
     @override
     def get_state(self) -> dict[str, Any]:
@@ -61,6 +69,10 @@ class Naughty(Strategy):
         WAYS[self.parameters.how]()
         msg = "it did not work"
         raise AssertionError(msg)
+
+
+def _wish(symbol: str) -> Signal:
+    return Signal(symbol=symbol, action=Action.BUY, quantity=Decimal(1), stop_loss=Decimal("0.01"))
 
 
 def _raise() -> NoReturn:
