@@ -8,6 +8,7 @@ from subprocess import run as run_process
 
 import msgspec
 
+from actors.alarm_rules import WATCHED_FACTS
 from actors.arguments import store_path
 from actors.settings import Settings, settings_fingerprint
 from actors.tree import PRELOAD, ROOM, VERDICT, configured, desk_tree, store_paths, strategy_paths
@@ -69,6 +70,7 @@ def run_desk(
             told_kinds=frozenset({ROOM}),
             verdict=VERDICT,
             watchdog="watchdog",
+            watched_facts=WATCHED_FACTS,
             duration_ns=int(duration_s * NS_PER_S),
         ),
         keeper,

@@ -226,5 +226,5 @@ def _run_of_the_desk() -> str:
 
 def watchdog(context: Context, _arguments: bytes) -> Made:
     """Make the watchdog; it is told root's pid by being its child."""
-    room = Watchdog(Sentinel(context.state), context.clock, context.log)
+    room = Watchdog(context.state, context.clock, context.log)
     return Made(room, Wiring(), None, desk_codec())

@@ -63,6 +63,7 @@ class MarketData(Room):
         return {
             "events": self._events,
             "bars": self._shelf.head,
+            "heads": dict(self._shelf.last),
             "market_ns": self._market_ns,
             "refused": dict(self._refused),
             "unbuilt": sorted(self._unbuilt.values()),

@@ -219,6 +219,4 @@ def _alarms(rows: Mapping[str, Json], halted: str) -> list[str]:
             found.append(f"{row['path']} is quarantined: {row['last_error']}")
         elif row["state"] == "BACKOFF" and row["kind"] != "node":
             found.append(f"{row['path']} waits to be restarted: {row['last_error']}")
-        elif _is_late(row):
-            found.append(f"{row['path']} is late: a message may have waited {row['oldest_s']:.0f} s for it")
     return found

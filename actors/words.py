@@ -17,6 +17,7 @@ from runtime.words import (
     Settled,
     StopAsked,
     Turn,
+    WatchTable,
 )
 
 
@@ -95,6 +96,7 @@ WORDS = (
     | Reconfigured
     | RestartWanted
     | RootAlive
+    | WatchTable
     | RootAnswered
     | RootAsked
     | Settled

@@ -3,7 +3,7 @@
 from typing import Any
 
 from runtime.clock import NS_PER_MS, NS_PER_S
-from runtime.words import Progress
+from runtime.words import Progress, Watched
 
 #: A child that reports once a second and was not heard for so long is looked at from outside.
 SILENT_NS = 2 * NS_PER_S
@@ -30,6 +30,32 @@ class CpuShare:
             self._since_ns, self._base_ns = now_ns, used_ns
 
 
+def oldest_ns(report: Progress, age_ns: int) -> int:
+    """Say how long a message may have waited by now, ``age_ns`` after a report; a silent child's wait goes on."""
+    return report.oldest_ns + (age_ns if age_ns > SILENT_NS else 0)
+
+
+def watched(report: Progress, age_ns: int, memory: tuple[int, int], facts: frozenset[str]) -> Watched:
+    """Give the row of a child for whoever watches.
+
+    Args:
+        report: Its last report.
+        age_ns: How long ago that was heard.
+        memory: What it holds, and its soft limit (bytes); 0 where there is none.
+        facts: Which of the facts that its room says are passed on.
+    """
+    return Watched(
+        path=report.path,
+        epoch=report.epoch,
+        handled=report.handled,
+        oldest_ns=oldest_ns(report, age_ns),
+        stuck=report.stuck,
+        rss_bytes=memory[0],
+        soft_bytes=memory[1],
+        facts={name: value for name, value in report.facts.items() if name in facts},
+    )
+
+
 def progress_words(heard: tuple[Progress, int] | None, now_ns: int) -> dict[str, Any]:
     """Say how far a loop has come and how late it is, in plain values; None and zeros where nothing was heard."""
     report = heard[0] if heard is not None else Progress("", 0, 0, 0, 0, {})
@@ -38,7 +64,7 @@ def progress_words(heard: tuple[Progress, int] | None, now_ns: int) -> dict[str,
         "turns": report.turns,
         "handled": report.handled,
         "mailbox": report.depth,
-        "oldest_s": (report.oldest_ns + (age_ns if age_ns > SILENT_NS else 0)) / NS_PER_S,
+        "oldest_s": oldest_ns(report, age_ns) / NS_PER_S,
         "unacknowledged": report.waiting,
         "stuck_s": {peer: span_ns / NS_PER_S for peer, span_ns in report.stuck.items()},
         "lag_p50_ms": report.lag_p50_ns / NS_PER_MS,

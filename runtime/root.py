@@ -35,7 +35,7 @@ from runtime.process import (
     strangers,
     usage,
 )
-from runtime.report import SILENT_NS, CpuShare, progress_words
+from runtime.report import SILENT_NS, CpuShare, progress_words, watched
 from runtime.restart import Exit, ExitKind
 from runtime.seccomp import Filter
 from runtime.spec import NodeSpec, WorkerSpec
@@ -68,6 +68,7 @@ from runtime.words import (
     RootAnswered,
     RootAsked,
     StopAsked,
+    WatchTable,
 )
 from runtime.words import PeersChanged as PeersWord
 
@@ -77,6 +78,9 @@ LAG_NS = NS_PER_S
 EXCUSE_NS = 3 * NS_PER_S
 #: How long the zygote may leave requests without an answer.
 ZYGOTE_SILENCE_NS_MAX = 10 * NS_PER_S
+#: Rounds from one table for the watchdog to the next, and the most rows of one part of it.
+ROUNDS_A_TABLE = 2
+ROWS_A_PART = 200
 #: Falls of each process that the status of that process shows.
 FALLS_KEPT = 10
 
@@ -85,7 +89,8 @@ class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How root runs a tree. ``told_kinds`` are the kinds of workers that hear how the others are.
 
     ``verdict`` is (path, fact): the service is up when every enabled worker is RUNNING and that fact is not empty.
-    ``watchdog`` is the worker that watches root itself ("" for none).
+    ``watchdog`` is the worker that watches root itself ("" for none); once a second it is told how the children are,
+    with those of their facts that ``watched_facts`` names.
     """
 
     state: Path
@@ -96,6 +101,7 @@ class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
     told_kinds: frozenset[str]
     verdict: tuple[str, str] = ("", "")
     watchdog: str = ""
+    watched_facts: frozenset[str] = frozenset()
     duration_ns: int = 0
 
 
@@ -164,7 +170,7 @@ class Root:
         self._early: set[tuple[str, int]] = set()
         self._informed: set[str] = set()
         self._is_news = False
-        self._turns = 0
+        self._turns = self._rounds = 0
         self._excused_until_ns = 0
         self._landlock, self._has_seccomp = 0, False
         self.started_ns = clock.monotonic_ns()
@@ -592,11 +598,30 @@ class Root:
         self._hub.send_again()
         if self._settings.watchdog in self._running:
             self._hub.post(self._settings.watchdog, self._codec.encode(RootAlive(self._turns)), is_sure=False)
+            self._rounds += 1
+            if self._rounds % ROUNDS_A_TABLE == 0:
+                self._tell_watchdog(now_ns)
         if not self._is_notified and self.is_up():
             self._is_notified = True
             self._notify("READY=1")
         self._notify("WATCHDOG=1")
         self._on_round(self)
+
+    def _tell_watchdog(self, now_ns: int) -> None:
+        """Send what is known of every child, in parts that fit a frame."""
+        rows = [
+            watched(
+                report,
+                now_ns - heard_ns,
+                (self._warden.memory_bytes(path), self._specs[path].limits.memory_soft_bytes),
+                self._settings.watched_facts,
+            )
+            for path, (report, heard_ns) in self._progress.items()
+        ]
+        starts = range(0, max(1, len(rows)), ROWS_A_PART)
+        for start in starts:
+            part = WatchTable(self._rounds, tuple(rows[start : start + ROWS_A_PART]), start == starts[-1])
+            self._hub.post(self._settings.watchdog, self._codec.encode(part), is_sure=False)
 
     def _watch(self, child: Running, now_ns: int) -> None:
         """Look for silence and for limits that are not kept; either ends the child, and counts as a fall."""

@@ -67,6 +67,11 @@ class Warden:
         """Drop what is known of a child that has ended."""
         self._watched.pop(path, None)
 
+    def memory_bytes(self, path: str) -> int:
+        """Give the memory that a child held at the last look; 0 where its memory is not limited."""
+        watched = self._watched.get(path)
+        return watched.rss_bytes if watched is not None else 0
+
     def uses(self, child: Running, limits: Limits) -> dict[str, Any]:
         """Give, for each limit that the child has, what it uses and how much it may; what is not limited is left out.
 

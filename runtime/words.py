@@ -90,6 +90,31 @@ class RootAlive(Word, frozen=True, tag="rt.alive"):
     turns: int
 
 
+class Watched(Word, frozen=True, tag="rt.watched"):
+    """Fact. One child that is READY, as root sees it: its report, and how old that makes what waits.
+
+    ``stuck`` says by peer for how long (ns) its oldest post has had no receipt; ``soft_bytes`` is 0 where there is no
+    limit. ``facts`` is that part of what the room says of itself which root was told to pass on.
+    """
+
+    path: str
+    epoch: int
+    handled: int
+    oldest_ns: int
+    stuck: dict[str, int]
+    rss_bytes: int
+    soft_bytes: int
+    facts: dict[str, object]
+
+
+class WatchTable(Word, frozen=True, tag="rt.table"):
+    """Fact. A part of all that root knows of its children; with ``is_last`` the table of that number is complete."""
+
+    number: int
+    rows: tuple[Watched, ...]
+    is_last: bool
+
+
 class Turn(Word, frozen=True, tag="rt.turn"):
     """Command of the conductor: it is your turn in this phase of this step. ``payload`` is a word, or empty."""
 
@@ -134,4 +159,5 @@ RUNTIME_WORDS = (
     | Settled
     | Reconfigured
     | RestartWanted
+    | WatchTable
 )

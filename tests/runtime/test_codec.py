@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from runtime.codec import WIRE_VERSION, Codec
 from runtime.errors import WireError
-from runtime.words import RUNTIME_WORDS, Hello, Peer, PeersChanged, RootAsked, StopAsked, Turn, Word
+from runtime.words import RUNTIME_WORDS, Hello, Peer, PeersChanged, RootAsked, StopAsked, Turn, Watched, Word
 
 CODEC = Codec(RUNTIME_WORDS)
 WORDS: tuple[type[Word], ...] = get_args(RUNTIME_WORDS)
@@ -23,7 +23,9 @@ FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(),
     int: INTEGERS,
     bytes: st.binary(),
+    bool: st.booleans(),
     dict[str, object]: OBJECTS,
+    dict[str, int]: st.dictionaries(st.text(), INTEGERS),
     tuple[Peer, ...]: st.lists(st.builds(Peer, st.text(), INTEGERS, st.text())).map(tuple),
 }
 
@@ -31,6 +33,9 @@ FIELDS: dict[Any, st.SearchStrategy[Any]] = {
 def words_of(kind: type[Word]) -> st.SearchStrategy[Word]:
     hints = get_type_hints(kind)
     return st.builds(kind, *(FIELDS[hints[name]] for name in kind.__struct_fields__))
+
+
+FIELDS[tuple[Watched, ...]] = st.lists(words_of(Watched)).map(tuple)
 
 
 @settings(deadline=None, max_examples=60)
