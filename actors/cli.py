@@ -6,14 +6,35 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Never
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from actors import log_view, screens, views
 from actors.arguments import store_path
-from actors.control_client import ASK_S, DeskDownError, VerbRefusedError, ask
+from actors.cli_control import audit, keys
+from actors.cli_parts import (
+    CONFIG_DEFAULT,
+    EXIT_DEGRADED,
+    EXIT_DOWN,
+    EXIT_HALTED,
+    EXIT_REFUSED,
+    STATE_DEFAULT,
+    Config,
+    Json,
+    Reason,
+    State,
+    ask_desk,
+    connect_to,
+    refuse_remote,
+    remote,
+)
+from actors.cli_parts import ask_or_fail as _ask
+from actors.cli_parts import fail as _fail
+from actors.cli_parts import say as _say
+from actors.cli_parts import show as _show
+from actors.control_client import DeskDownError, Remote, VerbRefusedError
 from actors.desk import run_desk
 from actors.foreground import Foreground
 from actors.journal import read_journal
@@ -35,19 +56,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 
-State = Annotated[Path, typer.Option("--state", help="The desk's state folder.")]
-Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; it is written down.")]
-STATE_DEFAULT = Path("var")
-CONFIG_DEFAULT = Path("config/strategies.yaml")
-
 #: A strategy's module that hangs when it is imported is waited for, and left aside, before the answer comes.
 RELOAD_S = 60.0
-
-EXIT_DEGRADED = 1
-EXIT_HALTED = 2
-EXIT_REFUSED = 3
-EXIT_DOWN = 4
 #: States of a process or node that are as they should be; every other is degraded.
 EXIT_OF_NODE = {"RUNNING": 0, "DISABLED": 0}
 #: Entries of its log that the status of a path ends with.
@@ -56,14 +66,32 @@ LOG_LINES_SHOWN = 10
 FOLLOW_S = 0.25
 
 
+app.add_typer(keys, name="keys")
+app.command()(audit)
+
+
 def main() -> None:
     """Run the command line."""
     app()
 
 
+@app.callback()
+def connected(
+    key: Annotated[
+        Path | None, typer.Option("--key", envvar="BULKHEAD_KEY", help="Ask a desk through its guarded door.")
+    ] = None,
+    connect: Annotated[str, typer.Option("--connect", help="Where that door is; left out: as the key file says.")] = "",
+) -> None:
+    """A supervised trading desk on paper."""
+    if connect and key is None:
+        _fail("--connect needs --key FILE; make one with: bulkhead keys new NAME --role read", EXIT_REFUSED)
+    if key is not None:
+        connect_to(Remote(key, connect))
+
+
 @app.command()
 def run(
-    config: Annotated[Path, typer.Option("--config", help="The configuration file.")] = CONFIG_DEFAULT,
+    config: Config = CONFIG_DEFAULT,
     state: State = STATE_DEFAULT,
     duration: Annotated[float, typer.Option("--duration", help="Stop after so many seconds; 0: never.")] = 0.0,
 ) -> None:
@@ -125,7 +153,11 @@ def _show_status(state: Path, path: str, *, as_json: bool, is_redrawn: bool) -> 
     """Show the status once; give the exit code that goes with it."""
     answer = _ask(state, "status", {"path": path} if path else {})
     if path:
-        log = [] if as_json else log_view.LogReader([log_view.log_path(state, path)]).last(LOG_LINES_SHOWN)
+        log = (
+            []
+            if as_json or remote() is not None
+            else log_view.LogReader([log_view.log_path(state, path)]).last(LOG_LINES_SHOWN)
+        )
         text = node_text(answer, [entry.words().splitlines()[0] for entry in log])
         code = EXIT_OF_NODE.get(answer["node"]["state"], EXIT_DEGRADED)
         code = EXIT_DEGRADED if answer["node"]["is_late"] else code
@@ -157,6 +189,7 @@ def logs(
     """Show the log of one process, or of all; also of a stopped desk."""
     if level.upper() not in log_view.LEVELS:
         _fail(f"there is no level {plain_text(level)!r}; there are {', '.join(log_view.LEVELS).lower()}", EXIT_REFUSED)
+    refuse_remote("logs")
     there = log_view.log_paths(state)
     if not there:
         _fail(f"there are no logs in {state / 'log'}; has a desk ever run on {state}?", EXIT_DOWN)
@@ -191,7 +224,8 @@ def why(name: str, state: State = STATE_DEFAULT, as_json: Json = False) -> None:
     found = next((row for row in rows if row["name"] == name), None)
     if found is None:
         _fail(f"there is no strategy {name!r}; there are {', '.join(row['name'] for row in rows)}", EXIT_REFUSED)
-    found = {**found, "orders_refused": views.refusals_view(_journal(state), name)}
+    if remote() is None:
+        found = {**found, "orders_refused": views.refusals_view(_journal(state), name)}
     _show(found, screens.why_text(found), as_json=as_json)
 
 
@@ -246,13 +280,16 @@ def halt(reason: Reason = "halted by an operator", state: State = STATE_DEFAULT,
 
     Working entry orders are cancelled; exits, stops and positions are not touched.
     """
+    if remote() is not None:
+        _show(answer := _ask(state, "halt", {"reason": reason}), f"halted: {answer['halted']}", as_json=as_json)
+        return
     if not state.is_dir():
         _fail(f"there is no state folder {state}; nothing was halted", EXIT_DOWN)
     sentinel = Sentinel(state)
     sentinel.write(plain_text(reason or "halted by an operator"))  # at once, whether or not anybody answers below
     note = ""
     try:
-        ask(state, "halt", {"reason": reason}, Clock())
+        ask_desk(state, "halt", {"reason": reason})
     except DeskDownError:
         note = "no desk answers: one that runs sends no entry from now on, one that starts is halted"
     except VerbRefusedError as error:
@@ -264,14 +301,7 @@ def halt(reason: Reason = "halted by an operator", state: State = STATE_DEFAULT,
 @app.command()
 def resume(reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
     """Lift a halt."""
-    if not state.is_dir():
-        _fail(f"there is no state folder {state}; nothing was resumed", EXIT_DOWN)
-    was = Sentinel(state).reason()
-    try:
-        answer = ask(state, "resume", {"reason": reason}, Clock())
-    except DeskDownError:
-        Sentinel(state).remove()
-        answer = {"was_halted": was or ""}
+    answer = _resume_here(state, reason) if remote() is None else _ask(state, "resume", {"reason": reason})
     text = f"resumed; it was halted: {answer['was_halted']}" if answer["was_halted"] else "it was not halted"
     _show(answer, text, as_json=as_json)
 
@@ -334,23 +364,9 @@ def journal(
 # --- the parts ------------------------------------------------------------------------------------
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
 def _warn(text: str) -> None:
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
-
-
-def _fail(text: str, code: int) -> Never:
-    sys.stderr.write(f"{text}\n")
-    raise typer.Exit(code)
-
-
-def _show(value: Any, text: str, *, as_json: bool) -> None:
-    _say(msgspec.json.encode(value, order="deterministic").decode() if as_json else text)
 
 
 def _settings(file: Path, state: Path, clock: Clock) -> Settings:
@@ -377,11 +393,16 @@ def _check_folder(state: Path) -> None:
         _fail(f"{nearest} is not a folder; nothing was started. Choose a folder with --state", EXIT_REFUSED)
 
 
-def _ask(state: Path, verb: str, arguments: dict[str, Any], patience_s: float = ASK_S) -> dict[str, Any]:
+def _resume_here(state: Path, reason: str) -> dict[str, Any]:
+    """Lift the halt of a desk on this machine, also where none runs."""
+    if not state.is_dir():
+        _fail(f"there is no state folder {state}; nothing was resumed", EXIT_DOWN)
+    was = Sentinel(state).reason()
     try:
-        return ask(state, verb, arguments, Clock(), patience_s)
-    except DeskDownError as error:
-        _fail(str(error), EXIT_DOWN)
+        return ask_desk(state, "resume", {"reason": reason})
+    except DeskDownError:
+        Sentinel(state).remove()
+        return {"was_halted": was or ""}
     except VerbRefusedError as error:
         _fail(str(error), EXIT_REFUSED)
 
@@ -392,6 +413,7 @@ def _verb(state: Path, verb: str, arguments: dict[str, Any], text: str, *, as_js
 
 
 def _journal(state: Path) -> list[JournalRecord]:
+    refuse_remote("this command")
     try:
         reader = Reader.open(store_path(state, "execution"))
     except OperatingError as error:

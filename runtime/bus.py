@@ -209,15 +209,21 @@ class Bus:
             url: Where it listens.
             server: Its public key; a door with another one learns nothing and is not spoken to.
             keys: The client's own (public, secret) pair.
+
+        Raises:
+            ValueError: The address or a key is none.
         """
         socket = self._socket(zmq.DEALER, 100, 100)
         socket.set(zmq.RECONNECT_IVL, 100)
         socket.set(zmq.RECONNECT_IVL_MAX, 1000)
-        socket.set(zmq.CURVE_SERVERKEY, server.encode())
-        socket.set(zmq.CURVE_PUBLICKEY, keys[0].encode())
-        socket.set(zmq.CURVE_SECRETKEY, keys[1].encode())
         monitor = socket.get_monitor_socket(_FAILURES)
-        socket.connect(url)
+        try:
+            socket.set(zmq.CURVE_SERVERKEY, server.encode())
+            socket.set(zmq.CURVE_PUBLICKEY, keys[0].encode())
+            socket.set(zmq.CURVE_SECRETKEY, keys[1].encode())
+            socket.connect(url)
+        except zmq.ZMQError as error:
+            raise ValueError(error.strerror) from error
         return GuardedClient(socket, monitor)
 
     def control_client(self) -> "zmq.Socket[bytes]":
@@ -600,15 +606,10 @@ class GuardedClient:
         """Take a connecting socket and its monitor."""
         self.socket, self.monitor = socket, monitor
 
-    def refusal(self) -> str:
-        """Say why the door does not let us in; "" where it did, or nobody is there."""
-        said = ""
+    def refusals(self) -> "Iterator[bool]":
+        """Give each try that failed since: True where the door refused our key, False where its own was not proved."""
         for frames in drain(self.monitor):
-            event = parse_monitor_message(frames)["event"]
-            if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                return "the desk does not list this key"
-            said = "the desk has another key than the key file says, or is no desk"
-        return said
+            yield parse_monitor_message(frames)["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
 
 class Publisher:

@@ -3,6 +3,7 @@
 What it lets through is a change that is on the disk already, or something that changes nothing.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,8 @@ WAIT_NS_MAX = 30 * NS_PER_S
 #: How often counts of refused attempts are written down, and a trail that could not be written is tried again.
 RECORD_NS = 5 * NS_PER_S
 STRANGER = "stranger"
+#: How far up the tree of processes a local client is followed.
+ANCESTORS_MAX = 64
 #: First byte of the addresses that ZeroMQ gives; one that a client chose itself could be another client's.
 OWN_ADDRESS = 0
 
@@ -72,6 +75,10 @@ class Doorkeeper:
 
     def hear(self, message: ControlRequest, effects: Effects) -> Asked | None:
         """Take one message; give the request that is to be carried out, None where it has its answer already."""
+        if message.door == LOCAL and is_of_the_desk(message.peer):
+            words = "a process of the desk itself sends no commands"
+            self._refuse(STRANGER, message, refusal_of("", Code.UNAUTHORISED, words), effects)
+            return None
         who = self._gate.who(message.door, message.user)
         if who is None:
             words = "this key is not listed any more"
@@ -296,6 +303,26 @@ class Doorkeeper:
 
     def _note(self, kind: str, words: str, code: str = "") -> Entry:
         return Entry(at_ns=self._clock.wall_ns(), kind=kind, door="guarded", code=code, error=words)
+
+
+def is_of_the_desk(peer: str) -> bool:
+    """Say whether a local peer is one of the processes under our own root supervisor, such as a strategy.
+
+    The kernel tells a Unix socket's other side by uid, gid and pid, in that order. A process that it cannot name, or
+    that is gone, is none of ours: those live as long as their connections.
+    """
+    ours, pid = os.getppid(), peer.rpartition(":")[2]
+    for _ in range(ANCESTORS_MAX):
+        if not pid.isdecimal() or int(pid) <= 1:
+            return False
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return False
+        pid = stat.rpartition(")")[2].split()[1]
+        if int(pid) == ours:
+            return True
+    return False
 
 
 def mark_of(file: Path) -> tuple[int, int, int]:

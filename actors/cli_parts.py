@@ -1,0 +1,85 @@
+"""What all commands of the command line share: their options, how they speak, how they end, whom they ask."""
+
+import sys
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any, Never
+
+import msgspec
+import typer
+
+from actors.control_client import ASK_S, DeskDownError, Remote, VerbRefusedError, ask, ask_remote
+from runtime.clock import Clock
+
+State = Annotated[Path, typer.Option("--state", help="The desk's state folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is written down.")]
+Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
+STATE_DEFAULT = Path("var")
+CONFIG_DEFAULT = Path("config/strategies.yaml")
+
+#: What the options before a command's name say to the command: typer hands nothing down to one that does not ask.
+_REMOTE: ContextVar[Remote | None] = ContextVar("remote", default=None)
+
+EXIT_DEGRADED = 1
+EXIT_HALTED = 2
+EXIT_REFUSED = 3
+EXIT_DOWN = 4
+
+
+def say(text: str) -> None:
+    """Print a text at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def fail(text: str, code: int) -> Never:
+    """Say on standard error why nothing came of it, and end with this exit code."""
+    sys.stderr.write(f"{text}\n")
+    raise typer.Exit(code)
+
+
+def show(value: Any, text: str, *, as_json: bool) -> None:
+    """Print an answer, for people or for programs."""
+    say(msgspec.json.encode(value, order="deterministic").decode() if as_json else text)
+
+
+def remote() -> Remote | None:
+    """Give the desk that ``--key`` names, before the command's own words; None where it is the one on ``--state``."""
+    return _REMOTE.get()
+
+
+def connect_to(there: Remote) -> None:
+    """Ask this desk from now on, and none on a state folder."""
+    _REMOTE.set(there)
+
+
+def ask_desk(state: Path, verb: str, arguments: dict[str, Any], patience_s: float = ASK_S) -> dict[str, Any]:
+    """Send a verb to the desk on ``state``, or to the one that ``--key`` names.
+
+    Raises:
+        DeskDownError: It cannot be reached.
+        VerbRefusedError: It said no.
+    """
+    there = remote()
+    if there is None:
+        return ask(state, verb, arguments, Clock(), patience_s)
+    return ask_remote(there, verb, arguments, Clock(), patience_s)
+
+
+def ask_or_fail(state: Path, verb: str, arguments: dict[str, Any], patience_s: float = ASK_S) -> dict[str, Any]:
+    """Do the same; where it comes to nothing, end with a sentence and an exit code."""
+    try:
+        return ask_desk(state, verb, arguments, patience_s)
+    except DeskDownError as error:
+        fail(str(error), EXIT_DOWN)
+    except VerbRefusedError as error:
+        fail(str(error), EXIT_REFUSED)
+
+
+def refuse_remote(what: str) -> None:
+    """End where ``--key`` was given for something that only a state folder can tell."""
+    if remote() is not None:
+        fail(
+            f"{what} reads the state folder, so it works on the desk's own machine alone; leave --key out", EXIT_REFUSED
+        )
