@@ -1,5 +1,7 @@
 """The words that rooms say about the step itself, and the one codec of the desk."""
 
+import functools
+
 import msgspec
 
 from desk import messages as desk
@@ -105,6 +107,7 @@ WORDS = (
 )
 
 
+@functools.cache
 def desk_codec() -> Codec:
-    """Give the codec that knows every word of the desk and no other."""
+    """Give the codec that knows every word of the desk and no other. It is built once and has no state."""
     return Codec(WORDS)

@@ -15,7 +15,7 @@ import sys
 import msgspec
 import setproctitle
 
-from runtime import child
+from runtime import child, log
 
 REQUEST_BYTES_MAX = 1 << 20
 
@@ -35,6 +35,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setpgid(0, 0)
+    log.warm()
     for module in sys.argv[3:]:
         warm = getattr(importlib.import_module(module), "warm", None)
         if warm is not None:

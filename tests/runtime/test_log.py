@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from loguru import logger
 
 from runtime.clock import NS_PER_S
-from runtime.log import WARNINGS_A_SECOND, WARNINGS_AT_ONCE, Log
+from runtime.log import WARNINGS_A_SECOND, WARNINGS_AT_ONCE, Log, silence
 from tests.runtime.fakes import HandClock
 
 
@@ -22,7 +21,7 @@ from tests.runtime.fakes import HandClock
 def _silenced() -> Iterator[None]:
     """Let go of the log's file when the test is over."""
     yield
-    logger.remove()
+    silence()
 
 
 def lines_of(folder: Path, name: str) -> list[str]:
