@@ -76,6 +76,8 @@ ROUND_NS = NS_PER_S // 2
 #: Root's own lateness that excuses everyone's, and for how long.
 LAG_NS = NS_PER_S
 EXCUSE_NS = 3 * NS_PER_S
+#: How often root looks at its own end for orphans that its killing has made.
+LAST_STRANGERS_ROUNDS_MAX = 1000
 #: How long the zygote may leave requests without an answer.
 ZYGOTE_SILENCE_NS_MAX = 10 * NS_PER_S
 #: Rounds from one table for the watchdog to the next, and the most rows of one part of it.
@@ -211,6 +213,7 @@ class Root:
                 self._round()
             self._tell_peers()
         self._zygote.stop()
+        self._leave_nothing()
         self._notify("STOPPING=1")
         self._bus.close()
         return self.exit_code
@@ -348,6 +351,16 @@ class Root:
         for pid in strangers(known):
             self._log.warning("stranger.killed", pid=pid)
             end_stranger(pid)
+
+    def _leave_nothing(self) -> None:
+        """End what left its process group and was orphaned by the last falls, and what that leaves in turn."""
+        known = {child.pid for child in self._running.values()}
+        for _ in range(LAST_STRANGERS_ROUNDS_MAX):
+            found = strangers(known)
+            for pid in found:
+                end_stranger(pid)
+            if not found:
+                return
 
     # --- what supervision wants -----------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import pytest
 
 from runtime.clock import NS_PER_S
 from runtime.spec import Fence, Limits, WorkerSpec
-from tests.runtime.bakehouse import Bakehouse, apprentice, oven
+from tests.runtime.bakehouse import Bakehouse, Ends, apprentice, descendants, oven
 
 MIB = 1 << 20
 PATIENT_NS = 120 * NS_PER_S
@@ -129,6 +129,19 @@ def test_on_a_kernel_that_refuses_nothing_root_says_so_and_counts_instead(
         status = house.status()
         assert (status["landlock"], status["seccomp"]) == (False, False)
         assert house.log().count("landlock.missing") == house.log().count("seccomp.missing") == 1
+        assert house.stop() == 0
+
+
+def test_the_end_leaves_nobody_who_left_the_group_of_a_child(state: Path) -> None:
+    many = apprentice("multiplies", "multiplies", shutdown_ns=NS_PER_S // 5, progress_timeout_ns=PATIENT_NS)
+    with Bakehouse(state, many) as house:
+        pid = house.until(lambda rows: rows["multiplies"]["state"] == "RUNNING")["multiplies"]["pid"]
+        house.until(lambda _: len(descendants(pid)) == 4)
+        ends = Ends(descendants(house.pid))
+
+        assert house.stop() == 0
+
+        assert ends.come_within(1)
 
 
 def test_a_fenced_child_that_needs_another_file_cannot_start_and_says_which(state: Path) -> None:
