@@ -29,11 +29,11 @@ class Feed:
         self.url = f"tcp://127.0.0.1:{self._socket.bind_to_random_port('tcp://127.0.0.1')}"
         self._last_ns = 0
 
-    def tick(self, size: int) -> int:
+    def tick(self, size: int, symbol: str = SYMBOL) -> int:
         """Publish a tick of this size and give its time, which no other tick has."""
         ts_ns = self._last_ns = max(time.time_ns(), self._last_ns + 1)
-        body = f'{{"symbol":"{SYMBOL}","timestamp":{ts_ns},"price":{450 + size / 100},"size":{size}}}'
-        self._socket.send(f"{SYMBOL} {body}".encode())
+        body = f'{{"symbol":"{symbol}","timestamp":{ts_ns},"price":{450 + size / 100},"size":{size}}}'
+        self._socket.send(f"{symbol} {body}".encode())
         return ts_ns
 
     def close(self) -> None:
