@@ -8,6 +8,7 @@ from actors.status import desk_status
 from runtime.clock import Clock
 from runtime.folder import Sentinel
 from runtime.root import Root
+from runtime.supervision_words import Row
 
 
 class Foreground:
@@ -18,20 +19,22 @@ class Foreground:
         self._settings, self._sentinel, self._clock, self._say = settings, sentinel, clock, say
         self._states: dict[str, tuple[str, int]] = {}
         self._fills = 0
+        self._version = -1
         self._is_up = False
         self._is_stopping = False
 
     def look(self, root: Root) -> None:
         """Show what changed since the last look."""
-        status = root.status()
-        if status["stopping"] and not self._is_stopping:
+        if root.stop_reason and not self._is_stopping:
             self._is_stopping = True
-            self._say(f"stopping: {status['stopping']}")
-        for row in status["tree"]:
-            if row["kind"] != "node":
-                self._show_process(row)
-        if not self._is_up and status["is_up"]:
+            self._say(f"stopping: {root.stop_reason}")
+        if root.version != self._version:  # only then the tree is walked, which takes a while where it is large
+            self._version = root.version
+            for worker in root.workers():
+                self._show_process(*worker)
+        if not self._is_up and root.is_up():
             self._is_up = True
+            status = root.status()
             count = sum(1 for row in status["tree"] if row["pid"])
             self._say(f"ready in {status['uptime_s']:.1f} s, {count} actors\n")
             halted = self._sentinel.reason() or ""
@@ -50,15 +53,15 @@ class Foreground:
         self._fills = fills
         self._say(f"fill {fills}  {facts['last_fill']}{more}")
 
-    def _show_process(self, row: dict[str, object]) -> None:
-        path, state, restarts = str(row["path"]), str(row["state"]), int(str(row["restarts"]))
+    def _show_process(self, row: Row, pid: int | None) -> None:
+        path, state, restarts = row.path, row.state.value, row.restarts_total
         was = self._states.get(path)
         if was == (state, restarts):
             return
         self._states[path] = (state, restarts)
         if was is not None and restarts > was[1]:
-            self._say(f"{path} fell: {row['last_error']}; restart {restarts}")
+            self._say(f"{path} fell: {row.last_error}; restart {restarts}")
         elif not self._is_up and state == "RUNNING":
-            self._say(f"  {path:<28} ready  (pid {row['pid']})")
+            self._say(f"  {path:<28} ready  (pid {pid})")
         elif self._is_up and not self._is_stopping and was is not None and was[0] != state:
             self._say(f"{path} is {state}")

@@ -53,6 +53,7 @@ from runtime.supervision_words import (
     Reconfigure,
     Released,
     Report,
+    Row,
     Signal,
     Spawn,
 )
@@ -618,6 +619,7 @@ class Root:
             self._is_notified = True
             self._notify("READY=1")
         self._notify("WATCHDOG=1")
+        self._tell_peers()
         self._on_round(self)
 
     def _tell_watchdog(self, now_ns: int) -> None:
@@ -674,6 +676,20 @@ class Root:
         """Give what a child last said of itself; nothing where it said nothing yet."""
         heard = self._progress.get(path)
         return dict(heard[0].facts) if heard is not None else {}
+
+    @property
+    def version(self) -> int:
+        """Goes up whenever some worker's state or epoch is another one: who looks often asks this first."""
+        return self._peers_version
+
+    def workers(self) -> list[tuple[Row, int | None]]:
+        """Give each worker's row and its pid, without what a look at the process itself would cost."""
+        running = self._running
+        return [
+            (row, running[row.path].pid if row.path in running else None)
+            for row in self._supervision.tree(self._now())
+            if row.kind != "node"
+        ]
 
     def status(self, path: str = "") -> dict[str, Any]:
         """Give the tree with all that is known of each process, as plain values.
