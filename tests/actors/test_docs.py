@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 import strategies
 from actors.cli import app
-from actors.console.protocol import PROTOCOL, Reply, Request
+from actors.console.protocol import PROTOCOL, Code, Reply, Request
 from actors.console.verbs import VERBS
 from actors.settings import (
     ROOM_SUPERVISION,
@@ -180,6 +180,22 @@ def test_the_control_document_lists_exactly_the_verbs() -> None:
     told = re.findall(r"^\| `(\w+)` \|", sections(read("docs/control.md"))["Verbs"], re.MULTILINE)
 
     assert sorted(told) == sorted(VERBS)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_the_control_document_gives_each_verb_its_role_and_its_arguments(name: str) -> None:
+    row = re.search(rf"^\| `{name}` \| (\w+) \| (.*?) \|", sections(read("docs/control.md"))["Verbs"], re.MULTILINE)
+
+    assert row is not None
+    assert row[1] == VERBS[name].role.word
+    assert [field for field in VERBS[name].arguments.__struct_fields__ if f"`{field}`" not in row[2]] == []
+
+
+def test_the_control_document_explains_exactly_the_codes() -> None:
+    text = sections(read("docs/control.md"))["Protocol, version 1"]
+    told = re.findall(r"^\| `(\w+)` \|", text[text.index("| code |") :], re.MULTILINE)
+
+    assert told == [code.value for code in Code]
 
 
 @pytest.mark.parametrize("kind", [Request, Reply])
