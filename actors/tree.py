@@ -132,7 +132,7 @@ def _strategy(entry: StrategySettings, settings: Settings) -> NodeSpec:
             )
         ),
         fence=Fence(
-            readable=(settings.strategies_folder,) if settings.strategies_folder else (),
+            readable=("code", settings.strategies_folder) if settings.strategies_folder else ("code",),
             writable=(str(store_path(Path(), f"strategies/{entry.name}")),),
         ),
     )

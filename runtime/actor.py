@@ -422,6 +422,8 @@ class RoomActor(pykka.Actor):
             due_ns["progress"] = now_ns + PROGRESS_NS
             me = self._bus.me
             facts: dict[str, object] = {**self._room.facts(), "refused_words": self._refused}
+            if self._hub is not None:
+                facts["refused_frames"] = self._hub.refused  # of outdated incarnations, or of no form of ours
             measured = self._measure.report(now_ns)
             report = Progress(
                 me.path,

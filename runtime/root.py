@@ -450,7 +450,7 @@ class Root:
 
     def _peers(self) -> PeersWord:
         rows = self._supervision.tree(self._now())
-        peers = tuple(Peer(row.path, row.epoch, row.state.value) for row in rows if row.kind != "node")
+        peers = tuple(_peer(row.path, row.epoch, row.state) for row in rows if row.kind != "node")
         return PeersWord(self._peers_version, peers)
 
     def _tell_peers(self) -> None:
@@ -460,7 +460,7 @@ class Root:
         self._is_news = False
         changes = self._supervision.take_changes()
         self._peers_version += 1
-        peers = tuple(Peer(one.path, one.epoch, REMOVED if one.state is None else one.state.value) for one in changes)
+        peers = tuple(_peer(one.path, one.epoch, one.state) for one in changes)
         body = self._codec.encode(PeersWord(self._peers_version, peers, is_whole=False))
         for path in self._informed:
             self._hub.post(path, body, is_sure=True)
@@ -787,6 +787,12 @@ class Root:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
             out.sendto(text.encode(), "\0" + address[1:] if address.startswith("@") else address)
+
+
+def _peer(path: str, epoch: int, state: ChildState | None) -> Peer:
+    """Say how a process is. Of one that was put away every incarnation so far has lost the right to speak."""
+    is_over = state in {None, ChildState.QUARANTINED, ChildState.DISABLED}
+    return Peer(path, epoch + is_over, REMOVED if state is None else state.value)
 
 
 def _is_readable(descriptor: int) -> bool:

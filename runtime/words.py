@@ -50,7 +50,7 @@ class StopAsked(Word, frozen=True, tag="rt.stop"):
 
 
 class Peer(Word, frozen=True, tag="rt.peer"):
-    """Fact. One process as its supervisor sees it."""
+    """Fact. One process as its supervisor sees it; who is of an epoch before ``epoch`` is not heard any more."""
 
     path: str
     epoch: int
