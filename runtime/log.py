@@ -95,6 +95,8 @@ class _Own:
 
     def __init__(self) -> None:
         self.is_warm = False
+        self.rehearses = False
+        """Whether a line is formed and not written."""
         self.echo = 0
         self._least = 0
         self._sink: FileSink | None = None
@@ -117,7 +119,7 @@ class _Own:
 
     def wants(self, record: Any) -> bool:
         """Say whether a line is to be written."""
-        return self._sink is not None and record["level"].no >= self._least
+        return self.rehearses or (self._sink is not None and record["level"].no >= self._least)
 
     def write(self, line: Any) -> None:
         """Write one line; the file is rotated where it is full."""
@@ -132,6 +134,10 @@ def warm() -> None:
     _own.is_warm = True
     logger.remove()
     logger.add(_own.write, level=0, filter=_own.wants, format=_line, catch=True, backtrace=False, diagnose=False)
+    logger.configure(extra={"path": ""})
+    _own.rehearses = True
+    logger.info("{}", "rehearsal", fields={"of": "a line, whose form is worked out at the first one"})
+    _own.rehearses = False
     library = logging.getLogger("pykka")
     library.addHandler(logging.NullHandler())
     library.propagate = False

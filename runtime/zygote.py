@@ -5,6 +5,7 @@ so that root, the subreaper, becomes the parent: root reaps and reads the exit s
 costs no child its life.
 """
 
+import codecs
 import gc
 import importlib
 import os
@@ -36,6 +37,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setpgid(0, 0)
     log.warm()
+    for encoding in ("ascii", "utf-8"):  # each is a module, which a child would import when it opens a file
+        codecs.lookup(encoding)
     for module in sys.argv[3:]:
         warm = getattr(importlib.import_module(module), "warm", None)
         if warm is not None:
