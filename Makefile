@@ -37,6 +37,7 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python bench/tick_to_order.py
 	$(BIN)/python bench/restart.py
+	$(BIN)/python bench/swarm.py
 	$(BIN)/python bench/siblings.py
 
 clean:
