@@ -1,7 +1,10 @@
 """Who may command a running desk, and that everybody else moves nothing: keys, roles, repeats, garbage, floods."""
 
 import json
+import re
 import socket as network
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +25,7 @@ from actors.control_screens import audit_view
 from actors.makers import store_path
 from runtime.bus import new_keys
 from runtime.clock import NS_PER_MS, NS_PER_S
+from runtime.folder import socket_folder
 from runtime.ids import fresh_id
 from runtime.store import Reader
 from tests.desk_run.command_line import PATIENCE_S as COMMAND_S
@@ -29,6 +33,43 @@ from tests.desk_run.command_line import Said, bulkhead
 from tests.desk_run.harness import PATIENCE_S, PAUSE_S, Desk
 from tests.desk_run.publisher import Publisher, obedient, with_obedient
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "control.md"
+#: A strategy that tries to halt its desk through the local door as soon as it is there.
+COMMANDER = '''"""Wants to command."""
+
+import json
+
+import msgspec
+import zmq
+
+from strategies.base import NoTrade, NoTradeCode, Strategy
+
+
+class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the sockets are."""
+
+    folder: str
+
+
+class Commander(Strategy):
+    """Sends a command; what it was answered it does not wait for."""
+
+    Parameters = Parameters
+
+    def initialize(self):
+        """Halt the desk, if that can be done."""
+        self.context = zmq.Context()
+        self.socket = self.context.socket(zmq.DEALER)
+        self.socket.connect(f"ipc://{self.parameters.folder}/control")
+        self.socket.send(json.dumps({"v": 1, "id": "mine", "verb": "halt"}).encode())
+
+    def on_bar(self, bar, view):
+        """Do nothing else."""
+        return NoTrade(NoTradeCode.NO_SIGNAL)
+
+
+STRATEGY = Commander
+'''
 LISTED = {"reader": "read", "operator": "operate", "admin": "admin", "leaver": "admin", "flooder": "operate"}
 
 
@@ -130,7 +171,10 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     port = free_port()
     with Publisher() as publisher:
         control = f"  control: {{listen: 'tcp://127.0.0.1:{port}'}}\n"
-        text = f"strategies:\n{obedient('a', 'AAA')}{obedient('b', 'BBB')}global:\n  zmq_market_url: {publisher.url}\n"
+        sockets = socket_folder(folder / "var")
+        commander = f"  - {{name: commander, symbol: CCC, strategy: commander, parameters: {{folder: {sockets}}}}}\n"
+        (folder / "strategies" / "commander.py").write_text(COMMANDER, encoding="utf-8")
+        text = f"strategies:\n{obedient('a', 'AAA')}{obedient('b', 'BBB')}{commander}global:\n  zmq_market_url: {publisher.url}\n"
         with Desk(folder, text + control) as desk:
             doors = Doors(desk, f"tcp://127.0.0.1:{port}", folder / "control_clients.json")
             desk.start().until_up()
@@ -480,6 +524,72 @@ def test_who_asks_too_fast_is_told_so_and_others_are_not(doors: Doors, peace: in
     assert set(codes) == {"ok", "rate_limited"}
     assert doors.until_recorded(peace, kind="refused", code="rate_limited", client="flooder")
     assert sum(entry.code == "rate_limited" for entry in doors.records(peace)) < 60
+
+
+# --- clients as the document shows them ---------------------------------------------------------------
+
+
+def test_the_client_of_the_document_works_at_both_doors(doors: Doors, tmp_path: Path) -> None:
+    (program,) = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    file, public, secret = tmp_path / "client.py", *doors.keys["operator"]
+    file.write_text(program, encoding="utf-8")
+    write_key_file(tmp_path / "key", KeyFile("operator", doors.url, doors.server, public, secret))
+
+    answers = [
+        _run(file, where, "cancel", "name=a", "reason=why not") for where in (doors.desk.state, tmp_path / "key")
+    ]
+
+    assert [one["code"] for one in answers] == ["ok", "ok"]
+    assert [
+        (one.client, one.reason) for one in doors.records() if one.request in {a["id"] for a in answers} and one.reason
+    ] == [
+        ("local", "why not"),
+        ("operator", "why not"),
+    ]
+    assert len(program.strip().splitlines()) < 25
+
+
+def _run(program: Path, where: Path, *words: str) -> dict[str, Any]:
+    command = [sys.executable, str(program), str(where), *words]
+    return json.loads(subprocess.run(command, capture_output=True, timeout=COMMAND_S, check=True).stdout)
+
+
+def test_the_local_door_needs_nothing_but_a_unix_socket_and_json(doors: Doors, peace: int) -> None:
+    folder = (doors.desk.state / "endpoints").read_text(encoding="utf-8").strip()
+    properties = b"".join(
+        bytes([len(key)]) + key + len(value).to_bytes(4, "big") + value
+        for key, value in ((b"Socket-Type", b"DEALER"), (b"Identity", b""))
+    )
+    body = said(request(doors.desk, "ping"))
+    with network.socket(network.AF_UNIX) as raw:
+        raw.settimeout(COMMAND_S)
+        raw.connect(f"{folder}/control")
+        raw.sendall(bytes.fromhex("ff00000000000000017f0300") + b"NULL".ljust(20, b"\0") + bytes(32))
+        _take(raw, 64)
+        raw.sendall(b"\x04" + bytes([len(properties) + 6]) + b"\x05READY" + properties)
+        _take(raw, _take(raw, 2)[1])
+        raw.sendall(b"\x00" + bytes([len(body)]) + body)
+        flags, length = _take(raw, 2)
+        reply = json.loads(_take(raw, length))
+
+    assert (flags, reply["code"], reply["id"]) == (0, "ok", json.loads(body)["id"])
+    assert len(doors.records()) >= peace
+
+
+def _take(raw: network.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        data += (more := raw.recv(count - len(data)))
+        assert more, "the door was shut"
+    return data
+
+
+def test_a_strategy_cannot_command_the_desk_that_runs_it(doors: Doors) -> None:
+    records = [entry for entry in doors.records() if entry.error == "a process of the desk itself sends no commands"]
+
+    assert [(entry.kind, entry.code, entry.door) for entry in records[:1]] == [("refused", "unauthorised", "local")]
+    assert doors.desk.strategy("commander")["state"] == "RUNNING"
+    assert doors.desk.status()["desk"]["halted"] == ""
 
 
 # --- the command line with a key --------------------------------------------------------------------
