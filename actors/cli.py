@@ -1,5 +1,6 @@
 """The command line: one verb a command; every answer as text for people or, with ``--json``, for programs."""
 
+import importlib
 import select
 import sys
 from collections.abc import Iterable
@@ -44,6 +45,7 @@ from actors.screen_node import node_text, processes_text
 from actors.screen_words import plain_text
 from actors.settings import Settings
 from actors.settings_apart import read_apart
+from actors.top_source import DeskSource
 from actors.words import desk_codec
 from desk.messages import JournalRecord
 from runtime.clock import NS_PER_S, Clock
@@ -168,6 +170,16 @@ def _show_status(state: Path, path: str, *, as_json: bool, is_redrawn: bool) -> 
         text = f"\x1b[H\x1b[2J{text}"
     _show(answer, text, as_json=as_json)
     return code
+
+
+@app.command()
+def top(state: State = STATE_DEFAULT) -> None:
+    """Show the desk live, with keys to act on it; needs a terminal of at least 80 by 24."""
+    if not sys.stdout.isatty() or not sys.stdin.isatty():
+        _fail("top needs a terminal; for programs there is: bulkhead status --json", EXIT_REFUSED)
+    _ask(state, "ping", {})
+    # Its library takes longer to load than every other command takes to run, so only this one loads it.
+    importlib.import_module("actors.top").run_top(DeskSource(state, Clock()))
 
 
 @app.command()

@@ -169,6 +169,7 @@ class Root:
         self._epoll = select.epoll()
         self._is_ended = False
         self._is_notified = False
+        self._headline = ""
         self._peers_version = 0
         self._early: set[tuple[str, int]] = set()
         self._informed: set[str] = set()
@@ -233,6 +234,7 @@ class Root:
             self.stop_reason = reason
             self._log.info("stopping", reason=reason)
             self._notify("STOPPING=1")
+            self._notify(f"STATUS=stopping: {' '.join(reason.split())}")
             self._do(self._supervision.stop(self._now()))
 
     def _now(self) -> int:
@@ -620,6 +622,10 @@ class Root:
             self._notify("READY=1")
         self._notify("WATCHDOG=1")
         self._tell_peers()
+        headline = f"STATUS={len(self._progress)} of {len(self._running)} processes ready"
+        if headline != self._headline and not self.stop_reason:
+            self._headline = headline
+            self._notify(headline)
         self._on_round(self)
 
     def _tell_watchdog(self, now_ns: int) -> None:
