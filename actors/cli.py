@@ -4,7 +4,6 @@ import importlib
 import select
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +29,7 @@ from actors.cli_parts import (
     connect_to,
     refuse_remote,
     remote,
+    until_interrupted,
 )
 from actors.cli_parts import ask_or_fail as _ask
 from actors.cli_parts import fail as _fail
@@ -144,7 +144,7 @@ def status(
     Exit code 0: all runs, 1: degraded, 2: halted, 4: no desk.
     """
     code = _show_status(state, path, as_json=as_json, is_redrawn=watch)
-    with suppress(KeyboardInterrupt):
+    with until_interrupted():
         while watch:
             select.select([], [], [], every)
             code = _show_status(state, path, as_json=as_json, is_redrawn=True)
@@ -211,7 +211,7 @@ def logs(
         _fail(f"{plain_text(path)!r} has no log; there are {names}", EXIT_REFUSED)
     reader = log_view.LogReader(files)
     _show_entries(reader.last(count, level.upper()), as_json=as_json)
-    with suppress(KeyboardInterrupt):
+    with until_interrupted():
         while follow:
             select.select([], [], [], FOLLOW_S)
             _show_entries(reader.news(level.upper()), as_json=as_json)

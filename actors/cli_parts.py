@@ -1,6 +1,9 @@
 """What all commands of the command line share: their options, how they speak, how they end, whom they ask."""
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Never
@@ -83,3 +86,11 @@ def refuse_remote(what: str) -> None:
         fail(
             f"{what} reads the state folder, so it works on the desk's own machine alone; leave --key out", EXIT_REFUSED
         )
+
+
+@contextmanager
+def until_interrupted() -> Iterator[None]:
+    """End the block quietly at Ctrl-C, also where whoever started us ignores it, as shells do for their jobs."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        yield
