@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -89,7 +89,7 @@ def refuse_remote(what: str) -> None:
 
 
 @contextmanager
-def until_interrupted() -> Iterator[None]:
+def until_interrupted() -> Generator[None]:
     """End the block quietly at Ctrl-C, also where whoever started us ignores it, as shells do for their jobs."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
