@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from actors.settings import FeedSettings, PaperSettings, RiskConfig, RiskLimits, Settings
+from actors.settings import FeedSettings, OnDisable, PaperSettings, RiskConfig, RiskLimits, Settings
 from actors.step import Route
 
 PAPER = "venues/paper"
@@ -30,12 +30,20 @@ class PaperArguments(msgspec.Struct, frozen=True):
     is_stepped: bool
 
 
+class Owner(msgspec.Struct, frozen=True):
+    """What execution has to know of a strategy: what it trades, and what becomes of that when it is put away."""
+
+    symbols: tuple[str, ...]
+    on_disable: OnDisable
+
+
 class ExecutionArguments(msgspec.Struct, frozen=True):
-    """What execution is told."""
+    """What execution is told; the owners are all entries, also refused ones."""
 
     balance: Decimal
     symbols: tuple[str, ...]
     is_stepped: bool
+    owners: dict[str, Owner]
 
 
 class RiskArguments(msgspec.Struct, frozen=True):

@@ -248,12 +248,23 @@ def enable(name: str, reason: Reason = "", state: State = STATE_DEFAULT, as_json
 
 
 @app.command()
-def disable(name: str, reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
+def disable(
+    name: str,
+    hold: Annotated[bool, typer.Option("--hold", help="Keep its position; its recorded stop rests.")] = False,
+    flatten: Annotated[bool, typer.Option("--flatten", help="Close its position at the market.")] = False,
+    reason: Reason = "",
+    state: State = STATE_DEFAULT,
+    as_json: Json = False,
+) -> None:
     """Stop a strategy; lasts until its `enabled` is edited.
 
-    Its position stays; its recorded stop is placed at the venue meanwhile.
+    Without --hold or --flatten its `on_disable` says what becomes of its position.
     """
-    _verb(state, "disable", {"name": name, "reason": reason}, f"{name} is disabled", as_json=as_json)
+    if hold and flatten:
+        _fail("write --hold or --flatten, not both; nothing was changed", EXIT_REFUSED)
+    position = "hold" if hold else "flatten" if flatten else ""
+    answer = _ask(state, "disable", {"name": name, "position": position, "reason": reason})
+    _show(answer, f"{name} is disabled, and {answer['position']}", as_json=as_json)
 
 
 @app.command()

@@ -5,20 +5,24 @@ the journal alone: a PENDING order is submitted (again), a PENDING_CANCEL one is
 wants a resting stop and has none gets one. So every start, after whatever end, is the same code.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 from typing_extensions import override
 
-from actors.arguments import MARKET_DATA, ExecutionArguments
+from actors.arguments import MARKET_DATA, ExecutionArguments, Owner
 from actors.journal import Journal, Key
+from actors.owners import WANTED_AWAY, Owners
 from actors.peer_table import PeerTable
+from actors.settings import OnDisable
 from actors.step import EXECUTION
 from actors.topics import PUT_AWAY, tick_topic
 from actors.words import Joined, JournalHead
 from desk.messages import (
+    AwayWished,
+    AwayWishKept,
     Bar,
     CancelOrder,
     CancelRejected,
@@ -47,7 +51,15 @@ from desk.messages import (
     VenueSnapshot,
     VenueWanted,
 )
-from desk.order import REASON_TTL, advance, course, order_from_judgement, protective_order
+from desk.order import (
+    REASON_FLATTEN,
+    REASON_TTL,
+    advance,
+    course,
+    flattening_order,
+    order_from_judgement,
+    protective_order,
+)
 from desk.portfolio import Position
 from desk.reconcile import reconcile
 from desk.units import NS_PER_S, ZERO
@@ -59,7 +71,7 @@ from runtime.folder import Sentinel
 from runtime.log import Log
 from runtime.room import Room
 from runtime.store import Store
-from runtime.words import Peer, Turn
+from runtime.words import REMOVED, Peer, Turn
 
 RECONCILE_NS = 60 * NS_PER_S
 PROTECTIVE = frozenset({Purpose.STOP_LOSS, Purpose.TAKE_PROFIT})
@@ -80,6 +92,7 @@ class Execution(Room):
         clock: Clock,
         sentinel: Sentinel,
         log: Log,
+        owners: Mapping[str, Owner],
         is_stepped: bool,
     ) -> None:
         """Fold the journal; nothing is sent before ``recover``."""
@@ -98,6 +111,7 @@ class Execution(Room):
         self._verdict = ""
         self._peers = PeerTable()
         self._away: frozenset[str] | None = None
+        self._owners, self._configured = Owners(store, owners), owners
         self._late_fills = self._fills = 0
         self._last_fill = ""
 
@@ -106,6 +120,7 @@ class Execution(Room):
     @override
     def recover(self) -> Effects:
         effects = Effects()
+        self._owners.reconfigure(self._configured, effects)
         if self._journal.head == 0:
             self._journal.write(CapitalChanged(self._capital, "starting balance", 0), effects)
         for order in tuple(self._journal.ledger.working.values()):
@@ -138,6 +153,7 @@ class Execution(Room):
             "late_fills": self._late_fills,
             "fills": self._fills,
             "last_fill": self._last_fill,
+            "residue": self._residue(),
         }
 
     @override
@@ -153,6 +169,8 @@ class Execution(Room):
     def timer(self, name: str) -> Effects:
         effects = Effects()
         self._ask_venue(effects)
+        for key in tuple(self._journal.ledger.positions):
+            self._flatten(key, effects)  # again, where an exit was refused
         effects.timer("reconcile", self._clock.monotonic_ns() + RECONCILE_NS)
         return effects
 
@@ -162,8 +180,10 @@ class Execution(Room):
 
     @override
     def reconfigured(self, arguments: bytes) -> Effects:
-        """Hear the time of other symbols too."""
+        """Hear the time of other symbols too; look after what strategies do not look after any more."""
         effects, told = Effects(), msgspec.msgpack.decode(arguments, type=ExecutionArguments)
+        self._owners.reconfigure(told.owners, effects)
+        self._look_after_all(effects)
         if not self._is_stepped:
             effects.listen(MARKET_DATA, tuple(map(tick_topic, told.symbols)))
         return effects
@@ -178,15 +198,24 @@ class Execution(Room):
         was = self._away
         news = {peer.path.removeprefix("strategies/") for peer in peers if peer.path.startswith("strategies/")}
         gone = {name for name in news if self._peers.state(f"strategies/{name}") in PUT_AWAY}
+        if was is None:  # of one that was removed before this start, no news will come
+            gone |= {name for name in self._holders() if self._peers.state(f"strategies/{name}") == REMOVED}
         self._away = ((was or frozenset()) - news) | gone
+        for name in (was or frozenset()) - self._away:
+            self._owners.wish(name, None, effects)  # it is back, and its absence over
         if self._away == was and len(news) == len(peers):
             return effects
+        self._look_after_all(effects)
+        return effects
+
+    def _look_after_all(self, effects: Effects) -> None:
+        """Cancel the entries of strategies that are away, and bring what surrounds positions to what it should be."""
         for order in tuple(self._journal.ledger.working.values()):
-            if order.strategy in self._away and order.purpose is Purpose.ENTRY:
+            if order.strategy in (self._away or ()) and order.purpose is Purpose.ENTRY:
                 self._cancel(order, "STRATEGY_PUT_AWAY", effects)
         for key in tuple(self._journal.ledger.positions):
+            self._flatten(key, effects)
             self._settle_key(key, effects)
-        return effects
 
     # --- steps and time -----------------------------------------------------------------------
 
@@ -231,13 +260,23 @@ class Execution(Room):
             self._hear_report(word, effects)
         elif isinstance(word, EventsWanted):
             effects.post(peer, self._journal.given(word.strategy, word.after), is_sure=False, is_gated=False)
+        elif isinstance(word, AwayWished) and peer == "console":
+            self._hear_away_wish(word, effects)
         elif isinstance(word, HoldersWanted):
-            effects.post(peer, HoldersGiven(word.query, self._holders()), is_sure=False, is_gated=False)
+            effects.post(
+                peer, HoldersGiven(word.query, self._holders(), self._journal.head), is_sure=False, is_gated=False
+            )
         elif isinstance(word, CancelWanted) and peer == "console":
             for order in tuple(self._journal.ledger.working.values()):
                 if order.purpose is Purpose.ENTRY and word.strategy in {"", order.strategy}:
                     self._cancel(order, word.reason, effects)
         return effects
+
+    def _hear_away_wish(self, wished: AwayWished, effects: Effects) -> None:
+        name = wished.strategy
+        self._owners.wish(name, OnDisable(wished.on_disable) if wished.on_disable else None, effects)
+        self._look_after_all(effects)
+        effects.post("console", AwayWishKept(name, self._owners.on_disable(name).value), is_gated=False)
 
     def _holders(self) -> tuple[str, ...]:
         """Name the strategies that hold a position or have an order that is not finished."""
@@ -299,7 +338,12 @@ class Execution(Room):
         if is_late:
             self._late_fills += 1
             self._journal.note("late_fill", f"{order.order_id} filled after {order.state.value}", report.ts_ns, effects)
-        self._settle_key((order.strategy, order.symbol, order.tag), effects)
+        key = (order.strategy, order.symbol, order.tag)
+        if order.purpose is Purpose.ENTRY:
+            self._flatten(key, effects)  # an entry that was filled while its strategy left
+        elif order.exit_reason == REASON_FLATTEN and self._journal.ledger.position(*key) is None:
+            self._journal.note("flattened", f"{order.strategy} holds no {order.symbol} any more", report.ts_ns, effects)
+        self._settle_key(key, effects)
 
     # --- sending ------------------------------------------------------------------------------
 
@@ -352,6 +396,42 @@ class Execution(Room):
             if (order.strategy, order.symbol, order.tag) == key and order.purpose in purposes
         ]
 
+    def _flatten(self, key: Key, effects: Effects) -> None:
+        """Begin to close a position whose strategy is wanted away, and flat; an exit that is at work may finish first.
+
+        ``_settle_key`` sends it. One that the venue refuses is not made again before the next look at all.
+        """
+        position = self._journal.ledger.position(*key)
+        if position is None or not self._is_to_be_flat(key) or self._orders_of(key, {Purpose.EXIT}):
+            return
+        entry = self._journal.entries.get(key)
+        assert entry is not None, "what is held was entered"
+        order = flattening_order(
+            entry,
+            quantity=abs(position.quantity),
+            attempt=self._journal.head + 1,
+            ts_ns=max(self._market_ns, position.opened_ns),
+        )
+        self._journal.write(OrderChanged(order, "", "ours", order.created_ns), effects)
+        self._settle_key(key, effects)
+
+    def _is_to_be_flat(self, key: Key) -> bool:
+        """Say whether a position's strategy is away, was wanted away, and shall hold nothing meanwhile."""
+        if self._away is None or key[0] not in self._away:
+            return False
+        is_wanted = self._peers.state(f"strategies/{key[0]}") in WANTED_AWAY
+        return is_wanted and self._owners.on_disable(key[0]) is OnDisable.FLATTEN
+
+    def _residue(self) -> list[str]:
+        """Say what is held still though it shall not be, and what of its exit."""
+        residue: list[str] = []
+        for key, position in self._journal.ledger.positions.items():
+            if self._is_to_be_flat(key):
+                exits = self._orders_of(key, {Purpose.EXIT})
+                how = f"its exit is {exits[0].state.value}" if exits else "its exit was refused and is tried again"
+                residue.append(f"{key[0]} is to be flat and still holds {position.quantity} {key[1]}: {how}")
+        return residue
+
     def _settle_key(self, key: Key, effects: Effects) -> None:
         """Bring the orders around one position to what they should be; doing it again changes nothing.
 
@@ -380,7 +460,7 @@ class Execution(Room):
     def _wanted_levels(self, key: Key, position: Position) -> dict[Purpose, Decimal]:
         """Say which levels of a position should rest at the venue now."""
         is_native = self._is_native(key)
-        is_away = self._away is not None and key[0] in self._away
+        is_away = self._away is not None and (key[0] in self._away or self._owners.is_foreign(key[0], key[1]))
         wanted: dict[Purpose, Decimal] = {}
         if position.stop_loss is not None and (is_native or is_away):
             wanted[Purpose.STOP_LOSS] = position.stop_loss

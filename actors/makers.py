@@ -99,6 +99,7 @@ def execution(context: Context, arguments: bytes) -> Made:
         clock=context.clock,
         sentinel=Sentinel(context.state),
         log=context.log,
+        owners=told.owners,
         is_stepped=told.is_stepped,
     )
     wiring = Wiring(
@@ -165,7 +166,7 @@ def strategy(context: Context, arguments: bytes) -> Made:
 def arguments_in_force(memory: Memory, started_with: StrategyArguments) -> StrategyArguments:
     """Give the arguments to work with: the former ones while something is held that only their strategy looks after."""
     kept = memory.arguments()
-    if kept is None or not memory.holds_something():
+    if kept is None or not memory.holds_something(started_with.entry.flat_at):
         return started_with
     try:
         before = read_arguments(kept)

@@ -99,7 +99,8 @@ class StrategySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ``model_path`` is absolute. ``parameters`` are the file's plain values, checked against the
     strategy's own ``Parameters``. ``live_parameters`` and ``wants_ticks`` are what its class declares.
     ``refusal`` says why this one strategy cannot run ("" where it can); the others are not touched by it.
-    ``line`` is where the entry begins in the file.
+    ``line`` is where the entry begins in the file. ``flat_at`` is the journal's head at which it held nothing, when
+    its code was last changed on the running desk; -1 where it never was.
     """
 
     name: str
@@ -118,6 +119,7 @@ class StrategySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     line: int = 0
     live_parameters: tuple[str, ...] = ()
     wants_ticks: bool = False
+    flat_at: int = -1
 
 
 class FeedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from actors.settings_policy import Policy, policy_of
 STRUCTURE = ("symbols", "strategy", "model_path", "timeframe", "threshold")
 CODE = (*STRUCTURE, "parameters", "live_parameters", "wants_ticks", "refusal")
 #: What is no key of the file but follows from it, and is compared by what it follows from.
-DERIVED = frozenset({"name", "line", "refusal", "live_parameters", "wants_ticks", "strategies_folder"})
+DERIVED = frozenset({"name", "line", "refusal", "live_parameters", "wants_ticks", "flat_at", "strategies_folder"})
 NOTHING = "nothing"
 
 
@@ -40,7 +40,7 @@ class Plan(msgspec.Struct, frozen=True):
     """The strategies whose code waits until they hold nothing."""
 
 
-def plan(old: Settings, new: Settings, lines: Mapping[str, int], busy: Collection[str]) -> Plan:
+def plan(old: Settings, new: Settings, lines: Mapping[str, int], busy: Collection[str], journal_head: int = -1) -> Plan:
     """Compare the settings in force with those of a file.
 
     Args:
@@ -48,6 +48,7 @@ def plan(old: Settings, new: Settings, lines: Mapping[str, int], busy: Collectio
         new: What the file says.
         lines: The line of each path of the file (``strategies.NAME.key``, ``global.key``).
         busy: Names of strategies that hold a position or have a working order: their code does not change under them.
+        journal_head: The head of the journal at which that was so.
 
     Returns:
         A plan whose ``effective`` is ``old`` where no change can hold now, but for lines that moved.
@@ -69,7 +70,11 @@ def plan(old: Settings, new: Settings, lines: Mapping[str, int], busy: Collectio
         is_busy = entry.name in busy and not missing
         merged, told, is_restarted = _merge(was, entry, where, missing, is_busy=is_busy)
         changes += told
-        entries.append(merged)
+        is_other_code = (
+            not is_busy and not missing and any(getattr(was, key) != getattr(entry, key) for key in STRUCTURE)
+        )
+        flat_at = journal_head if is_other_code else was.flat_at
+        entries.append(msgspec.structs.replace(merged, flat_at=flat_at))
         if is_restarted:
             restart.add(entry.name)
         if is_busy and any(change.is_waiting for change in told):
@@ -151,21 +156,28 @@ def _not_given(entry: StrategySettings, feed: FeedSettings) -> str:
 
 
 def _feed(old: FeedSettings, new: FeedSettings) -> FeedSettings:
-    """Give the feed that can hold now: another speed, and other symbols of a publisher that is the same."""
+    """Give the feed that can hold now: another speed, and more symbols of a publisher that is the same.
+
+    A symbol that is given stays until the desk starts again: somebody may hold it still.
+    """
     changed: dict[str, Any] = {"speed": new.speed} if old.kind is new.kind else {}
-    if old.kind is new.kind is FeedKind.ZMQ and old.url == new.url:
-        changed["symbols"] = new.symbols
+    if _is_same_publisher(old, new):
+        changed["symbols"] = (*old.symbols, *(symbol for symbol in new.symbols if symbol not in old.symbols))
     return msgspec.structs.replace(old, **changed)
+
+
+def _is_same_publisher(old: FeedSettings, new: FeedSettings) -> bool:
+    return old.kind is new.kind is FeedKind.ZMQ and old.url == new.url
 
 
 def _merge_globals(old: Settings, new: Settings, where: _Lines) -> tuple[list[Change], Settings]:
     """Give what changed outside the entries, and the new settings with what must wait as it was."""
     told: list[Change] = []
     kept: dict[str, Any] = {}
-    for key, before, after in _leaves("", _plain(old), _plain(new)):
-        policy = policy_of(f"global.{key}")
-        if key == "feed.symbols" and _feed(old.feed, new.feed).symbols == new.feed.symbols:
-            policy = Policy.LIVE
+    is_same = _is_same_publisher(old.feed, new.feed)
+    compared = msgspec.structs.replace(new, feed=_feed(old.feed, new.feed)) if is_same else new
+    for key, before, after in _leaves("", _plain(old), _plain(compared)):
+        policy = Policy.LIVE if key == "feed.symbols" and is_same else policy_of(f"global.{key}")
         if policy is Policy.DESK_RESTART:
             top = key.split(".")[0]
             kept[top] = getattr(old, top)

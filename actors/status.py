@@ -213,6 +213,7 @@ def _headline(row: Json) -> str:
 
 def _alarms(rows: Mapping[str, Json], halted: str) -> list[str]:
     found = [f"HALTED: {halted}"] if halted else []
+    found += _facts(rows, "execution").get("residue", ())
     found += [f"a strategy gets no bars: {words}" for words in _facts(rows, "market_data").get("unbuilt", ())]
     for row in rows.values():
         if row["state"] == "QUARANTINED" and row["kind"] != "node":

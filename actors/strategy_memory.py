@@ -130,13 +130,16 @@ class Memory:
         except MemoryUnfitError:
             return None
 
-    def holds_something(self) -> bool:
-        """Say whether whoever was at work last held a position, or awaited anything; False where nobody can tell."""
+    def holds_something(self, flat_at: int = -1) -> bool:
+        """Say whether whoever was at work last held a position, or awaited anything; False where nobody can tell.
+
+        What was kept at or before ``flat_at`` does not count: execution knew of nothing then.
+        """
         try:
             kept, book = self._read(TABLE, NOW, Kept), self._read(TABLE, BOOK, _KeptBook)
         except MemoryUnfitError:
             return False
-        if kept is None or book is None:
+        if kept is None or book is None or kept.journal_sequence <= flat_at:
             return False
         return bool(kept.pending or book.book.ledger.positions or book.book.ledger.working)
 

@@ -11,6 +11,7 @@ from actors.arguments import (
     ConsoleArguments,
     ExecutionArguments,
     MarketDataArguments,
+    Owner,
     PaperArguments,
     RiskArguments,
     store_path,
@@ -44,7 +45,7 @@ def desk_tree(settings: Settings, file: str) -> NodeSpec:
     balance = settings.default_balance
     rooms = {
         "paper": PaperArguments(settings.paper, balance, symbols, is_stepped),
-        "execution": ExecutionArguments(balance, symbols, is_stepped),
+        "execution": ExecutionArguments(balance, symbols, is_stepped, {e.name: _owner(e) for e in settings.strategies}),
         "console": ConsoleArguments(settings, file),
         "risk": RiskArguments({e.name: e.risk_config for e in runnable}, settings.risk, symbols, is_stepped),
         MARKET_DATA: MarketDataArguments(settings.feed, tuple(_route(entry) for entry in runnable)),
@@ -155,6 +156,11 @@ def _node(
         start="parallel" if start == "parallel" else "ordered",
         gives_up="quarantine" if gives_up == "quarantine" else "escalate",
     )
+
+
+def _owner(entry: StrategySettings) -> Owner:
+    """Tell execution of an entry; one that is refused was not wanted away, so that what it holds is held."""
+    return Owner(entry.symbols, OnDisable.HOLD if entry.refusal else entry.on_disable)
 
 
 def _route(entry: StrategySettings) -> Route:

@@ -85,6 +85,8 @@ WORDS = (
     | desk.EventsWanted
     | desk.EventsGiven
     | desk.CancelWanted
+    | desk.AwayWished
+    | desk.AwayWishKept
     | desk.HoldersWanted
     | desk.HoldersGiven
     | Joined

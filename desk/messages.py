@@ -441,6 +441,23 @@ class EventsGiven(Message, frozen=True, tag="ledger.events_given"):
     is_complete: bool
 
 
+class AwayWished(Message, frozen=True, tag="operator.away_wished"):
+    """Command of an operator who is about to disable a strategy: what becomes of its position until it is back.
+
+    ``on_disable`` is "hold", "flatten", or "" for what the configuration says.
+    """
+
+    strategy: str
+    on_disable: str
+
+
+class AwayWishKept(Message, frozen=True, tag="operator.away_wish_kept"):
+    """Answer. The wish is kept; ``on_disable`` is what will become of the position."""
+
+    strategy: str
+    on_disable: str
+
+
 class HoldersWanted(Message, frozen=True, tag="operator.holders_wanted"):
     """Query to execution. Which strategies hold a position or have an order that is not finished?"""
 
@@ -448,10 +465,11 @@ class HoldersWanted(Message, frozen=True, tag="operator.holders_wanted"):
 
 
 class HoldersGiven(Message, frozen=True, tag="operator.holders_given"):
-    """Answer. Their names, in order."""
+    """Answer. Their names, in order, as of the journal's ``head``."""
 
     query: int
     names: tuple[str, ...]
+    head: int
 
 
 class CancelWanted(Message, frozen=True, tag="operator.cancel"):

@@ -39,6 +39,8 @@ S = OrderState
 
 #: Sums over fills are kept to this quantum, so that they do not depend on the order of the fills.
 SUM_QUANTUM = Decimal("1e-12")
+#: Why a position is closed whose strategy was disabled or removed with the wish to flatten.
+REASON_FLATTEN = "FLATTEN"
 
 
 # --- birth ------------------------------------------------------------------------------------
@@ -128,6 +130,42 @@ def protective_order(  # noqa: PLR0913 - each argument is a figure of its own, a
         created_ns=ts_ns,
         changed_ns=ts_ns,
         exit_reason=purpose.value,
+    )
+
+
+def flattening_order(parent: Order, *, quantity: Decimal, attempt: int, ts_ns: int) -> Order:
+    """Make the PENDING market exit of a position whose strategy is away; ``parent`` is the entry that opened it.
+
+    Args:
+        parent: The position's entry.
+        quantity: All that is held, > 0.
+        attempt: Makes its name one of its own; the journal's next sequence will do.
+        ts_ns: When, in market time.
+    """
+    assert parent.purpose is Purpose.ENTRY, "only what was entered is left"
+    assert quantity > ZERO, "nothing is held"
+    return replace(
+        parent,
+        order_id=child_order_id(parent.order_id, Purpose.EXIT, attempt),
+        purpose=Purpose.EXIT,
+        side=Side.SELL if parent.side is Side.BUY else Side.BUY,
+        type=OrderType.MARKET,
+        quantity=quantity,
+        limit_price=None,
+        stop_price=None,
+        expires_ns=0,
+        oco_group="",
+        state=S.PENDING,
+        filled_quantity=ZERO,
+        average_price=ZERO,
+        fees=ZERO,
+        venue_order_id="",
+        reason="",
+        stop_loss=None,
+        take_profit=None,
+        created_ns=ts_ns,
+        changed_ns=ts_ns,
+        exit_reason=REASON_FLATTEN,
     )
 
 
@@ -277,6 +315,7 @@ def _figures_with(order: Order, fill: OrderFilled) -> tuple[Decimal, Decimal, De
 __all__ = [
     "CONFIRMED",
     "NEXT",
+    "REASON_FLATTEN",
     "REASON_TTL",
     "TERMINAL",
     "WORKING",

@@ -119,7 +119,7 @@ class Room:
 
         They hold at once, or when the room sees fit. A successor starts with them. A room that can take them only
         with a start of its own posts ``RestartWanted`` to root when a restart does no harm; root honours that once
-        for each time it came here.
+        for the same arguments.
         """
         return NOTHING
 

@@ -149,7 +149,7 @@ class Root:
             epochs=keeper.epochs(),
         )
         self._on_round, self._prepare = on_round, prepare
-        self._told: dict[str, int] = {}
+        self._granted: dict[str, bytes] = {}
         self._running: dict[str, Running] = {}
         self._by_pidfd: dict[int, str] = {}
         self._specs: dict[str, WorkerSpec] = {}
@@ -374,7 +374,6 @@ class Root:
                 case Spawn():
                     self._spawn(action)
                 case Reconfigure():
-                    self._told[action.path] = action.epoch
                     word = Reconfigured(action.arguments, action.epoch)
                     self._hub.post(action.path, self._codec.encode(word), is_sure=True)
                 case AskStop():
@@ -512,11 +511,12 @@ class Root:
         self._hub.acknowledge()
 
     def _hear_restart_wanted(self, path: str, epoch: int, wanted: RestartWanted) -> None:
-        """Restart a child that asks for it, once for each time that it was told of other arguments."""
-        if self._told.get(path) != epoch:
-            self._log.warning("restart.refused", path=path, reason="it was told of no other arguments")
+        """Restart a child that asks for it, once for the arguments of its spec, so that none can ask without end."""
+        child, arguments = self._running.get(path), self._specs[path].arguments if path in self._specs else b""
+        if child is None or child.epoch != epoch or self._granted.get(path) == arguments:
+            self._log.warning("restart.refused", path=path, reason="it had its restart for these arguments")
             return
-        del self._told[path]
+        self._granted[path] = arguments
         self._log.info("restart.wanted", path=path, reason=wanted.reason)
         self._do(self._supervision.restart(path, self._now()))
 

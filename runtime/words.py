@@ -141,7 +141,7 @@ class Reconfigured(Word, frozen=True, tag="rt.reconfigured"):
 
 
 class RestartWanted(Word, frozen=True, tag="rt.restart_wanted"):
-    """Wish to root, after a Reconfigured: restart me in good order, now that it suits me. It is not counted."""
+    """Wish to root: restart me in good order, now that it suits me. Granted once for the same arguments, uncounted."""
 
     reason: str
 

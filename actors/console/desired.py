@@ -103,7 +103,7 @@ class Desired:
     def hear_holders(self, given: HoldersGiven, effects: Effects) -> None:
         """Go on with what waited for execution's word."""
         if self._holders_asked_ns is not None and given.query == self._holders_query:
-            self._decide(frozenset(given.names), effects)
+            self._decide(frozenset(given.names), effects, given.head)
 
     def hear_root(self, answered: RootAnswered) -> None:
         """Hear what came of the plan on its way; an answer to anything else is none of ours."""
@@ -173,23 +173,23 @@ class Desired:
         else:
             self._decide(frozenset(), effects)
 
-    def _plan(self, wanted: Settings, holders: frozenset[str] | None) -> Plan:
+    def _plan(self, wanted: Settings, holders: frozenset[str] | None, head: int = -1) -> Plan:
         assert self._loaded is not None, "a plan is made of a file"
         busy = {entry.name for entry in self.settings.strategies} if holders is None else holders
-        return plan(self.settings, wanted, self._loaded.lines, busy)
+        return plan(self.settings, wanted, self._loaded.lines, busy, head)
 
     def _ask_holders(self, effects: Effects) -> None:
         self._holders_query += 1
         self._holders_asked_ns = self._clock.monotonic_ns()
         effects.post("execution", HoldersWanted(self._holders_query), is_sure=False)
 
-    def _decide(self, holders: frozenset[str] | None, effects: Effects) -> None:
+    def _decide(self, holders: frozenset[str] | None, effects: Effects, head: int = -1) -> None:
         """Apply what can hold now; ``holders`` is None where nobody knows who holds something."""
         self._holders_asked_ns = None
         self._flat_due_ns = self._clock.monotonic_ns() + FLAT_AGAIN_NS
         assert self._loaded is not None, "a decision is about a file"
         assert self._loaded.settings is not None, "a decision is about a file that holds together"
-        decided = self._plan(self._loaded.settings, holders)
+        decided = self._plan(self._loaded.settings, holders, head)
         if self._is_dry:
             self._report(decided, is_applied=False)
             return

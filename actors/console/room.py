@@ -14,9 +14,10 @@ from actors.console.protocol import Code, Reply, refusal_of, reply_to
 from actors.console.verbs import VERBS
 from actors.peer_table import PeerTable
 from actors.screen_words import plain_text
-from actors.settings import Settings
+from actors.settings import OnDisable, Settings
+from actors.settings_plan import position_words
 from actors.status import desk_status, node_status
-from desk.messages import CancelWanted, HoldersGiven
+from desk.messages import AwayWished, AwayWishKept, CancelWanted, HoldersGiven
 from runtime.clock import NS_PER_S, Clock
 from runtime.effects import Effects
 from runtime.folder import Sentinel
@@ -43,6 +44,7 @@ class Console(Room):
         clients = Path(control.clients) if control.listen else None
         self._doorkeeper = Doorkeeper(audit, clients, clock, log)
         self._asked: dict[str, Asked] = {}
+        self._positions: dict[str, str] = {}
         self._lookers: list[Asked] = []
         self._looking: tuple[str, int, list[Asked]] | None = None
         self._peers = PeerTable()
@@ -52,7 +54,7 @@ class Console(Room):
             "ping": self._ping,
             "status": self._status,
             "enable": self._ask_of_strategy,
-            "disable": self._ask_of_strategy,
+            "disable": self._disable,
             "release": self._ask_of_strategy,
             "restart": self._restart,
             "stop": self._stop,
@@ -168,22 +170,42 @@ class Console(Room):
         reason = asked.arguments.reason
         self._ask_root(asked, {"reason": plain_text(reason)} if reason else {}, effects)
 
+    def _disable(self, asked: Asked, effects: Effects) -> Reply | None:
+        """Let execution keep what becomes of the position before root puts its strategy away."""
+        refusal = self._refusal(asked)
+        if refusal:
+            return self._refuse(asked, refusal)
+        name, position = asked.arguments.name, asked.arguments.position
+        self._asked[f"away {name}"] = asked
+        effects.post("execution", AwayWished(name, position))
+        return None
+
+    def _hear_away_wish(self, kept: AwayWishKept, effects: Effects) -> None:
+        asked = self._asked.pop(f"away {kept.strategy}", None)
+        if asked is not None:
+            self._positions[asked.name] = position_words(OnDisable(kept.on_disable))
+            self._ask_root_of_strategy(asked, effects)
+
+    def _refusal(self, asked: Asked) -> str:
+        entry = self._settings.strategy(asked.arguments.name)
+        if entry is None:
+            return self._no_strategy(asked.arguments.name)
+        return f"{entry.name} cannot run: {entry.refusal}" if entry.refusal else ""
+
     def _ask_of_strategy(self, asked: Asked, effects: Effects) -> Reply | None:
         name, verb = asked.arguments.name, asked.request.verb
-        entry = self._settings.strategy(name)
-        if entry is None:
-            return self._refuse(asked, self._no_strategy(name))
-        if entry.refusal:
-            return self._refuse(asked, f"{name} cannot run: {entry.refusal}")
+        refusal = self._refusal(asked)
+        if refusal:
+            return self._refuse(asked, refusal)
         state = self._peers.state(f"strategies/{name}")
         if verb == "release" and state not in {REMOVED, "QUARANTINED"}:
             return self._refuse(asked, f"{name} is {state}; only what is in quarantine can be released")
-        arguments: dict[str, object] = {
-            "reason": plain_text(asked.arguments.reason or f"{verb}d by an operator"),
-            "path": f"strategies/{name}",
-        }
-        self._ask_root(asked, arguments, effects)
+        self._ask_root_of_strategy(asked, effects)
         return None
+
+    def _ask_root_of_strategy(self, asked: Asked, effects: Effects) -> None:
+        reason = plain_text(asked.arguments.reason or f"{asked.request.verb}d by an operator")
+        self._ask_root(asked, {"reason": reason, "path": f"strategies/{asked.arguments.name}"}, effects)
 
     def _restart(self, asked: Asked, effects: Effects) -> Reply | None:
         """Let root restart what runs or waits; what was put away stays down, and saying so is kinder than silence."""
@@ -225,6 +247,8 @@ class Console(Room):
         effects = Effects()
         if peer == "execution" and isinstance(word, HoldersGiven):
             self._desired.hear_holders(word, effects)
+        elif peer == "execution" and isinstance(word, AwayWishKept):
+            self._hear_away_wish(word, effects)
         elif peer == "root" and isinstance(word, RootAnswered):
             self._hear_root(word, effects)
         self._answer_reloads(effects)
@@ -237,7 +261,9 @@ class Console(Room):
         self._desired.hear_root(word)
         asked = self._asked.pop(word.request, None)
         if asked is not None:
-            reply = self._refuse(asked, word.error) if word.error else reply_to(asked.request.id, dict(word.result))
+            position = self._positions.pop(asked.name, "")
+            result = {"position": position} if position else dict(word.result)
+            reply = self._refuse(asked, word.error) if word.error else reply_to(asked.request.id, result)
             if asked.request.verb == "status" and not word.error:
                 path = plain_text(asked.arguments.path)
                 reply = reply_to(asked.request.id, node_status(word.result, path, self._settings))

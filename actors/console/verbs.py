@@ -6,7 +6,7 @@ start. A verb has exactly one role, and arguments that it does not name are refu
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -59,6 +59,12 @@ class Reload(Reasoned, frozen=True, kw_only=True):
     dry_run: bool = False
 
 
+class Disabling(OfStrategy, frozen=True, kw_only=True):
+    """A strategy put away, and what becomes of its position; "" leaves that to the configuration."""
+
+    position: Literal["", "hold", "flatten"] = ""
+
+
 class OfPath(Reasoned, frozen=True, kw_only=True):
     """A change of one process, by its path in the tree."""
 
@@ -91,7 +97,7 @@ VERBS: Mapping[str, Verb] = {
     "ping": Verb(Role.READ, Arguments, is_change=False),
     "status": Verb(Role.READ, OfPart, is_change=False),
     "enable": Verb(Role.OPERATE, OfStrategy),
-    "disable": Verb(Role.OPERATE, OfStrategy),
+    "disable": Verb(Role.OPERATE, Disabling),
     "restart": Verb(Role.OPERATE, OfPath),
     "reload": Verb(Role.ADMIN, Reload),
     "cancel": Verb(Role.OPERATE, OfSome),

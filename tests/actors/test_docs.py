@@ -53,7 +53,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 }
 #: Fields that no file can name, and keys that are no fields.
 NOT_IN_THE_FILE: dict[type[msgspec.Struct], set[str]] = {
-    StrategySettings: {"refusal", "line", "live_parameters", "wants_ticks"},
+    StrategySettings: {"refusal", "line", "live_parameters", "wants_ticks", "flat_at"},
     Settings: {"strategies", "strategies_folder"},
 }
 NOT_IN_THE_STRUCT: dict[type[msgspec.Struct], set[str]] = {StrategySettings: {"symbol"}}

@@ -98,7 +98,7 @@ def keys(path: str, kind: type[msgspec.Struct], without: frozenset[str]) -> set[
 
 
 def test_every_key_of_the_file_has_a_policy_and_no_other_has() -> None:
-    derived = frozenset({"name", "line", "refusal", "live_parameters", "wants_ticks"})
+    derived = frozenset({"name", "line", "refusal", "live_parameters", "wants_ticks", "flat_at"})
     sections = frozenset({"risk_config", "limits", "supervision"})
     known = keys("strategies[]", StrategySettings, derived | sections)
     known |= keys("strategies[].risk_config", RiskConfig, frozenset())
@@ -251,8 +251,19 @@ def test_symbols_of_a_publisher_that_stays_the_same_hold_at_once(tmp_path: Path)
 
     made = planned(tmp_path, {"symbol: SPY": "symbol: IWM"}, text=text)
 
-    assert made.effective.feed.symbols == ("IWM", "QQQ", "SPY")
+    assert made.effective.feed.symbols == ("SPY", "QQQ", "IWM")
     assert not [change for change in made.changes if change.is_waiting]
+
+
+def test_a_publishers_symbol_that_nobody_names_any_more_stays_because_somebody_may_hold_it(tmp_path: Path) -> None:
+    text = FILE.replace(
+        "kind: synthetic, symbols: [SPY, QQQ, IWM], seed: 1, speed: 60", "kind: zmq, url: 'tcp://localhost:5'"
+    )
+
+    made = planned(tmp_path, {"symbols: [QQQ, SPY]": "symbols: [SPY]"}, text=text)
+
+    assert made.effective.feed.symbols == ("SPY", "QQQ")
+    assert [change.path for change in made.changes] == ["strategies.b.c.symbols"]
 
 
 def test_what_only_a_start_of_the_desk_can_change_is_told_and_left(tmp_path: Path) -> None:

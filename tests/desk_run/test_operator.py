@@ -7,7 +7,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ import zmq
 
 from actors.control_client import VerbRefusedError
 from actors.revision import git_revision
-from runtime.clock import NS_PER_S
 from tests.desk_run.command_line import bulkhead
-from tests.desk_run.harness import BULKHEAD, PATIENCE_S, PAUSE_S, Desk
+from tests.desk_run.harness import BULKHEAD, PATIENCE_S, Desk
+from tests.desk_run.market_told import Market
 from tests.desk_run.publisher import Publisher, obedient, with_obedient
 
 #: Names that programs build on.
@@ -34,32 +34,6 @@ TRADE_NAMES = {
     "strategy", "symbol", "side", "quantity", "entry_price", "exit_price", "opened_ns", "closed_ns", "pnl", "fees",
     "exit_reason",
 }  # fmt: skip
-#: Market seconds between the ticks that a test lets pass.
-TICK_S = 5
-
-
-class Market:
-    """A desk on a publisher of ours: what the market does is what a test says."""
-
-    def __init__(self, desk: Desk, publisher: Publisher) -> None:
-        self.desk, self.publisher = desk, publisher
-        self._at_s = 0
-
-    def orders(self, **wanted: object) -> list[dict[str, Any]]:
-        """Give the orders of the journal that are so."""
-        return [order for order in self.desk.orders() if all(order[key] == value for key, value in wanted.items())]
-
-    def until(self, what: Callable[[], object], **prices: float) -> None:
-        """Let the market go on at these prices until the journal is as wanted; the console is not needed for that."""
-        assert self.desk.process is not None, "the desk was not started"
-        deadline_ns = self.desk.clock.monotonic_ns() + int(PATIENCE_S * NS_PER_S)
-        while not what():
-            assert self.desk.clock.monotonic_ns() < deadline_ns, self.desk.orders()
-            for symbol, price in prices.items():
-                self.publisher.tick(symbol, self._at_s, price)
-            self._at_s += TICK_S
-            with suppress(subprocess.TimeoutExpired):
-                self.desk.process.wait(PAUSE_S)
 
 
 @pytest.fixture
