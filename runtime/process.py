@@ -16,7 +16,7 @@ import msgspec
 
 from runtime.child import ChildRequest
 from runtime.restart import Exit, ExitKind
-from runtime.zygote import Spawned
+from runtime.zygote import PACKET_BYTES_MAX, Spawned
 
 PR_SET_CHILD_SUBREAPER = 36
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -54,6 +54,17 @@ def raise_open_files() -> None:
     """Take as many descriptors as the machine lets this process have: a thousand children take some thousands."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _send_as_file(channel: socket.socket, data: bytes) -> None:
+    """Send what no packet holds as a file in memory; the packet carries its descriptor."""
+    descriptor = os.memfd_create("request", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        socket.send_fds(channel, [b"file"], [descriptor])
+    finally:
+        os.close(descriptor)
 
 
 class Zygote:
@@ -109,7 +120,11 @@ class Zygote:
         """
         try:
             assert self._socket is not None, "the zygote was never started"
-            self._socket.send(msgspec.msgpack.encode(request))
+            data = msgspec.msgpack.encode(request)
+            if len(data) <= PACKET_BYTES_MAX:
+                self._socket.send(data)
+            else:
+                _send_as_file(self._socket, data)
         except (OSError, AssertionError) as error:
             raise ZygoteBusyError(str(error)) from error
 

@@ -18,7 +18,8 @@ import setproctitle
 
 from runtime import child, log
 
-REQUEST_BYTES_MAX = 1 << 20
+#: A larger request comes as a file: the kernel takes no packet above the socket's buffer, ever.
+PACKET_BYTES_MAX = 1 << 16
 
 
 class Spawned(msgspec.Struct, frozen=True):
@@ -48,10 +49,20 @@ def main() -> None:
     gc.freeze()
     walls = child.Walls.prepare()
     decoder = msgspec.msgpack.Decoder(child.ChildRequest)
-    while data := channel.recv(REQUEST_BYTES_MAX):
+    while data := _receive(channel):
         request = decoder.decode(data)
         pid = _fork_twice(channel, request, walls)
         channel.send(msgspec.msgpack.encode(Spawned(request.path, request.epoch, pid)))
+
+
+def _receive(channel: socket.socket) -> bytes:
+    """Wait for the next request; nothing is the end."""
+    data, descriptors, _, _ = socket.recv_fds(channel, PACKET_BYTES_MAX, 1)
+    if not descriptors:
+        return data
+    with os.fdopen(descriptors[0], "rb") as file:
+        file.seek(0)
+        return file.read()
 
 
 def _fork_twice(channel: socket.socket, request: child.ChildRequest, walls: child.Walls) -> int:

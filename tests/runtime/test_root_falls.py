@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from runtime.clock import NS_PER_S
 from runtime.restart import RestartLimit
@@ -204,6 +205,18 @@ def test_more_children_than_the_zygote_takes_requests_at_once_all_start(state: P
 
 
 # --- root ---------------------------------------------------------------------------------------------
+
+
+def test_a_child_with_megabytes_of_arguments_starts_and_is_replaced(state: Path) -> None:
+    calm = apprentice("calm")
+    large = structs.replace(calm, arguments=calm.arguments + b" " * (5 << 20))
+
+    with Bakehouse(state, large, apprentice("next")) as house:
+        rows = house.all_running()
+
+        kill(rows["calm"]["pid"])
+
+        house.replaced("calm")
 
 
 def test_kill_9_of_root_leaves_no_process_after_a_second(state: Path) -> None:
