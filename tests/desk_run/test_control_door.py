@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -705,3 +706,108 @@ def _remembers(pid: int, secret: bytes) -> bool:
                     if secret in memory.read(end - start):
                         return True
     return False
+
+
+# --- floods -----------------------------------------------------------------------------------------
+
+FLOOD_S = 10
+
+
+def _watched(doors: Doors, flood: Callable[[], None]) -> list[float]:
+    """Run a flood for a while; give how long the local door took to answer meanwhile, in seconds."""
+    took: list[float] = []
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(flood)
+        while not running.done():
+            before_ns = doors.desk.clock.monotonic_ns()
+            assert doors.desk.status()["desk"]["state"] == "RUNNING"
+            took.append((doors.desk.clock.monotonic_ns() - before_ns) / NS_PER_S)
+            time.sleep(PAUSE_S)
+        running.result()
+    return took
+
+
+def _halts_meanwhile(doors: Doors) -> None:
+    """Hold that the console still looks at its files: a halt by hand is seen, and a list of clients is read."""
+    (doors.desk.state / "HALT").write_text("by hand\n", encoding="utf-8")
+    assert doors.desk.status()["desk"]["halted"] == "by hand"
+    (doors.desk.state / "HALT").unlink()
+
+
+@pytest.mark.slow
+def test_a_flood_of_requests_costs_nobody_else_anything(doors: Doors, peace: int) -> None:
+    before = doors.desk.row("console")["cpu_s"]
+
+    def flood() -> None:
+        body = said(request(doors.desk, "status"))
+        end_ns = doors.desk.clock.monotonic_ns() + FLOOD_S * NS_PER_S
+        with doors.connected("flooder") as one, doors.connected("flooder") as two:
+            while doors.desk.clock.monotonic_ns() < end_ns:
+                for socket in (one, two):
+                    with suppress(zmq.Again):
+                        socket.send(body, zmq.NOBLOCK)
+                    while socket.poll(0):
+                        socket.recv()
+
+    took = _watched(doors, flood)
+    _halts_meanwhile(doors)
+
+    assert max(took) < PATIENCE_S / 4
+    assert doors.desk.row("console")["cpu_s"] - before < FLOOD_S
+    assert sum(entry.code == "rate_limited" for entry in doors.records(peace)) < 60
+
+
+@pytest.mark.slow
+def test_a_flood_of_connections_shuts_the_guarded_door_for_a_moment_and_nothing_else(doors: Doors, peace: int) -> None:
+    port = int(doors.url.rpartition(":")[2])
+    most = 0
+
+    def flood() -> None:
+        nonlocal most
+        held: list[network.socket] = []
+        end_ns = doors.desk.clock.monotonic_ns() + FLOOD_S * NS_PER_S
+        console = doors.desk.pids()["console"]
+        while doors.desk.clock.monotonic_ns() < end_ns:
+            with suppress(OSError):
+                raw = network.socket()
+                held.append(raw)
+                raw.setblocking(False)
+                raw.connect_ex(("127.0.0.1", port))
+            most = max(most, len(list(Path(f"/proc/{console}/fd").iterdir()))) if len(held) % 50 == 0 else most
+            if len(held) > 600:
+                held.pop(0).close()
+        for raw in held:
+            raw.close()
+
+    _watched(doors, flood)
+    _halts_meanwhile(doors)
+    doors.desk.until(lambda status: not status["control"]["guarded"]["fault"])
+    shuts = doors.desk.status()["control"]["guarded"]["shuts"]
+
+    assert shuts > 0
+    assert most < 1000
+    assert any("more than 256 connections" in entry.error for entry in doors.records(peace))
+
+
+@pytest.mark.slow
+def test_an_endless_message_of_many_frames_does_not_eat_the_desk_s_memory(doors: Doors, peace: int) -> None:
+    frame = b"x" * 65_536
+
+    def flood() -> None:
+        end_ns = doors.desk.clock.monotonic_ns() + FLOOD_S * NS_PER_S
+        with doors.connected("flooder") as socket:
+            while doors.desk.clock.monotonic_ns() < end_ns:
+                with suppress(zmq.Again):
+                    socket.send(frame, zmq.SNDMORE | zmq.NOBLOCK)
+
+    most = 0
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(flood)
+        while not running.done():
+            most = max(most, doors.desk.row("console")["rss_bytes"])
+            time.sleep(PAUSE_S)
+        running.result()
+    doors.desk.until(lambda status: not status["control"]["guarded"]["fault"])
+
+    assert most < 1 << 30
+    assert len(doors.records()) >= peace
