@@ -5,6 +5,7 @@ It is a client like any other: no process of the desk waits for it, and it sends
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -12,6 +13,7 @@ from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.css.query import NoMatches
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, RichLog, Sparkline, Static, Tree
 from typing_extensions import override
@@ -156,7 +158,8 @@ class Top(App[int]):
         """Look again, unless the last look still waits for its answer: then the picture grows old and says so."""
         if self._is_looking:
             self._failures += 1
-            self._draw_head("")
+            with suppress(NoMatches):  # as in ``_show``
+                self._draw_head("")
             return
         self._is_looking = True
         self._look()
@@ -181,7 +184,18 @@ class Top(App[int]):
         news: Sequence[Entry],
         problem: str,
     ) -> None:
+        """Draw what a look brought. It may come while the screen is being taken down: then there is nothing to draw."""
         self._is_looking = False
+        with suppress(NoMatches):
+            self._draw(status, books, news, problem)
+
+    def _draw(
+        self,
+        status: Json | None,
+        books: tuple[Sequence[Json], Sequence[Json]],
+        news: Sequence[Entry],
+        problem: str,
+    ) -> None:
         self._add_events(news)
         if status is None:
             self._failures += 1
