@@ -32,13 +32,25 @@ class Evaluator:
     feeds the evaluator brings all bars and all own records again.
     """
 
-    def __init__(self, kind: type[Strategy], told: StrategyArguments, epoch: int, store: Reader, log: Log) -> None:
+    def __init__(
+        self,
+        kind: type[Strategy],
+        told: StrategyArguments,
+        epoch: int,
+        store: Reader,
+        log: Log,
+        *,
+        is_silent: bool = False,
+    ) -> None:
         """Take a strategy's class and the arguments that are in force; ``recall`` gives it its past.
+
+        A silent one evaluates and keeps as any other, but wants nothing of anybody: no intent leaves.
 
         Raises:
             msgspec.ValidationError: The class does not take the parameters, and none that it takes were kept.
         """
         self._kind, self._told, self._epoch, self._log = kind, told, epoch, log
+        self._is_silent = is_silent
         self._instance = instance_of(told)
         self._memory = Memory(store, f"{told.entry.strategy} {told.entry.timeframe} {kind.state_version}")
         self._refused_parameters = ""
@@ -93,8 +105,9 @@ class Evaluator:
                 self._take_up(recalled)
         except MemoryUnfitError as error:
             self.leave_aside(str(error), effects)
-        for intent in self._pending.values():
-            effects.post("risk", intent)
+        if not self._is_silent:
+            for intent in self._pending.values():
+                effects.post("risk", intent)
 
     def _take_up(self, recalled: Recalled) -> None:
         """Give the strategy and the book their state.
@@ -152,6 +165,11 @@ class Evaluator:
             self._is_kept_with = True
 
     # --- telling ------------------------------------------------------------------------------
+
+    @property
+    def refused_parameters(self) -> str:
+        """Why the class does not take the wanted parameters, "" where it does."""
+        return self._refused_parameters
 
     def hear_tick(self, ts_ns: int) -> None:
         """Count a tick."""
@@ -231,6 +249,8 @@ class Evaluator:
         self._count(door)
         for intent in intents:
             self.counters["intents"] += 1
+            if self._is_silent:
+                continue
             self._pending[intent.intent_id] = intent
             effects.post("risk", intent)
         self._keep(effects)

@@ -130,6 +130,14 @@ class Memory:
         except MemoryUnfitError:
             return None
 
+    def last_bar(self) -> int | None:
+        """Give the sequence of the bar that was evaluated last, whoever did; None where nobody can tell."""
+        try:
+            kept = self._read(TABLE, NOW, Kept)
+        except MemoryUnfitError:
+            return None
+        return None if kept is None else max(kept.last.values(), default=0)
+
     def holds_something(self, flat_at: int = -1) -> bool:
         """Say whether whoever was at work last held a position, or awaited anything; False where nobody can tell.
 

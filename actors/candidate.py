@@ -1,0 +1,84 @@
+"""A candidate: new code for a strategy, tried beside it on a copy of what it keeps. It can send nothing."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from typing_extensions import override
+
+from actors.evaluator import Evaluator
+from actors.strategy import StrategyRoom
+from actors.strategy_arguments import StrategyArguments
+from actors.strategy_memory import ARGUMENTS, BOOK, NOW, PARAMETERS, REBUILT, TABLE, TRADES
+from desk.messages import BarsGiven
+from runtime.clock import Clock
+from runtime.effects import Effects, Put
+from runtime.room import NOTHING
+from runtime.store import Reader
+
+
+class CandidateArguments(msgspec.Struct, frozen=True):
+    """What a candidate's process is told: the strategy's arguments with the new code, and how many bars to evaluate."""
+
+    told: StrategyArguments
+    bars: int
+
+
+class CandidateRoom(StrategyRoom):
+    """Evaluates the bars that the strategy evaluates, after the same news, outside of the market's steps.
+
+    Nobody waits for it, and it has no link to risk. Bars up to ``live_from`` are those that the strategy had evaluated
+    when the copy was made; behind them it counts. Its verdict stands in its facts: "" while there is none, "ok", or
+    why not. What it raises, or where it hangs, its supervisor hears, as of any process.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, told: StrategyArguments, clock: Clock, *, bars: int, live_from: int | None
+    ) -> None:
+        """Take a silent evaluator. Where nothing was kept, it counts from the first bar that comes after its start."""
+        super().__init__(evaluator, told, clock)
+        self._bars_wanted, self._live_from, self._tried = bars, live_from, 0
+
+    @override
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "verdict": self._verdict(), "bars_tried": self._tried}
+
+    def _verdict(self) -> str:
+        if self._evaluator.refused_parameters:
+            return f"the new code does not take the parameters: {self._evaluator.refused_parameters}"
+        return "ok" if self._tried >= self._bars_wanted else ""
+
+    @override
+    def reconfigured(self, arguments: bytes) -> Effects:
+        return NOTHING
+
+    @override
+    def hear(self, peer: str, epoch: int, word: Any) -> Effects:
+        if self._live_from is None and isinstance(word, BarsGiven):
+            self._live_from = word.head
+        return super().hear(peer, epoch, word)
+
+    @override
+    def _is_behind(self) -> bool:
+        """Say whether a bar waits for news that have not come: the journal it was stamped with goes further."""
+        return self._is_stepped and any(bar.journal_sequence > self._events_upto for bar in self._bars.values())
+
+    @override
+    def _evaluate(self, effects: Effects) -> None:
+        for sequence in sorted(self._bars):
+            bar = self._bars[sequence]
+            if self._is_stepped and bar.journal_sequence > self._events_upto:
+                return
+            self._apply_events(bar.journal_sequence if self._is_stepped else None)
+            del self._bars[sequence]
+            is_new = self._live_from is not None and sequence > self._live_from
+            self._evaluator.evaluate_bar(bar, effects, is_live=is_new)
+            self._tried += is_new
+
+
+def copied(kept: Reader) -> Iterable[Put]:
+    """Give the writes that make a fresh store one of a strategy that keeps the same."""
+    for key in (NOW, BOOK, TRADES, PARAMETERS, ARGUMENTS, REBUILT):
+        data = kept.get(TABLE, key)
+        if data is not None:
+            yield Put(TABLE, key, data)
