@@ -1,27 +1,16 @@
 """A candidate: new code for a strategy, tried beside it on a copy of what it keeps. It can send nothing."""
 
-from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 from typing_extensions import override
 
 from actors.evaluator import Evaluator
 from actors.strategy import StrategyRoom
 from actors.strategy_arguments import StrategyArguments
-from actors.strategy_memory import ARGUMENTS, BOOK, NOW, PARAMETERS, REBUILT, TABLE, TRADES
 from desk.messages import BarsGiven
 from runtime.clock import Clock
-from runtime.effects import Effects, Put
+from runtime.effects import Effects
 from runtime.room import NOTHING
-from runtime.store import Reader
-
-
-class CandidateArguments(msgspec.Struct, frozen=True):
-    """What a candidate's process is told: the strategy's arguments with the new code, and how many bars to evaluate."""
-
-    told: StrategyArguments
-    bars: int
 
 
 class CandidateRoom(StrategyRoom):
@@ -74,11 +63,3 @@ class CandidateRoom(StrategyRoom):
             is_new = self._live_from is not None and sequence > self._live_from
             self._evaluator.evaluate_bar(bar, effects, is_live=is_new)
             self._tried += is_new
-
-
-def copied(kept: Reader) -> Iterable[Put]:
-    """Give the writes that make a fresh store one of a strategy that keeps the same."""
-    for key in (NOW, BOOK, TRADES, PARAMETERS, ARGUMENTS, REBUILT):
-        data = kept.get(TABLE, key)
-        if data is not None:
-            yield Put(TABLE, key, data)

@@ -40,6 +40,7 @@ from actors.desk import run_desk
 from actors.foreground import Foreground
 from actors.journal import read_journal
 from actors.last_good import TEXT_FILE, read_last_good
+from actors.pinned_code import CodeShelf
 from actors.problem import render
 from actors.screen_node import node_text, processes_text
 from actors.screen_words import plain_text
@@ -268,6 +269,24 @@ def disable(
 
 
 @app.command()
+def swap(
+    name: str,
+    bars: Annotated[int, typer.Option("--bars", min=1, max=1000, help="Bars that the new code is tried for.")] = 1,
+    reason: Reason = "",
+    state: State = STATE_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Try a strategy's edited file beside it, and take it between two bars if it does well.
+
+    It evaluates bars and sends nothing while it is tried. If it falls within a minute of being taken, the strategy goes
+    back to the code that it had. What comes of it shows in `status`.
+    """
+    answer = _ask(state, "swap", {"name": name, "bars": bars, "reason": reason})
+    text = f"{answer['new']} is being tried beside {answer['old']}; what comes of it shows in: bulkhead status"
+    _show(answer, text, as_json=as_json)
+
+
+@app.command()
 def reload(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     reason: Reason = "",
@@ -394,7 +413,7 @@ def _warn(text: str) -> None:
 
 def _settings(file: Path, state: Path, clock: Clock) -> Settings:
     """Read the file; where it has mistakes, a desk that ran before runs on what it last applied, and says so."""
-    loaded = read_apart(file, clock)
+    loaded = read_apart(file, clock, CodeShelf(state).folders())
     if loaded.settings is not None:
         return loaded.settings
     words, good = render(loaded.problems), read_last_good(state)

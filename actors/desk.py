@@ -10,6 +10,7 @@ import msgspec
 
 from actors.alarm_rules import WATCHED_FACTS
 from actors.arguments import store_path
+from actors.pinned_code import CodeShelf
 from actors.settings import Settings, settings_fingerprint
 from actors.tree import PRELOAD, ROOM, VERDICT, configured, desk_tree, store_paths, strategy_paths
 from actors.words import desk_codec
@@ -59,8 +60,10 @@ def run_desk(
     fresh.write_text(f"{sockets}\n", encoding="utf-8")
     fresh.rename(state / "endpoints")  # at once, or a client could read half of it
     keeper = Keeper(Store.open(state / "supervisor", is_synced=False), configured(settings))
+    shelf = CodeShelf(state)
+    pins = shelf.begin(settings, clock.wall_ns())
     root = Root(
-        desk_tree(settings, str(file.resolve())),
+        desk_tree(settings, str(file.resolve()), {name: pin.code for name, pin in pins.items()}),
         RootSettings(
             state=state.resolve(),
             sockets=sockets,
@@ -82,7 +85,10 @@ def run_desk(
     )
     log.info("desk.starts", **_summary(settings))
     try:
-        return root.run()
+        code = root.run()
+        if code == 0:
+            shelf.drop_pins()  # whoever stops a desk in good order takes the files as they are at the next start
+        return code
     finally:
         keeper.close()
         (state / "endpoints").unlink(missing_ok=True)

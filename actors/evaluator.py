@@ -22,6 +22,8 @@ from strategies.base import Decision, Instance, NoTrade, NoTradeCode, Strategy
 
 #: How long an intent is good for, in market time.
 INTENT_TTL_NS = 90 * NS_PER_S
+#: How much of the digest of its code a strategy shows.
+CODE_SHORT = 12
 
 
 class Evaluator:
@@ -309,6 +311,7 @@ class Evaluator:
             "position": {p.symbol: str(p.quantity) for p in book.positions},
             "intents_waiting": len(self._pending),
             "pending_parameters": {name: waiting[name] for name in changes(in_force, self._wanted)} if waiting else {},
+            "code": self._told.code[:CODE_SHORT],
             "refused_parameters": self._refused_parameters,
             "rebuilt": self._rebuilt,
             "rebuilt_reason": self._rebuilt_reason,

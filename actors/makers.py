@@ -16,6 +16,7 @@ from actors.arguments import (
     RiskArguments,
     store_path,
 )
+from actors.candidate import CandidateRoom
 from actors.console.audit import MAP_BYTES as AUDIT_BYTES
 from actors.console.audit import Audit
 from actors.console.desired import Desired
@@ -28,10 +29,11 @@ from actors.feeds.replay import ReplayFeed
 from actors.feeds.synthetic import SyntheticFeed
 from actors.market_data import LiveMarketData
 from actors.market_steps import SteppedMarketData
+from actors.pinned_code import CodeShelf
 from actors.risk import Risk
 from actors.settings import FeedKind, FeedSettings
 from actors.strategy import StrategyRoom
-from actors.strategy_arguments import StrategyArguments, read_arguments, whole_change
+from actors.strategy_arguments import CandidateArguments, StrategyArguments, read_arguments, whole_change
 from actors.strategy_catalogue import adopt_folder, find_strategy
 from actors.strategy_memory import Memory
 from actors.topics import bar_topic, tick_topic
@@ -43,6 +45,7 @@ from runtime.child import Context, Made
 from runtime.folder import Sentinel
 from runtime.room import DoorState, Wiring
 from runtime.store import Reader, Store
+from strategies.base import Strategy
 
 #: How many words of one strategy risk hears before it commits, and the others have their turn.
 STRATEGY_SHARE = 64
@@ -146,21 +149,43 @@ def strategy(context: Context, arguments: bytes) -> Made:
     store = Store.open(store_path(context.state, context.path), is_synced=False, map_bytes=STRATEGY_STORE_BYTES)
     started_with = read_arguments(arguments)
     told = arguments_in_force(Memory(store, ""), started_with)
-    entry = told.entry
-    if told.own_folder:
-        adopt_folder(Path(told.own_folder))
-    found = find_strategy(entry.strategy)
-    assert found is not None, f"strategy {entry.strategy} was there when the settings were read"
-    evaluator = Evaluator(found, told, context.epoch, store, context.log)
+    evaluator = Evaluator(_class_of(context, told), told, context.epoch, store, context.log)
     room = StrategyRoom(evaluator, told, context.clock, started_with if told is not started_with else None)
-    topics = [bar_topic(symbol, entry.timeframe) for symbol in entry.symbols]
-    topics += [tick_topic(symbol) for symbol in entry.symbols]
     wiring = Wiring(
         spokes=("risk", "execution", MARKET_DATA),
-        streams=((MARKET_DATA, tuple(topics)), ("execution", (entry.name,))),
+        streams=_streams_of(told),
         conductor=_barrier(is_stepped=told.is_stepped),
     )
     return Made(room, wiring, store, desk_codec())
+
+
+def candidate(context: Context, arguments: bytes) -> Made:
+    """Make a candidate: a strategy's evaluator with other code and no link to risk, outside of the market's steps."""
+    given = msgspec.msgpack.decode(arguments, type=CandidateArguments)
+    told = given.told
+    store = Store.open(store_path(context.state, context.path), is_synced=False, map_bytes=STRATEGY_STORE_BYTES)
+    live_from = Memory(store, "").last_bar()
+    evaluator = Evaluator(_class_of(context, told), told, context.epoch, store, context.log, is_silent=True)
+    room = CandidateRoom(evaluator, told, context.clock, bars=given.bars, live_from=live_from)
+    return Made(room, Wiring(spokes=("execution", MARKET_DATA), streams=_streams_of(told)), store, desk_codec())
+
+
+def _class_of(context: Context, told: StrategyArguments) -> type[Strategy]:
+    """Import the strategy's module, the pinned copy where there is one."""
+    if told.own_folder:
+        adopt_folder(Path(told.own_folder))
+    if told.code:
+        CodeShelf(context.state).load(told.code)
+    found = find_strategy(told.entry.strategy)
+    assert found is not None, f"strategy {told.entry.strategy} was there when the settings were read"
+    return found
+
+
+def _streams_of(told: StrategyArguments) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    entry = told.entry
+    topics = [bar_topic(symbol, entry.timeframe) for symbol in entry.symbols]
+    topics += [tick_topic(symbol) for symbol in entry.symbols]
+    return (MARKET_DATA, tuple(topics)), ("execution", (entry.name,))
 
 
 def arguments_in_force(memory: Memory, started_with: StrategyArguments) -> StrategyArguments:
@@ -206,7 +231,7 @@ def console(context: Context, arguments: bytes) -> Made:
     told = msgspec.msgpack.decode(arguments, type=ConsoleArguments)
     audit = Audit(Store.open(store_path(context.state, context.path), map_bytes=AUDIT_BYTES), _run_of_the_desk())
     desired = Desired(told.settings, Path(told.file), context.state, context.clock, context.log)
-    room = Console(desired, Sentinel(context.state), audit, context.clock, context.log)
+    room = Console(desired, Sentinel(context.state), audit, context.state, context.clock, context.log)
     listen, secret = told.settings.control.listen, server_secret_file(context.state)
     if listen:
         try:

@@ -11,13 +11,14 @@ import os
 import py_compile
 import shutil
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 import strategies
+from actors.console.swap import Swap, abandoned
 from actors.settings import Settings
 from actors.strategy_catalogue import StrategyBrokenError
 
@@ -38,10 +39,13 @@ class Pin(msgspec.Struct, frozen=True):
 class CodeShelf:
     """The copies under ``STATE/code``: a folder for each digest, only ever written whole, never changed."""
 
+    #: Where they lie, from the state folder on.
+    FOLDER = "code"
+
     def __init__(self, state: Path) -> None:
         """Speak of a state folder; nothing is read or made."""
-        self._folder = state / "code"
-        self._pins = self._folder / "pins.json"
+        self._folder = state / self.FOLDER
+        self._pins, self._swaps = self._folder / "pins.json", self._folder / "swaps.json"
 
     # --- which strategy runs what ---------------------------------------------------------------
 
@@ -54,18 +58,19 @@ class CodeShelf:
 
     def keep_pins(self, pins: Mapping[str, Pin]) -> None:
         """Keep the pins in force, at once and whole."""
-        self._make()
-        fresh = self._folder / "pins.new"
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(dict(pins))))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(self._pins)
+        self._keep(self._pins, pins)
 
     def drop_pins(self) -> None:
         """Forget the pins: the next start takes the files as they are then."""
         self._pins.unlink(missing_ok=True)
+
+    def folders(self) -> dict[str, str]:
+        """Give the folder of each module's code in force, where all that run it run the same; others are left out."""
+        codes: dict[str, set[str]] = {}
+        for pin in self.pins().values():
+            codes.setdefault(pin.module, set()).add(pin.code)
+        found = {module: next(iter(each)) for module, each in codes.items() if len(each) == 1}
+        return {module: str(self._folder / code) for module, code in found.items() if self.has(code)}
 
     def pinned(self, settings: Settings) -> dict[str, Pin]:
         """Give each strategy of the settings its pin, as far as it can run.
@@ -83,9 +88,34 @@ class CodeShelf:
                 pins[entry.name] = before
             else:
                 if entry.strategy not in fresh:
-                    fresh[entry.strategy] = self.put(sources(entry.strategy))
+                    fresh[entry.strategy] = self.put(sources(entry.strategy, settings.strategies_folder))
                 pins[entry.name] = Pin(entry.strategy, fresh[entry.strategy])
         return pins
+
+    def begin(self, settings: Settings, now_ns: int) -> dict[str, Pin]:
+        """Give and keep the pins of a desk that starts; swaps that its last run had under way are over.
+
+        Pins are there already where the last run did not end in good order: it comes back with what it ran.
+        """
+        pins = self.pinned(settings)
+        self.keep_pins(pins)
+        swaps = {name: abandoned(swap, "the desk ended", now_ns) for name, swap in self.swaps().items()}
+        if swaps:
+            self.keep_swaps(swaps)
+        return pins
+
+    # --- swaps ----------------------------------------------------------------------------------
+
+    def swaps(self) -> dict[str, Swap]:
+        """Give the last swap of each strategy; none where none were kept, or what was kept cannot be read."""
+        try:
+            return msgspec.json.decode(self._swaps.read_bytes(), type=dict[str, Swap])
+        except (OSError, msgspec.DecodeError):
+            return {}
+
+    def keep_swaps(self, swaps: Mapping[str, Swap]) -> None:
+        """Keep the last swap of each strategy, at once and whole."""
+        self._keep(self._swaps, swaps)
 
     # --- the copies -----------------------------------------------------------------------------
 
@@ -94,14 +124,14 @@ class CodeShelf:
         return bool(code) and digest(_texts(self._folder / code)) == code
 
     def put(self, texts: Mapping[str, bytes]) -> str:
-        """Put a copy by; give its digest. What is there already, undamaged, is left as it is.
+        """Put a copy by; give its digest, "" of nothing. What is there already, undamaged, is left as it is.
 
         Raises:
             OSError: It cannot be written; then there is no copy of that digest.
         """
         code = digest(texts)
         target = self._folder / code
-        if self.has(code):
+        if not code or self.has(code):
             return code
         self._make()
         fresh = self._folder / f"new.{os.getpid()}"
@@ -136,9 +166,15 @@ class CodeShelf:
         strategies.__path__.insert(0, str(folder))
         importlib.invalidate_caches()
 
-    def readable(self, code: str) -> str:
-        """Name the folder of a copy, from the state folder on."""
-        return str(Path(self._folder.name) / code)
+    def _keep(self, file: Path, value: Mapping[str, msgspec.Struct]) -> None:
+        self._make()
+        fresh = file.with_suffix(".new")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(msgspec.json.format(msgspec.json.encode(dict(value))))
+            out.flush()
+            os.fsync(out.fileno())
+        fresh.rename(file)
 
     def _make(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -155,16 +191,22 @@ def digest(texts: Mapping[str, bytes]) -> str:
     return whole.hexdigest()
 
 
-def sources(module: str) -> dict[str, bytes]:
+def sources(module: str, own_folder: str) -> dict[str, bytes]:
     """Read a module of ``strategies`` and all of its package that it imports, by file name. Runs none of it.
 
-    The contract itself (``strategies.base``) is part of the desk and not of a strategy. A text that does not parse
+    Found are those that ship, and behind them those of the operator's ``own_folder`` ("" for none). The contract
+    itself (``strategies.base``) is part of the desk and not of a strategy. A text that does not parse
     is read as it is, and its imports are not followed.
     """
-    return _survey(module)[0]
+    return _survey(module, _folders(own_folder))[0]
 
 
-def _survey(module: str) -> tuple[dict[str, bytes], set[str]]:
+def _folders(own_folder: str) -> list[Path]:
+    shipped = Path(strategies.__file__ or "").parent
+    return [shipped, Path(own_folder)] if own_folder else [shipped]
+
+
+def _survey(module: str, folders: Sequence[Path]) -> tuple[dict[str, bytes], set[str]]:
     """Read as ``sources`` says, and name all modules that were looked for, also in vain."""
     texts: dict[str, bytes] = {}
     names: set[str] = set()
@@ -174,17 +216,17 @@ def _survey(module: str) -> tuple[dict[str, bytes], set[str]]:
         if name in names:
             continue
         names.add(name)
-        for file, text in _module_texts(name).items():
+        for file, text in _module_texts(name, folders).items():
             texts[file] = text
             wanted += _imports(text)
     return texts, names
 
 
-def _module_texts(name: str) -> dict[str, bytes]:
+def _module_texts(name: str, folders: Sequence[Path]) -> dict[str, bytes]:
     """Read one module, or a whole package; nothing where it is none of ours."""
     if not name.isidentifier() or name == _CONTRACT:
         return {}
-    for folder in map(Path, strategies.__path__):
+    for folder in folders:
         package = folder / name
         if (package / "__init__.py").is_file():
             return {f"{name}/{inner}": text for inner, text in _texts(package).items()}
@@ -242,8 +284,9 @@ def _compile(file: Path) -> None:
 class DiskWatch:
     """Says what the files of a module would be pinned as now; reads them only where they changed."""
 
-    def __init__(self) -> None:
-        """Know nothing yet."""
+    def __init__(self, own_folder: str) -> None:
+        """Know nothing yet; ``own_folder`` is the operator's, "" for none."""
+        self._folders = _folders(own_folder)
         self._known: dict[str, tuple[tuple[tuple[str, int, int, int], ...], str]] = {}
 
     def code(self, module: str) -> str:
@@ -251,10 +294,10 @@ class DiskWatch:
         known = self._known.get(module)
         if known is not None and known[0] == _marks(name for name, *_ in known[0]):
             return known[1]
-        texts, names = _survey(module)
+        texts, names = _survey(module, self._folders)
         found = digest(texts)
         files = [*texts, *(f"{name}.py" for name in names), *names]
-        places = {str(Path(folder) / file) for folder in strategies.__path__ for file in files}
+        places = {str(folder / file) for folder in self._folders for file in files}
         self._known[module] = (_marks(sorted(places)), found)
         return found
 

@@ -1,8 +1,10 @@
 """Read the configuration in a throw-away process: a strategy's module that hangs or crashes takes nobody along.
 
-``python -m actors.settings_apart FILE RESULT PROGRESS WITHOUT`` is that process; the two numbers are descriptors.
+``python -m actors.settings_apart FILE RESULT PROGRESS WITHOUT CODE PARENT`` is that process; RESULT and PROGRESS are
+descriptors, WITHOUT and CODE objects of JSON.
 """
 
+import importlib
 import os
 import resource
 import signal
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+import strategies
 from actors.problem import Problem
 from actors.settings_file import Loaded, load
 from actors.strategy_catalogue import StrategyBrokenError, find_strategy
@@ -34,9 +37,9 @@ RESULT_BYTES_MAX = 64 << 20
 class ReadingApart:
     """One file being read by a process of its own; ``poll`` says when it is done. Nothing here waits."""
 
-    def __init__(self, file: Path, clock: Clock) -> None:
-        """Start to read."""
-        self._file, self._clock = file, clock
+    def __init__(self, file: Path, clock: Clock, code: Mapping[str, str] | None = None) -> None:
+        """Start to read. ``code`` names the folder of each pinned module: that copy is asked, for it is what runs."""
+        self._file, self._clock, self._code = file, clock, dict(code or {})
         self._without: dict[str, str] = {}
         self._start()
 
@@ -46,7 +49,12 @@ class ReadingApart:
         descriptors = (self._result, self._progress)
         command = [sys.executable, "-P", "-m", "actors.settings_apart", str(self._file), *map(str, descriptors)]
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [*command, msgspec.json.encode(self._without).decode(), str(os.getpid())],
+            [
+                *command,
+                msgspec.json.encode(self._without).decode(),
+                msgspec.json.encode(self._code).decode(),
+                str(os.getpid()),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -102,9 +110,9 @@ class ReadingApart:
             return None
 
 
-def read_apart(file: Path, clock: Clock) -> Loaded:
+def read_apart(file: Path, clock: Clock, code: Mapping[str, str] | None = None) -> Loaded:
     """Read and check a configuration file, in a process of its own, and wait for it."""
-    return ReadingApart(file, clock).wait()
+    return ReadingApart(file, clock, code).wait()
 
 
 def _ended(code: int) -> str:
@@ -117,21 +125,40 @@ def _ended(code: int) -> str:
 class _Finder:
     """Finds strategies, and leaves word of the one that is being imported."""
 
-    def __init__(self, progress: int, without: Mapping[str, str]) -> None:
-        self._progress, self._without = progress, without
+    def __init__(self, progress: int, without: Mapping[str, str], code: Mapping[str, str]) -> None:
+        self._progress, self._without, self._code = progress, without, code
 
     def find(self, name: str) -> type[Strategy] | None:
         if name in self._without:
             raise StrategyBrokenError(self._without[name])
         os.pwrite(self._progress, name.encode()[:NAME_BYTES_MAX].ljust(NAME_BYTES_MAX, b"\0"), 0)
-        found = find_strategy(name)
+        folder = self._code.get(name)
+        found = find_strategy(name) if folder is None else _find_in(folder, name)
         os.pwrite(self._progress, bytes(NAME_BYTES_MAX), 0)
         return found
 
 
+def _find_in(folder: str, name: str) -> type[Strategy] | None:
+    """Find a strategy in its pinned copy; what it imports of its package is the copy's, and no other strategy's."""
+    places = list(strategies.__path__)
+    strategies.__path__[:] = [folder, *places]
+    _forget_all_but_the_contract()
+    try:
+        return find_strategy(name)
+    finally:
+        strategies.__path__[:] = places
+        _forget_all_but_the_contract()
+
+
+def _forget_all_but_the_contract() -> None:
+    importlib.invalidate_caches()
+    for module in [name for name in sys.modules if name.startswith("strategies.") and name != "strategies.base"]:
+        del sys.modules[module]
+
+
 def main() -> None:
     """Read the file that the arguments name, and write what came of it."""
-    file, result, progress, without, parent = sys.argv[1:]
+    file, result, progress, without, code, parent = sys.argv[1:]
     die_with(int(parent))
     for kind, most in (
         (resource.RLIMIT_CORE, 0),
@@ -139,7 +166,11 @@ def main() -> None:
         (resource.RLIMIT_AS, TRY_BYTES_MAX),
     ):
         resource.setrlimit(kind, (most, most))
-    finder = _Finder(int(progress), msgspec.json.decode(without, type=dict[str, str]))
+    finder = _Finder(
+        int(progress),
+        msgspec.json.decode(without, type=dict[str, str]),
+        msgspec.json.decode(code, type=dict[str, str]),
+    )
     data = msgspec.msgpack.encode(load(Path(file), finder.find))
     with os.fdopen(int(result), "wb") as out:
         out.write(data)

@@ -158,6 +158,12 @@ def _strategy(row: Json | None, entry: Any, overrides: Mapping[str, bool]) -> di
         "pnl_day": facts.get("pnl_day", "0") if is_live else None,
         "pnl": facts.get("pnl", "0") if is_live else None,
         "why_not": facts.get("why_not", {}),
+        "code_hash": facts.get("code", ""),
+        "pending_parameters": facts.get("pending_parameters", {}),
+        "refused_parameters": facts.get("refused_parameters", ""),
+        "waits_to_become": facts.get("waits_to_become", ""),
+        "rebuilt": facts.get("rebuilt", 0),
+        "rebuilt_reason": facts.get("rebuilt_reason", ""),
         "code": facts.get("code", ""),
         "uptime_s": round(float(row["since_s"]), 1) if row is not None and row["state"] == "RUNNING" else 0.0,
     }

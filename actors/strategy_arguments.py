@@ -21,6 +21,13 @@ class StrategyArguments(msgspec.Struct, frozen=True):
     code: str = ""
 
 
+class CandidateArguments(msgspec.Struct, frozen=True):
+    """What a candidate's process is told: the strategy's arguments with the new code, and how many bars to evaluate."""
+
+    told: StrategyArguments
+    bars: int
+
+
 def read_arguments(arguments: bytes) -> StrategyArguments:
     """Take arguments off the wire.
 

@@ -1,7 +1,7 @@
 """What a strategy's process keeps of itself: written with each evaluated event, checked before it is believed."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ import msgspec
 from actors.own_book import BookState, OwnBook
 from desk.messages import Intent
 from desk.portfolio import ClosedTrade
-from runtime.effects import Effects
+from runtime.effects import Effects, Put
 from runtime.store import Reader
 
 #: Raised with every change of the Structs below, or of what they hold.
@@ -201,6 +201,14 @@ class Memory:
     def _read(self, table: str, key: bytes, kind: type[T]) -> T | None:
         data = self._store.get(table, key)
         return None if data is None else unsealed(data, kind, key.rpartition(b"\x00")[2].decode())
+
+
+def copied(kept: Reader) -> Iterable[Put]:
+    """Give the writes that make a fresh store one of a strategy that keeps the same."""
+    for key in (NOW, BOOK, TRADES, PARAMETERS, ARGUMENTS, REBUILT):
+        data = kept.get(TABLE, key)
+        if data is not None:
+            yield Put(TABLE, key, data)
 
 
 def sealed(value: Any) -> bytes:

@@ -1,6 +1,8 @@
 """The supervision tree as data: who runs, in which order, and how often each may fall."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,15 +18,17 @@ from actors.arguments import (
     RiskArguments,
     store_path,
 )
+from actors.pinned_code import CodeShelf
 from actors.settings import OnDisable, ProcessLimits, Settings, StrategySettings, SupervisionSettings
 from actors.step import Route
-from actors.strategy_arguments import StrategyArguments
+from actors.strategy_arguments import CandidateArguments, StrategyArguments
 from runtime.clock import NS_PER_S
 from runtime.restart import Backoff, RestartLimit, RestartType, Strategy
 from runtime.spec import Fence, Limits, NodeSpec, WorkerSpec
 
 ROOM = "room"
 STRATEGY = "strategy"
+CANDIDATE = "candidate"
 #: How long each kind of worker may take to leave in good order. Execution finishes what is in hand.
 SHUTDOWN_S = {"execution": 15.0, STRATEGY: 5.0, ROOM: 5.0}
 HEALTHY_NS = 60 * NS_PER_S
@@ -38,8 +42,26 @@ PRELOAD = ("actors.makers",)
 VERDICT = ("execution", "verdict")
 
 
-def desk_tree(settings: Settings, file: str) -> NodeSpec:
-    """Lay out the desk. Refused strategies have no place in it; disabled ones have."""
+class Try(NamedTuple):
+    """New code of one strategy that is tried beside it, for so many bars."""
+
+    name: str
+    code: str
+    bars: int
+
+
+def desk_tree(
+    settings: Settings, file: str, code: Mapping[str, str] | None = None, tries: Sequence[Try] = ()
+) -> NodeSpec:
+    """Lay out the desk. Refused strategies have no place in it; disabled ones have.
+
+    Args:
+        settings: What the desk shall be.
+        file: The configuration file that the console watches.
+        code: The pinned code of each strategy, by name; a strategy without takes its module as it lies on the disk.
+        tries: The candidates.
+    """
+    code = code or {}
     is_stepped, symbols = settings.feed.lockstep, settings.feed.symbols
     runnable = [entry for entry in settings.strategies if not entry.refusal]
     balance = settings.default_balance
@@ -56,7 +78,7 @@ def desk_tree(settings: Settings, file: str) -> NodeSpec:
     strategies = _node(
         "strategies",
         settings.supervision,
-        tuple(_strategy(entry, settings) for entry in runnable),
+        tuple(_strategy(entry, settings, code.get(entry.name, "")) for entry in runnable),
         start="parallel",
     )
     return _node(
@@ -70,6 +92,7 @@ def desk_tree(settings: Settings, file: str) -> NodeSpec:
             strategies,
             worker[MARKET_DATA],
             worker["watchdog"],
+            *_candidates(runnable, settings, tries),
         ),
     )
 
@@ -105,10 +128,34 @@ def _room(name: str, arguments: msgspec.Struct | None) -> WorkerSpec:
     )
 
 
-def _strategy(entry: StrategySettings, settings: Settings) -> NodeSpec:
+def _strategy(entry: StrategySettings, settings: Settings, code: str) -> NodeSpec:
     """Give a strategy its own node: when it falls too often it alone is put away."""
+    worker = _strategy_worker(entry, settings, code)
+    return _node(entry.name, entry.supervision, (worker,), gives_up="quarantine")
+
+
+def _candidates(entries: Sequence[StrategySettings], settings: Settings, tries: Sequence[Try]) -> tuple[NodeSpec, ...]:
+    """Give the candidates a node of their own, where there are any. One that falls is not started again."""
+    by_name = {entry.name: entry for entry in entries}
+    workers = tuple(_candidate(by_name[each.name], settings, each) for each in tries if each.name in by_name)
+    return (_node("candidates", settings.supervision, workers, start="parallel"),) if workers else ()
+
+
+def _candidate(entry: StrategySettings, settings: Settings, tried: Try) -> WorkerSpec:
+    told = CandidateArguments(_strategy_arguments(entry, settings, tried.code), tried.bars)
+    return msgspec.structs.replace(
+        _strategy_worker(entry, settings, tried.code),
+        kind=CANDIDATE,
+        restart=RestartType.TEMPORARY,
+        entry="actors.makers:candidate",
+        arguments=msgspec.msgpack.encode(told),
+        fence=_fence(settings, f"candidates/{entry.name}", tried.code),
+    )
+
+
+def _strategy_worker(entry: StrategySettings, settings: Settings, code: str) -> WorkerSpec:
     limits = entry.limits
-    worker = WorkerSpec(
+    return WorkerSpec(
         id=entry.name,
         kind=STRATEGY,
         restart=RestartType.PERMANENT,
@@ -127,17 +174,22 @@ def _strategy(entry: StrategySettings, settings: Settings) -> NodeSpec:
             nice=limits.nice,
         ),
         entry="actors.makers:strategy",
-        arguments=msgspec.msgpack.encode(
-            StrategyArguments(
-                _told(entry), settings.default_balance, settings.feed.lockstep, settings.strategies_folder
-            )
-        ),
-        fence=Fence(
-            readable=("code", settings.strategies_folder) if settings.strategies_folder else ("code",),
-            writable=(str(store_path(Path(), f"strategies/{entry.name}")),),
-        ),
+        arguments=msgspec.msgpack.encode(_strategy_arguments(entry, settings, code)),
+        fence=_fence(settings, f"strategies/{entry.name}", code),
     )
-    return _node(entry.name, entry.supervision, (worker,), gives_up="quarantine")
+
+
+def _strategy_arguments(entry: StrategySettings, settings: Settings, code: str) -> StrategyArguments:
+    balance, folder = settings.default_balance, settings.strategies_folder
+    return StrategyArguments(_told(entry), balance, settings.feed.lockstep, folder, code)
+
+
+def _fence(settings: Settings, path: str, code: str) -> Fence:
+    """Let a strategy read its code and what lies beside the operator's own, and write its own store."""
+    readable = (settings.strategies_folder,) if settings.strategies_folder else ()
+    # The code that it ran before too: it may have to stay that strategy until it holds nothing.
+    pinned = (CodeShelf.FOLDER,) if code else ()
+    return Fence(readable=(*readable, *pinned), writable=(str(store_path(Path(), path)),))
 
 
 def _node(

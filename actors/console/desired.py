@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from actors.last_good import LastGood, read_last_good, write_last_good
+from actors.pinned_code import CodeShelf
 from actors.problem import render
 from actors.settings import Settings
 from actors.settings_apart import ReadingApart
 from actors.settings_file import Loaded
 from actors.settings_plan import Change, Plan, plan
-from actors.tree import configured, desk_tree
+from actors.tree import Try, configured, desk_tree
 from desk.messages import HoldersGiven, HoldersWanted
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.effects import Effects
@@ -57,6 +58,9 @@ class Desired:
         """Take the settings in force; the first look reads the file anew."""
         self.settings = settings
         self.alarms: tuple[str, ...] = ()
+        #: True while somebody else changes the tree: two changes on their way would undo each other.
+        self.is_held = False
+        self._shelf = CodeShelf(state)
         self._file, self._state, self._clock, self._log = file, state, clock, log
         self._mark: tuple[int, int, int] | None = None
         self._wanted: dict[str, bool] = {}
@@ -85,6 +89,8 @@ class Desired:
     def look(self, effects: Effects) -> int:
         """Do what can be done now; say in how many nanoseconds to look again."""
         now_ns = self._clock.monotonic_ns()
+        if self.is_held:
+            return SOON_NS
         if self._reading is not None:
             loaded = self._reading.poll()
             if loaded is not None:
@@ -119,11 +125,37 @@ class Desired:
             self._end(words, alarms=(words,))
             return
         self.settings = applying.plan.effective
+        names = {entry.name for entry in self.settings.strategies}
+        self._shelf.keep_pins({name: pin for name, pin in self._shelf.pins().items() if name in names})
         for change in applying.plan.changes:
             self._log.info(
                 "configuration.changed", path=change.path, was=change.was, now=change.now, effect=change.effect
             )
         self._finish(applying.plan, is_applied=True)
+
+    def change(self, settings: Settings, *, restart: list[str], reason: str) -> dict[str, object]:
+        """Give what root is asked for, so that the desk becomes one with these settings.
+
+        Its strategies run the code that is pinned, the new ones what lies there; candidates run as swaps want it.
+
+        Raises:
+            OSError: New code cannot be put by.
+        """
+        pins = {**self._shelf.pins(), **self._shelf.pinned(settings)}
+        self._shelf.keep_pins(pins)
+        tries = [Try(swap.name, swap.new, swap.bars) for swap in self._shelf.swaps().values() if swap.has_candidate]
+        tree = desk_tree(settings, str(self._file), {name: pin.code for name, pin in pins.items()}, tries)
+        return {
+            "tree": msgspec.msgpack.encode(tree),
+            "desired": configured(settings),
+            "restart": restart,
+            "reason": reason,
+        }
+
+    @property
+    def is_idle(self) -> bool:
+        """True while nothing of the file is on its way."""
+        return not (self._reading or self._holders_asked_ns is not None or self._applying)
 
     def outcomes(self) -> Sequence[Outcome]:
         """Hand over what came of reloads since the last call."""
@@ -147,7 +179,7 @@ class Desired:
             self._wanted, self._later = self._later, {}
             if not self._is_dry:
                 self._mark = mark
-            self._reading = ReadingApart(self._file, self._clock)
+            self._reading = ReadingApart(self._file, self._clock, self._shelf.folders())
         elif self._waits_for_flat and now_ns >= self._flat_due_ns:
             self._ask_holders(effects)
 
@@ -196,13 +228,17 @@ class Desired:
         if _essence(decided.effective) == _essence(self.settings):
             self._finish(decided, is_applied=False)
             return
+        try:
+            arguments = self.change(
+                decided.effective,
+                restart=[f"strategies/{name}" for name in sorted(decided.restart)],
+                reason=f"enabled: false in {self._file.name}",
+            )
+        except OSError as error:
+            words = f"{self._file} could not be applied and changes nothing: no code can be put by: {error}"
+            self._end(words, alarms=(words,))
+            return
         self._serial += 1
-        arguments: dict[str, object] = {
-            "tree": msgspec.msgpack.encode(desk_tree(decided.effective, str(self._file))),
-            "desired": configured(decided.effective),
-            "restart": [f"strategies/{name}" for name in sorted(decided.restart)],
-            "reason": f"enabled: false in {self._file.name}",
-        }
         request = f"configuration-{self._clock.wall_ns()}-{self._serial}"
         self._applying = _Applying(request, decided, arguments)
         self._post(self._applying, effects)

@@ -301,6 +301,10 @@ class Doorkeeper:
             self._log.info("control.clients", change=line)
             self._audit.write(self._note("noted", f"clients: {line}"))
 
+    def note(self, words: str) -> None:
+        """Write down what came of a change after it was answered."""
+        self._audit.write(Entry(at_ns=self._clock.wall_ns(), kind="noted", door="desk", reason=words))
+
     def _note(self, kind: str, words: str, code: str = "") -> Entry:
         return Entry(at_ns=self._clock.wall_ns(), kind=kind, door="guarded", code=code, error=words)
 

@@ -11,8 +11,10 @@ from actors.console.audit import Audit
 from actors.console.desired import Desired
 from actors.console.doorkeeper import Asked, Doorkeeper
 from actors.console.protocol import Code, Reply, refusal_of, reply_to
+from actors.console.swapping import Swapping
 from actors.console.verbs import VERBS
 from actors.peer_table import PeerTable
+from actors.pinned_code import SHORT
 from actors.screen_words import plain_text
 from actors.settings import OnDisable, Settings
 from actors.settings_plan import position_words
@@ -36,13 +38,14 @@ HALT_REASON = "halted by an operator"
 class Console(Room):
     """One set of verbs for all doors. The doorkeeper has recorded each change before it takes effect here."""
 
-    def __init__(self, desired: Desired, sentinel: Sentinel, audit: Audit, clock: Clock, log: Log) -> None:
+    def __init__(self, desired: Desired, sentinel: Sentinel, audit: Audit, state: Path, clock: Clock, log: Log) -> None:
         """Take what keeps the desk as its file says, with the settings in force."""
         self._desired, self._sentinel = desired, sentinel
         self._clock, self._log = clock, log
         control = desired.settings.control
         clients = Path(control.clients) if control.listen else None
         self._doorkeeper = Doorkeeper(audit, clients, clock, log)
+        self._swapping = Swapping(desired, state, clock, log, self._doorkeeper.note)
         self._asked: dict[str, Asked] = {}
         self._positions: dict[str, str] = {}
         self._lookers: list[Asked] = []
@@ -62,6 +65,7 @@ class Console(Room):
             "resume": self._resume,
             "cancel": self._cancel,
             "reload": self._reload,
+            "swap": self._swap,
         }
         assert self._methods.keys() == VERBS.keys(), "a verb has one role and one method"
 
@@ -113,7 +117,7 @@ class Console(Room):
         return NOTHING
 
     def _all_alarms(self) -> list[str]:
-        return [*self._doorkeeper.alarms(), *self._desired.alarms]
+        return [*self._doorkeeper.alarms(), *self._desired.alarms, *self._swapping.alarms()]
 
     def _refuse(self, asked: Asked, words: str) -> Reply:
         return refusal_of(asked.request.id, Code.REFUSED, words)
@@ -259,6 +263,7 @@ class Console(Room):
             self._show(word, self._looking[2], effects)
             return
         self._desired.hear_root(word)
+        self._swapping.hear_root(word)
         asked = self._asked.pop(word.request, None)
         if asked is not None:
             position = self._positions.pop(asked.name, "")
@@ -277,7 +282,7 @@ class Console(Room):
             now_ns=self._clock.wall_ns(),
             alarms=self._all_alarms(),
         )
-        return {**document, "control": self._doorkeeper.facts()}
+        return self._swapping.shown({**document, "control": self._doorkeeper.facts()})
 
     # --- the configuration file -----------------------------------------------------------------
 
@@ -288,13 +293,25 @@ class Console(Room):
     @override
     def timer(self, name: str) -> Effects:
         effects = Effects()
-        due_ns = self._clock.monotonic_ns() + self._desired.look(effects)
+        later_ns = self._swapping.look(effects)
+        due_ns = self._clock.monotonic_ns() + min(self._desired.look(effects), later_ns or NS_PER_S)
         self._answer_reloads(effects)
         self._see_halt(effects)
         self._doorkeeper.tend()
         self._look_again(effects)
         effects.timer("watch", due_ns)
         return effects
+
+    def _swap(self, asked: Asked, effects: Effects) -> Reply:
+        """Begin to try the file of a strategy as it is now; what comes of it shows in the status."""
+        name = asked.arguments.name
+        if self._settings.strategy(name) is None:
+            return self._refuse(asked, self._no_strategy(name))
+        begun = self._swapping.begin(name, asked.arguments.bars, self._peers.state(f"strategies/{name}"))
+        if isinstance(begun, str):
+            return self._refuse(asked, begun)
+        effects.timer("watch", self._clock.monotonic_ns())
+        return reply_to(asked.request.id, {"name": name, "old": begun.old[:SHORT], "new": begun.new[:SHORT]})
 
     def _reload(self, asked: Asked, effects: Effects) -> None:
         """Read the file now; the answer comes when all of it is applied, or refused."""

@@ -77,6 +77,12 @@ class OfSome(Reasoned, frozen=True, kw_only=True):
     name: Name = ""
 
 
+class Swap(OfStrategy, frozen=True, kw_only=True):
+    """New code for a strategy, and how many bars it is tried for."""
+
+    bars: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+
+
 class Verb(NamedTuple):
     """One verb. ``arguments`` is the Struct that its arguments are read as.
 
@@ -103,6 +109,7 @@ VERBS: Mapping[str, Verb] = {
     "cancel": Verb(Role.OPERATE, OfSome),
     "halt": Verb(Role.OPERATE, Reasoned, is_never_barred=True),
     "resume": Verb(Role.ADMIN, Reasoned, is_repeatable=False),
+    "swap": Verb(Role.ADMIN, Swap),
     "release": Verb(Role.ADMIN, OfStrategy),
     "stop": Verb(Role.ADMIN, Reasoned, is_never_barred=True),
 }

@@ -103,7 +103,7 @@ def _console(folder: Path) -> Console:
     assert settings is not None
     audit = Audit(Store.open(folder / "audit"), "1-1")
     desired = Desired(settings, folder / "none.yaml", folder, Clock(), Log("console"))
-    return Console(desired, Sentinel(folder), audit, Clock(), Log("console"))
+    return Console(desired, Sentinel(folder), audit, folder, Clock(), Log("console"))
 
 
 @pytest.mark.parametrize("name", VERBS)

@@ -57,8 +57,8 @@ def shelf(tmp_path: Path) -> CodeShelf:
     return CodeShelf(tmp_path / "var")
 
 
-def settings_of(*entries: StrategySettings) -> Settings:
-    return Settings(strategies=entries, feed=FeedSettings(symbols=("SPY",)))
+def settings_of(own: Path, *entries: StrategySettings) -> Settings:
+    return Settings(strategies=entries, feed=FeedSettings(symbols=("SPY",)), strategies_folder=str(own))
 
 
 def entry(name: str, strategy: str = "dig", refusal: str = "") -> StrategySettings:
@@ -66,7 +66,7 @@ def entry(name: str, strategy: str = "dig", refusal: str = "") -> StrategySettin
 
 
 def test_a_strategy_is_all_that_it_imports_of_its_package_without_the_contract(own: Path) -> None:
-    texts = sources("dig")
+    texts = sources("dig", str(own))
 
     assert set(texts) == {"dig.py", "lever.py", "setting.py", "wheel/__init__.py", "wheel/spoke.py"}
     assert texts["dig.py"] == (own / "dig.py").read_bytes()
@@ -74,25 +74,25 @@ def test_a_strategy_is_all_that_it_imports_of_its_package_without_the_contract(o
 
 @pytest.mark.parametrize("file", ["dig.py", "lever.py", "wheel/spoke.py"])
 def test_any_change_of_any_of_its_files_is_other_code(file: str, own: Path) -> None:
-    before = digest(sources("dig"))
+    before = digest(sources("dig", str(own)))
 
     (own / file).write_text((own / file).read_text() + "\n")
 
-    assert digest(sources("dig")) != before
+    assert digest(sources("dig", str(own))) != before
 
 
 def test_a_file_of_another_strategy_is_not_its_code(own: Path) -> None:
-    before = digest(sources("dig"))
+    before = digest(sources("dig", str(own)))
 
     (own / "unused.py").write_text("x = 1\n")
 
-    assert digest(sources("dig")) == before
+    assert digest(sources("dig", str(own))) == before
 
 
 def test_what_was_put_by_is_what_runs_after_the_file_was_edited(
     own: Path, shelf: CodeShelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = shelf.put(sources("dig"))
+    code = shelf.put(sources("dig", str(own)))
     (own / "dig.py").write_text("STRATEGY = half an ed")
     (own / "lever.py").unlink()
     monkeypatch.setattr(strategies, "__path__", list(strategies.__path__))
@@ -106,18 +106,16 @@ def test_what_was_put_by_is_what_runs_after_the_file_was_edited(
 
 
 def test_a_copy_is_private_and_read_only(own: Path, shelf: CodeShelf, tmp_path: Path) -> None:
-    code = shelf.put(sources("dig"))
+    code = shelf.put(sources("dig", str(own)))
 
     folder = tmp_path / "var" / "code"
     modes = {file.name: file.stat().st_mode & 0o777 for file in (folder / code).rglob("*.py")}
     assert folder.stat().st_mode & 0o777 == 0o700
     assert set(modes.values()) == {0o400}
-    assert shelf.readable(code) == f"code/{code}"
-    assert own.is_dir()
 
 
 def test_a_copy_that_was_changed_is_refused_and_put_by_anew(own: Path, shelf: CodeShelf, tmp_path: Path) -> None:
-    code = shelf.put(sources("dig"))
+    code = shelf.put(sources("dig", str(own)))
     copy = tmp_path / "var" / "code" / code / "lever.py"
     copy.chmod(0o600)
     copy.write_text("length = 2\n")
@@ -126,7 +124,7 @@ def test_a_copy_that_was_changed_is_refused_and_put_by_anew(own: Path, shelf: Co
         shelf.load(code)
 
     assert not shelf.has(code)
-    assert shelf.put(sources("dig")) == code
+    assert shelf.put(sources("dig", str(own))) == code
     assert shelf.has(code)
     assert (own / "lever.py").read_bytes() == copy.read_bytes()
 
@@ -134,7 +132,7 @@ def test_a_copy_that_was_changed_is_refused_and_put_by_anew(own: Path, shelf: Co
 def test_a_half_written_file_is_put_by_as_it_is(own: Path, shelf: CodeShelf) -> None:
     (own / "dig.py").write_bytes(b"def f(:\n \xff\0")
 
-    code = shelf.put(sources("dig"))
+    code = shelf.put(sources("dig", str(own)))
 
     assert shelf.has(code)
 
@@ -142,28 +140,27 @@ def test_a_half_written_file_is_put_by_as_it_is(own: Path, shelf: CodeShelf) -> 
 def test_a_pinned_strategy_keeps_its_code_and_a_new_one_takes_the_files_as_they_are(
     own: Path, shelf: CodeShelf
 ) -> None:
-    first = shelf.pinned(settings_of(entry("a"), entry("b", refusal="no")))
+    first = shelf.pinned(settings_of(own, entry("a"), entry("b", refusal="no")))
     shelf.keep_pins(first)
     (own / "dig.py").write_text(OWN.replace("version = 1", "version = 2"))
 
-    second = shelf.pinned(settings_of(entry("a"), entry("c")))
+    second = shelf.pinned(settings_of(own, entry("a"), entry("c")))
 
-    assert first == {"a": Pin("dig", digest({**sources("dig"), "dig.py": OWN.encode()}))}
+    assert first == {"a": Pin("dig", digest({**sources("dig", str(own)), "dig.py": OWN.encode()}))}
     assert second["a"] == first["a"]
-    assert second["c"] == Pin("dig", digest(sources("dig"))) != first["a"]
+    assert second["c"] == Pin("dig", digest(sources("dig", str(own)))) != first["a"]
 
 
 def test_another_module_under_the_same_name_is_pinned_anew(own: Path, shelf: CodeShelf) -> None:
-    shelf.keep_pins(shelf.pinned(settings_of(entry("a"))))
+    shelf.keep_pins(shelf.pinned(settings_of(own, entry("a"))))
 
-    pins = shelf.pinned(settings_of(entry("a", "ema_crossover_v001")))
+    pins = shelf.pinned(settings_of(own, entry("a", "ema_crossover_v001")))
 
-    assert pins["a"] == Pin("ema_crossover_v001", digest(sources("ema_crossover_v001")))
-    assert own.is_dir()
+    assert pins["a"] == Pin("ema_crossover_v001", digest(sources("ema_crossover_v001", "")))
 
 
 def test_pins_that_were_dropped_or_cannot_be_read_are_none(own: Path, shelf: CodeShelf, tmp_path: Path) -> None:
-    shelf.keep_pins(shelf.pinned(settings_of(entry("a"))))
+    shelf.keep_pins(shelf.pinned(settings_of(own, entry("a"))))
     assert set(shelf.pins()) == {"a"}
 
     shelf.drop_pins()
@@ -171,11 +168,10 @@ def test_pins_that_were_dropped_or_cannot_be_read_are_none(own: Path, shelf: Cod
 
     (tmp_path / "var" / "code" / "pins.json").write_text("{")
     assert shelf.pins() == {}
-    assert own.is_dir()
 
 
 def test_the_watch_of_the_disk_sees_every_edit_also_of_a_file_that_comes_back(own: Path) -> None:
-    watch = DiskWatch()
+    watch = DiskWatch(str(own))
     before = watch.code("dig")
     text = (own / "lever.py").read_text()
 
@@ -184,6 +180,6 @@ def test_the_watch_of_the_disk_sees_every_edit_also_of_a_file_that_comes_back(ow
     (own / "lever.py").write_text(text)
     again = watch.code("dig")
 
-    assert before == again == digest(sources("dig"))
+    assert before == again == digest(sources("dig", str(own)))
     assert without not in {"", before}
     assert watch.code("nobody") == ""
