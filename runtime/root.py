@@ -284,6 +284,7 @@ class Root:
             self._running[spawned.path] = Running(spawned.path, spawned.epoch, spawned.pid, pidfd)
             self._by_pidfd[pidfd] = spawned.path
             self._epoll.register(pidfd, select.EPOLLIN)
+            self._supervision.on_unborn(spawned.path, spawned.epoch, self._now())  # now it is: its time begins
             if (spawned.path, spawned.epoch) in self._early:
                 self._early.remove((spawned.path, spawned.epoch))
                 self._begin_watch(spawned.path, spawned.epoch)
@@ -608,6 +609,8 @@ class Root:
             self.stop("the given duration is over")
         for child in tuple(self._running.values()):
             self._watch(child, now_ns)
+        for request in (*self._to_ask, *self._requested.values()):  # the zygote has its own limit for silence
+            self._supervision.on_unborn(request.path, request.epoch, self._now())
         if self._requested and now_ns - self._zygote_heard_ns > ZYGOTE_SILENCE_NS_MAX:
             self._zygote.kill()
         self._end_strangers()

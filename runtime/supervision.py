@@ -97,6 +97,17 @@ class Supervision:
             self._outbox.add(AskStop(path=path, epoch=epoch))
         return self._advanced()
 
+    def on_unborn(self, path: str, epoch: int, now_ns: int) -> None:
+        """A process was spawned and is not there yet, as where many start at once: its time to start begins anew.
+
+        It causes no action. One that is not starting is left as it is.
+        """
+        self._at(now_ns)
+        worker = self._living(path, epoch)
+        if worker is not None and worker.state is ChildState.STARTING:
+            self._moves.set_state(worker, ChildState.STARTING, now_ns + worker.spec.start_timeout_ns)
+            self._due_ns = self._moves.next_deadline_ns()
+
     def on_exit(self, path: str, epoch: int, ended: Exit, now_ns: int) -> list[Action]:
         """A process is reaped, or never came to be."""
         self._at(now_ns)

@@ -104,3 +104,27 @@ def test_one_fall_among_a_thousand_stirs_one_place() -> None:
     assert (change.path, change.epoch, change.state) == ("strategies/s500", 2, ChildState.RUNNING)
     desk.stop()
     assert desk.living == {}
+
+
+def test_a_child_that_is_not_born_yet_is_not_late() -> None:
+    desk = table(node("desk", worker("slow")))
+    desk.manners("slow").is_prompt = False
+    desk.start()
+
+    for _ in range(30):  # it may take ten seconds
+        desk.pass_ns(5 * S)
+        desk.supervision.on_unborn("slow", 1, desk.now_ns)
+    assert desk.state("slow") is ChildState.STARTING
+
+    desk.pass_ns(10 * S)
+    assert desk.row("slow").last_error == "not READY within 10 s"
+
+
+def test_whoever_is_ready_gets_no_deadline_by_being_called_unborn() -> None:
+    desk = table(node("desk", worker("quick")))
+    desk.start()
+
+    desk.supervision.on_unborn("quick", 1, desk.now_ns)
+
+    assert desk.supervision.next_timer_ns() is None
+    assert desk.state("quick") is ChildState.RUNNING
