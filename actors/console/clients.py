@@ -69,12 +69,15 @@ def read_clients(path: Path) -> tuple[Client, ...] | str:
 def write_clients(path: Path, clients: Sequence[Client]) -> None:
     """Replace a list of clients at once: whoever reads it finds the old one or the new one.
 
+    It holds no secret, so everybody may read it: the desk's user need not be the one who writes it.
+
     Raises:
         OSError: It cannot be written; the old one is untouched.
     """
     fresh = path.with_name(f".{path.name}.new")
     data = msgspec.json.format(msgspec.json.encode(_File(tuple(clients))), indent=1)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), 0o644)
         file.write(data + b"\n")
         file.flush()
         os.fsync(file.fileno())

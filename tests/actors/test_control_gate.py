@@ -349,7 +349,7 @@ def test_a_list_that_is_not_there_lists_nobody_and_one_that_was_written_is_read(
     clients = (Client("a", "admin", KEY), Client("b", "read", OTHER))
     write_clients(file, clients)
 
-    assert (before, read_clients(file), file.stat().st_mode & 0o777) == ((), clients, 0o600)
+    assert (before, read_clients(file), file.stat().st_mode & 0o777) == ((), clients, 0o644)
 
 
 def test_a_key_that_was_listed_again_under_another_role_has_that_role_at_once(house: House) -> None:
