@@ -246,6 +246,16 @@ def multiply() -> None:
         signal.pause()
 
 
+def father() -> None:
+    """Have three children in the same group; none of the four hears SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for _ in range(3):
+        if os.fork() == 0:
+            break
+    while True:
+        signal.pause()
+
+
 def chatter() -> None:
     """Print without end, and not too fast for a slow disk."""
     while True:
@@ -269,6 +279,7 @@ MOODS: dict[str, Callable[["Apprentice"], object]] = {
     "flees": lambda one: flee(one.state),
     "talks": lambda _: talk(),
     "multiplies": lambda _: multiply(),
+    "fathers": lambda _: father(),
     "chatters": lambda _: chatter(),
     "swells": lambda one: swell(one.state),
     "crashes": lambda _: ctypes.string_at(0),
