@@ -8,6 +8,7 @@ import mmap
 import struct
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from actors.execution import Execution
 from actors.market_data import LiveMarketData
 from actors.settings import Settings
 from actors.settings_file import load
-from actors.tree import desk_tree
+from actors.tree import Try, desk_tree
 from desk.messages import IntentJudged
 from runtime.child import Context, Made
 from runtime.clock import Clock
@@ -107,9 +108,11 @@ def execution(context: Context, arguments: bytes) -> Made:
     return made
 
 
-def traced_tree(settings: Settings, file: str) -> NodeSpec:
+def traced_tree(
+    settings: Settings, file: str, code: Mapping[str, str] | None = None, tries: Sequence[Try] = ()
+) -> NodeSpec:
     """Lay out the desk, with the makers of this module for the traced rooms."""
-    tree = desk_tree(settings, file)
+    tree = desk_tree(settings, file, code, tries)
     children = tuple(
         msgspec.structs.replace(child, entry=f"bench.traced:{child.id}")
         if isinstance(child, WorkerSpec) and child.id in TRACED
