@@ -10,6 +10,7 @@ import msgspec
 
 from actors.alarm_rules import WATCHED_FACTS
 from actors.arguments import store_path
+from actors.carried_over import carry_over
 from actors.pinned_code import CodeShelf
 from actors.settings import Settings, settings_fingerprint
 from actors.tree import PRELOAD, ROOM, VERDICT, configured, desk_tree, store_paths, strategy_paths
@@ -52,6 +53,7 @@ def run_desk(
     log = Log.open(state / "log", "root", settings.log_level, is_echoed=True)
     _bind(state, settings)
     _check_stores(state)
+    settings = carry_over(settings, state)
     _make_stores(state, store_paths(settings))
     sockets = socket_folder(state)
     _clear(sockets)

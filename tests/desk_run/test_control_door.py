@@ -348,6 +348,7 @@ def test_a_client_cannot_find_another_s_answer_by_its_id(doors: Doors) -> None:
     assert (refused["code"], other["code"]) == ("refused", "ok")
 
 
+@pytest.mark.slow
 def test_a_request_is_carried_out_once_across_a_fall_of_the_console_and_a_restart_of_the_desk(doors: Doors) -> None:
     desk = doors.desk
     restart = request(desk, "restart", arguments={"path": "strategies/a"})
@@ -476,6 +477,7 @@ def _until_put_out(raw: network.socket) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_client_that_is_led_to_another_desk_says_nothing_there(doors: Doors, peace: int) -> None:
     was = doors.desk.status()["control"]["guarded"]["strangers"]
     with doors.connected("admin", server=new_keys()[0]) as socket:
@@ -600,6 +602,7 @@ def _with_key(doors: Doors, file: Path, *words: str) -> Said:
     return bulkhead("--key", file, *words, state=doors.desk.folder / "nowhere")
 
 
+@pytest.mark.slow
 def test_an_operator_elsewhere_uses_the_same_commands_with_a_key(doors: Doors, tmp_path: Path) -> None:
     public, secret = doors.keys["operator"]
     file = tmp_path / "operator.key"

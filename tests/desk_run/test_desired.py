@@ -63,6 +63,7 @@ def test_a_strategy_that_is_gone_from_the_file_is_sold_out_where_that_was_wanted
     market.until(lambda: len(desk.positions()) == 2, HHH=101, OOO=101)
 
 
+@pytest.mark.slow
 def test_one_that_is_gone_and_held_keeps_its_stop_at_the_venue_also_when_execution_falls_meanwhile(
     market: Market,
 ) -> None:
@@ -132,6 +133,7 @@ def test_another_symbol_waits_until_the_strategy_is_flat_and_then_it_alone_is_re
     assert [(trade["symbol"], trade["exit_reason"]) for trade in desk.trades()] == [("HHH", "MARKET_TOLD")]
 
 
+@pytest.mark.slow
 def test_a_new_strategy_on_a_new_symbol_trades_within_the_limits_that_the_file_says_by_now(market: Market) -> None:
     desk, pids = market.desk, market.desk.pids()
     entry = obedient("late", "LLL") + "    timeframe: 5s\n    risk_config: {max_order_notional_usd: 1}\n"

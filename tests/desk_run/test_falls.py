@@ -40,7 +40,13 @@ def test_the_undisturbed_run_has_something_to_lose(calm: Calm) -> None:
     assert len(calm.trades) > 20
 
 
-@pytest.mark.parametrize("victim", ["strategies/spy_b", *ROOMS])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        "strategies/spy_b",
+        *(pytest.param(room, marks=pytest.mark.slow if room in {"market_data", "risk"} else ()) for room in ROOMS),
+    ],
+)
 def test_a_process_killed_again_and_again_is_replaced_alone_and_changes_no_trade(
     victim: str, calm: Calm, tmp_path: Path
 ) -> None:
@@ -130,6 +136,7 @@ def test_nothing_outlives_a_killed_root_by_a_second_and_the_next_start_goes_on(c
     check_like_calm(desk, calm)
 
 
+@pytest.mark.slow
 def test_a_desk_that_was_stopped_in_good_order_leaves_no_process_and_goes_on_where_it_was(
     calm: Calm, tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ def test_another_feed_on_the_same_state_folder_is_refused_with_words(small: Path
     assert desk.trades() == trades
 
 
+@pytest.mark.slow
 def test_a_second_desk_on_the_same_state_folder_is_refused_and_disturbs_nothing(small: Path, tmp_path: Path) -> None:
     with Desk(tmp_path / "desk", replay(small, "next_open", speed="60")) as first:
         before = until_all_run(first.start())

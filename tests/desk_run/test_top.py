@@ -93,7 +93,9 @@ async def select_path(pilot: Pilot[int], app: Top, path: str) -> None:
 
 def test_one_screen_of_80_by_24_shows_tree_books_gauges_events_and_keys(desk: Desk) -> None:
     async def scene(pilot: Pilot[int], app: Top) -> None:
-        text = await until(pilot, app, lambda text: "1 positions, 0 open orders" in text and "ready" in text)
+        text = await until(
+            pilot, app, lambda text: "1 positions, 0 open orders" in text and "ready" in text and "of 10,000" in text
+        )
         lines = text.splitlines()
 
         assert lines[0].startswith("PAPER desk RUNNING  up ")
