@@ -222,6 +222,7 @@ def test_the_console_s_successor_knows_what_the_file_said_and_what_operators_wis
     assert mended["strategies"][1]["state"] == "RUNNING"
 
 
+@pytest.mark.slow
 def test_an_override_outlives_the_desk_and_ends_with_an_edit_while_it_is_down(tmp_path: Path) -> None:
     text = f"strategies:\n{obedient('a', 'SPY')}global:\n  feed: {{kind: synthetic, seed: 1, speed: 1}}\n"
     with Desk(with_obedient(tmp_path / "desk"), text) as desk:

@@ -44,7 +44,7 @@ def test_the_undisturbed_run_has_something_to_lose(calm: Calm) -> None:
     "victim",
     [
         "strategies/spy_b",
-        *(pytest.param(room, marks=pytest.mark.slow if room in {"market_data", "risk"} else ()) for room in ROOMS),
+        *(pytest.param(room, marks=pytest.mark.slow if room != "execution" else ()) for room in ROOMS),
     ],
 )
 def test_a_process_killed_again_and_again_is_replaced_alone_and_changes_no_trade(

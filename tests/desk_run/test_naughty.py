@@ -122,6 +122,7 @@ def test_the_others_trade_as_if_they_were_alone(ran: Ran, calm: Calm) -> None:
     check_books(ran.desk)
 
 
+@pytest.mark.slow
 def test_on_a_feed_that_waits_for_nobody_the_others_miss_no_bar_either(tmp_path: Path) -> None:
     symbols = {"eur": "EURUSD", "gbp": "GBPUSD"}
     witnesses = [own_entry("witness", name, symbol) for name, symbol in symbols.items()]

@@ -454,6 +454,7 @@ def test_the_stop_of_a_disabled_strategy_is_filled_and_the_position_is_closed_on
 # --- the end ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_given_duration_ends_the_desk_and_leaves_its_books_readable(tmp_path: Path) -> None:
     entries = obedient("a", "SPY", buy_above=1, sell_below=1_000_000)
     text = f"strategies:\n{entries}global:\n  feed: {{kind: synthetic, seed: 2, speed: max}}\n"

@@ -49,6 +49,7 @@ def until_evaluated(desk: Desk, bars: int) -> None:
     desk.until(lambda status: next(r for r in status["strategies"] if r["name"] == "edited")["bars_evaluated"] >= bars)
 
 
+@pytest.mark.slow
 def test_a_half_edited_file_enters_neither_by_a_fall_nor_by_the_death_of_the_desk(
     files: dict[str, Path], tmp_path: Path
 ) -> None:

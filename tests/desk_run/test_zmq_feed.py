@@ -208,6 +208,7 @@ def test_no_process_fell_in_all_of_that(market: Market) -> None:
     assert [row["path"] for row in market.desk.status()["tree"] if row["restarts"]] == []
 
 
+@pytest.mark.slow
 def test_a_publisher_that_comes_late_or_again_is_found(tmp_path: Path) -> None:
     with Publisher() as gone:
         url = gone.url

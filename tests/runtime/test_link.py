@@ -1,5 +1,6 @@
 """Whatever is lost, repeated, overtaken or killed: each parcel is heard, in order, once for each incarnation."""
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -253,8 +254,14 @@ def test_the_model_finds_what_is_wrong_with_a_naive_receiver(
 ) -> None:
     thorough = settings(QUIETLY, max_examples=20_000, phases=[Phase.generate])
 
+    def is_told_apart(steps: list[Step]) -> bool:
+        try:
+            return not claim(play(steps, naive))
+        except struct.error:  # it got so far that it names a parcel that no frame can name
+            return True
+
     try:
-        steps = find(STEPS, lambda steps: not claim(play(steps, naive)), settings=thorough)
+        steps = find(STEPS, is_told_apart, settings=thorough)
     except NoSuchExample:
         pytest.fail(f"the model is content with a receiver that {naive.__doc__}")
 

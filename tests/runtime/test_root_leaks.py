@@ -79,6 +79,7 @@ def falls_leave_nothing(state: Path, rounds: int) -> None:
         assert house.stop() == 0
 
 
+@pytest.mark.slow
 def test_sixty_falls_leave_nothing_behind(tmp_path_factory: pytest.TempPathFactory) -> None:
     falls_leave_nothing(tmp_path_factory.mktemp("b"), 15)
 
