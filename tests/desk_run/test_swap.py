@@ -210,7 +210,8 @@ def test_code_that_falls_on_probation_is_gone_back_from(files: dict[str, Path], 
         answer = desk.ask("swap", name="edited")
         until_stage(desk, "probation")
         returned = until_stage(desk, "returned", "taken")
-        after = until_all_run(desk)
+        until_all_run(desk)
+        after = desk.until(lambda status: desk_row(status)["code_hash"])
         until_evaluated(desk, evaluated(desk, "edited").bars + 2)
 
     assert swap_of(returned)["stage"] == "returned"
