@@ -652,7 +652,7 @@ class Root:
         spec = self._specs[child.path]
         excess = self._warden.look(child, spec.limits, now_ns)
         if excess:
-            self._do(self._supervision.on_hang(child.path, child.epoch, now_ns, excess))
+            self._do(self._supervision.on_hang(child.path, child.epoch, self._now(), excess))
         heard = self._progress.get(child.path)
         if heard is None or now_ns < self._excused_until_ns or now_ns - heard[1] < spec.progress_timeout_ns:
             self._dumped.pop(child.path, None)
@@ -665,7 +665,7 @@ class Root:
         silent_s = (now_ns - heard[1]) / NS_PER_S
         text = f"no progress for {silent_s:.1f} s{self._at_what(child.path)}"
         text = f"{text}; its stack is in log/{child.path.replace('/', '.')}.stack"
-        self._do(self._supervision.on_hang(child.path, child.epoch, now_ns, text))
+        self._do(self._supervision.on_hang(child.path, child.epoch, self._now(), text))
 
     def _at_what(self, path: str) -> str:
         """Say at which word a process that is silent stands still, where it said so."""
