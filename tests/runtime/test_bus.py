@@ -662,6 +662,7 @@ def a_feed(post: Post) -> tuple[Socket[bytes], Foreign]:
     """Open a publisher that is not ours, and an ear that it knows of."""
     url = f"ipc://{post.folder}/foreign"
     feed = post.bus("feed")._socket(zmq.XPUB, 1000, 10)
+    feed.set(zmq.XPUB_VERBOSE, 1)  # an ear that comes back may be heard before its old connection is gone
     feed.bind(url)
     ears = post.bus("market").foreign(url, ("tick.",))
     until(lambda: list(drain(feed)), feed)
