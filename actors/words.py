@@ -78,6 +78,13 @@ WORDS = (
     | desk.OrderFilled
     | desk.OrderCancelled
     | desk.CancelRejected
+    | desk.ReplaceOrder
+    | desk.OrderUnclear
+    | desk.CancelUnclear
+    | desk.OrderReplaced
+    | desk.ReplaceRejected
+    | desk.OrdersWanted
+    | desk.OrdersFound
     | desk.VenueWanted
     | desk.VenueSnapshot
     | desk.BarsWanted

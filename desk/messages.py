@@ -11,6 +11,8 @@ from enum import StrEnum
 
 import msgspec
 
+from desk.venue import Instrument
+
 
 class Side(StrEnum):
     """What an order does to the position: BUY adds, SELL takes away."""
@@ -173,7 +175,12 @@ class IntentJudged(Message, frozen=True, tag="intent.judged"):
 
 
 class Order(Message, frozen=True, tag="order"):
-    """Fact. One order, whole. ``order_id`` is also the client id at the venue (at most 18 characters).
+    """Fact. One order, whole. ``order_id`` (at most 18 characters) is also its first attempt's client id at the venue.
+
+    ``attempt`` is 0 before anything left for the venue, then counts from 1; ``client_order_id`` is the client id of a
+    later attempt ("" for the first), ``deadline_ns`` the wall time behind which the venue refuses this attempt (0: it
+    has no deadlines). No further attempt begins at or after ``intent_expires_ns`` (market time; 0: no limit).
+    ``new_quantity`` and ``new_price`` are what a replacement that is under way asks for.
 
     ``expires_ns`` is 0 for an order without time limit. ``position_effect`` tells entries from exits.
     ``oco_group`` names orders of which the venue lets one fill only ("" for none).
@@ -208,6 +215,17 @@ class Order(Message, frozen=True, tag="order"):
     bar_ts_ns: int = 0
     timeframe: str = ""
     exit_reason: str = ""
+    attempt: int = 0
+    client_order_id: str = ""
+    deadline_ns: int = 0
+    intent_expires_ns: int = 0
+    new_quantity: Decimal | None = None
+    new_price: Decimal | None = None
+
+    @property
+    def client_id(self) -> str:
+        """The name that the present attempt bears at the venue."""
+        return self.client_order_id or self.order_id
 
     @property
     def effect(self) -> Effect:
@@ -242,6 +260,8 @@ class FillBooked(Message, frozen=True, tag="fill.booked"):
     stop_loss: Decimal | None = None
     take_profit: Decimal | None = None
     reference_price: Decimal | None = None
+    venue: str = ""
+    account: str = ""
 
 
 class LevelsChanged(Message, frozen=True, tag="position.levels"):
@@ -287,7 +307,12 @@ class JournalRecord(Message, frozen=True, tag="journal"):
 
 
 class SubmitOrder(Message, frozen=True, tag="venue.submit"):
-    """Command. Place one order. The same ``order_id`` again is the same order, never a second one."""
+    """Command. Place one order; ``order_id`` is the client id of the attempt.
+
+    At the paper venue the same ``order_id`` again is the same order, never a second one. A venue behind a wire of its
+    own takes the command only in the incarnation ``venue_epoch`` of its process, and refuses it behind
+    ``deadline_ns`` (wall time; 0 for none).
+    """
 
     order_id: str
     symbol: str
@@ -298,6 +323,8 @@ class SubmitOrder(Message, frozen=True, tag="venue.submit"):
     stop_price: Decimal | None
     expires_ns: int
     oco_group: str
+    deadline_ns: int = 0
+    venue_epoch: int = 0
 
 
 class CancelOrder(Message, frozen=True, tag="venue.cancel"):
@@ -305,6 +332,23 @@ class CancelOrder(Message, frozen=True, tag="venue.cancel"):
 
     order_id: str
     reason: str
+    venue_order_id: str = ""
+    venue_epoch: int = 0
+
+
+class ReplaceOrder(Message, frozen=True, tag="venue.replace"):
+    """Command. Give an open order another quantity (its whole, with what has filled) and price, in place.
+
+    ``price`` is the stop price of a STOP, the limit of a LIMIT. Twice the same is as once.
+    """
+
+    order_id: str
+    venue_order_id: str
+    symbol: str
+    type: OrderType
+    quantity: Decimal
+    price: Decimal
+    venue_epoch: int = 0
 
 
 class OrderAccepted(Message, frozen=True, tag="venue.accepted"):
@@ -317,12 +361,13 @@ class OrderAccepted(Message, frozen=True, tag="venue.accepted"):
 
 
 class OrderRejected(Message, frozen=True, tag="venue.rejected"):
-    """Report. The venue refused the order for good."""
+    """Report. The venue refused the order for good; with ``is_deadline`` only this attempt, for it came too late."""
 
     report: int
     order_id: str
     reason: str
     ts_ns: int
+    is_deadline: bool = False
 
 
 class OrderFilled(Message, frozen=True, tag="venue.filled"):
@@ -358,11 +403,62 @@ class CancelRejected(Message, frozen=True, tag="venue.cancel_rejected"):
     ts_ns: int
 
 
-VenueReport = OrderAccepted | OrderRejected | OrderFilled | OrderCancelled | CancelRejected
+class OrderUnclear(Message, frozen=True, tag="venue.unclear"):
+    """Report. Nobody knows whether the venue took the order: no answer, a broken one, or a fall of its process."""
+
+    report: int
+    order_id: str
+    reason: str
+    ts_ns: int
+
+
+class CancelUnclear(Message, frozen=True, tag="venue.cancel_unclear"):
+    """Report. Nobody knows whether the venue cancelled the order; to ask it again is safe."""
+
+    report: int
+    order_id: str
+    reason: str
+    ts_ns: int
+
+
+class OrderReplaced(Message, frozen=True, tag="venue.replaced"):
+    """Report. The order has another quantity and price now; ``venue_order_id`` may be another one too."""
+
+    report: int
+    order_id: str
+    venue_order_id: str
+    quantity: Decimal
+    price: Decimal
+    ts_ns: int
+
+
+class ReplaceRejected(Message, frozen=True, tag="venue.replace_rejected"):
+    """Report. The order stays as it was, or is not open any more."""
+
+    report: int
+    order_id: str
+    reason: str
+    ts_ns: int
+
+
+VenueReport = (
+    OrderAccepted
+    | OrderRejected
+    | OrderFilled
+    | OrderCancelled
+    | CancelRejected
+    | OrderUnclear
+    | CancelUnclear
+    | OrderReplaced
+    | ReplaceRejected
+)
 
 
 class VenueOrder(Message, frozen=True, tag="venue.order"):
-    """Fact. One order as the venue sees it."""
+    """Fact. One order as the venue sees it. ``order_id`` is its client id, "" for one that is not ours.
+
+    ``price`` is the stop price of a STOP, the limit of a LIMIT, None where the venue does not say.
+    """
 
     order_id: str
     venue_order_id: str
@@ -371,22 +467,29 @@ class VenueOrder(Message, frozen=True, tag="venue.order"):
     state: OrderState
     quantity: Decimal
     filled_quantity: Decimal
+    reason: str = ""
+    type: OrderType | None = None
+    price: Decimal | None = None
 
 
 class VenueWanted(Message, frozen=True, tag="venue.wanted"):
     """Query. What does the venue hold? Answered by VenueSnapshot with the same ``query``.
 
-    ``seen`` is the last report that the asker has booked; the venue sends everything behind it once more.
+    ``seen`` is the last numbered report that the asker has booked; the venue sends everything behind it once more. A
+    venue that numbers nothing gives its executions from ``since_ns`` (venue time) on.
     """
 
     query: int
     seen: int = 0
+    since_ns: int = 0
 
 
 class VenueSnapshot(Message, frozen=True, tag="venue.snapshot"):
     """Fact. The venue's truth: orders, net positions by symbol, cash.
 
     ``orders`` are the open ones and those named in ``unread``, the reports behind the asker's last one, oldest first.
+    ``skew_ns`` is how far the venue's clock is ahead of the host's, ``venue_ns`` its time (0 where it keeps none of its
+    own). With a ``failure`` the venue could not be asked, and everything else is empty and says nothing.
     """
 
     query: int
@@ -395,6 +498,34 @@ class VenueSnapshot(Message, frozen=True, tag="venue.snapshot"):
     cash: Decimal
     unread: tuple[VenueReport, ...]
     ts_ns: int
+    account: str = ""
+    venue_ns: int = 0
+    skew_ns: int = 0
+    failure: str = ""
+    instruments: tuple[Instrument, ...] = ()
+
+
+class OrdersWanted(Message, frozen=True, tag="venue.orders_wanted"):
+    """Query to a venue behind a wire. What has become of these client ids? Answered by OrdersFound, same ``query``."""
+
+    query: int
+    order_ids: tuple[str, ...]
+    since_ns: int = 0
+
+
+class OrdersFound(Message, frozen=True, tag="venue.orders_found"):
+    """Answer. What the venue knows of the orders asked for, and every execution from the asked time on.
+
+    ``asked_ns`` is venue time before the first look: who is ``absent`` was not there at that time. With a ``failure``
+    nothing was found out, and nobody is absent.
+    """
+
+    query: int
+    orders: tuple[VenueOrder, ...]
+    absent: tuple[str, ...]
+    fills: tuple[OrderFilled, ...]
+    asked_ns: int
+    failure: str = ""
 
 
 # --- catching up ------------------------------------------------------------------------------

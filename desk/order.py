@@ -7,15 +7,19 @@ from msgspec.structs import replace
 from desk.identity import child_order_id, intent_id, order_id
 from desk.messages import (
     CancelRejected,
+    CancelUnclear,
     IntentJudged,
     Order,
     OrderAccepted,
     OrderCancelled,
     OrderFilled,
     OrderRejected,
+    OrderReplaced,
     OrderState,
     OrderType,
+    OrderUnclear,
     Purpose,
+    ReplaceRejected,
     Side,
     VenueReport,
 )
@@ -86,6 +90,7 @@ def order_from_judgement(judged: IntentJudged, purpose: Purpose, *, ts_ns: int, 
         bar_ts_ns=intent.bar_ts_ns,
         timeframe=intent.timeframe,
         exit_reason="" if purpose is Purpose.ENTRY else intent.reason,
+        intent_expires_ns=intent.expires_ns,
     )
 
 
@@ -130,6 +135,12 @@ def protective_order(  # noqa: PLR0913 - each argument is a figure of its own, a
         created_ns=ts_ns,
         changed_ns=ts_ns,
         exit_reason=purpose.value,
+        attempt=0,
+        client_order_id="",
+        deadline_ns=0,
+        intent_expires_ns=0,
+        new_quantity=None,
+        new_price=None,
     )
 
 
@@ -166,7 +177,32 @@ def flattening_order(parent: Order, *, quantity: Decimal, attempt: int, ts_ns: i
         created_ns=ts_ns,
         changed_ns=ts_ns,
         exit_reason=REASON_FLATTEN,
+        attempt=0,
+        client_order_id="",
+        deadline_ns=0,
+        intent_expires_ns=0,
+        new_quantity=None,
+        new_price=None,
     )
+
+
+# --- attempts ---------------------------------------------------------------------------------
+
+
+def next_attempt(order: Order, *, deadline_ns: int, ts_ns: int) -> Order:
+    """Give the order as it stands before its next attempt leaves: PENDING, with a client id of its own.
+
+    Args:
+        order: PENDING, or UNKNOWN where the venue proved that the last attempt never arrived.
+        deadline_ns: Wall time behind which the venue refuses the attempt; 0 where it has no deadlines.
+        ts_ns: Market time.
+    """
+    if order.state is S.UNKNOWN:
+        order = advance(order, S.PENDING, ts_ns=ts_ns)
+    assert order.state is S.PENDING, "only what is not at the venue is sent"
+    number = order.attempt + 1
+    client = "" if number == 1 else order_id(order.order_id, number - 1)
+    return replace(order, attempt=number, client_order_id=client, deadline_ns=deadline_ns, changed_ns=ts_ns)
 
 
 # --- reports ----------------------------------------------------------------------------------
@@ -187,15 +223,24 @@ def course(order: Order, report: VenueReport) -> tuple[Order, ...]:
     assert report.order_id == order.order_id, "a report belongs to its order"
     match report:
         case OrderAccepted():
-            return _accepted(order, report)
+            steps = _accepted(order, report)
         case OrderRejected():
-            return _rejected(order, report)
+            steps = _rejected(order, report)
         case OrderFilled():
-            return _filled(order, report)
+            steps = _filled(order, report)
         case OrderCancelled():
-            return _cancelled(order, report)
+            steps = _cancelled(order, report)
         case CancelRejected():
-            return _cancel_rejected(order, report)
+            steps = _cancel_rejected(order, report)
+        case OrderUnclear():
+            steps = _unclear(order, report)
+        case OrderReplaced():
+            steps = _replaced(order, report)
+        case ReplaceRejected():
+            steps = _replace_rejected(order, report)
+        case CancelUnclear():
+            steps = ()
+    return steps
 
 
 def after_report(order: Order, report: VenueReport) -> Order | None:
@@ -230,7 +275,7 @@ def _accepted(order: Order, report: OrderAccepted) -> tuple[Order, ...]:
 
 
 def _rejected(order: Order, report: OrderRejected) -> tuple[Order, ...]:
-    if S.REJECTED not in NEXT[order.state] or order.filled_quantity > ZERO:
+    if report.is_deadline or S.REJECTED not in NEXT[order.state] or order.filled_quantity > ZERO:
         return ()
     return (advance(order, S.REJECTED, ts_ns=_later_ns(order, report.ts_ns), reason=report.reason),)
 
@@ -291,6 +336,41 @@ def _cancel_rejected(order: Order, report: CancelRejected) -> tuple[Order, ...]:
     return (advance(order, working_state(order), ts_ns=_later_ns(order, report.ts_ns)),)
 
 
+def _unclear(order: Order, report: OrderUnclear) -> tuple[Order, ...]:
+    """Doubt only what nothing has proved yet: an order that was on its way, or whose replacement was."""
+    if order.state not in {S.PENDING, S.PENDING_REPLACE}:
+        return ()
+    return (advance(order, S.UNKNOWN, ts_ns=_later_ns(order, report.ts_ns), reason=report.reason),)
+
+
+def _replaced(order: Order, report: OrderReplaced) -> tuple[Order, ...]:
+    if order.state in TERMINAL:
+        return ()
+    ts_ns = _later_ns(order, report.ts_ns)
+    changed = replace(
+        order,
+        quantity=report.quantity,
+        limit_price=report.price if order.type is OrderType.LIMIT else order.limit_price,
+        stop_price=report.price if order.type is OrderType.STOP else order.stop_price,
+        venue_order_id=report.venue_order_id or order.venue_order_id,
+        new_quantity=None,
+        new_price=None,
+        changed_ns=ts_ns,
+    )
+    if order.filled_quantity >= report.quantity > ZERO and order.filled_quantity > ZERO:
+        return (advance(changed, S.FILLED, ts_ns=ts_ns),)
+    if order.state in {S.PENDING_REPLACE, S.UNKNOWN}:
+        return (advance(changed, working_state(changed), ts_ns=ts_ns),)
+    return () if replace(changed, changed_ns=order.changed_ns) == order else (changed,)
+
+
+def _replace_rejected(order: Order, report: ReplaceRejected) -> tuple[Order, ...]:
+    if order.state is not S.PENDING_REPLACE:
+        return ()
+    kept = replace(order, new_quantity=None, new_price=None)
+    return (advance(kept, working_state(order), ts_ns=_later_ns(order, report.ts_ns)),)
+
+
 def _figures_with(order: Order, fill: OrderFilled) -> tuple[Decimal, Decimal, Decimal]:
     """Add one fill to an order's totals: (filled quantity, average price, fees).
 
@@ -329,6 +409,7 @@ __all__ = [
     "child_order_id",
     "course",
     "intent_id",
+    "next_attempt",
     "order_from_judgement",
     "order_id",
     "protective_order",

@@ -15,7 +15,7 @@ REASON_TTL = "TTL"
 
 #: From each state, the states that may follow. A state without followers is terminal: a fill that raced the
 #: cancel is an event of the ledger, and changes figures only. UNKNOWN is left on evidence of the venue (or by
-#: an operator), never by a timer.
+#: an operator), never by a timer; it becomes PENDING again where the venue proved that an attempt never arrived.
 NEXT: dict[OrderState, frozenset[OrderState]] = {
     S.PENDING: frozenset({S.SUBMITTED, S.REJECTED, S.CANCELLED, S.UNKNOWN, S.PENDING_CANCEL}),
     S.SUBMITTED: frozenset(
@@ -41,7 +41,7 @@ NEXT: dict[OrderState, frozenset[OrderState]] = {
             S.PENDING_REPLACE,
         }
     ),
-    S.UNKNOWN: frozenset({S.SUBMITTED, S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED, S.EXPIRED}),
+    S.UNKNOWN: frozenset({S.PENDING, S.SUBMITTED, S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED, S.EXPIRED}),
     S.PENDING_CANCEL: frozenset(
         {S.SUBMITTED, S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED, S.EXPIRED, S.UNKNOWN}
     ),
