@@ -23,6 +23,7 @@ from runtime.beacon import Beacon
 from runtime.bus import Address, Bus
 from runtime.clock import Clock
 from runtime.codec import Codec
+from runtime.gentle import Way, stand_back
 from runtime.landlock import Ground
 from runtime.log import Log
 from runtime.room import Room, Wiring
@@ -57,6 +58,7 @@ class ChildRequest(msgspec.Struct, frozen=True):
     limits: Limits = Limits(0, 0, 0, 0, 0.0)
     fence: Fence | None = None
     is_expendable: bool = False
+    is_gentle: bool = False
 
 
 class Context(NamedTuple):
@@ -74,11 +76,12 @@ class Walls(NamedTuple):
 
     ground: Ground = Ground()
     no_processes: Filter = Filter()
+    way: Way = Way.BATCH
 
     @classmethod
     def prepare(cls) -> Self:
-        """Survey what every child reads, and write the filter against new processes."""
-        return cls(Ground.survey(), Filter.prepare())
+        """Survey what every child reads, write the filter against new processes, and try how one can stand back."""
+        return cls(Ground.survey(), Filter.prepare(), Way.find())
 
 
 class Made(NamedTuple):
@@ -117,6 +120,8 @@ def run(request: ChildRequest, walls: Walls | None = None) -> int:
         failure = error
     if failure is None:
         return 0
+    if request.is_gentle:
+        stand_back(Way.IDLE)  # nobody waits for its end either, and it needs no way back
     _open_spare_files()
     log.trace("child.fell", failure, reason=f"{type(failure).__name__}: {failure}"[:500], offender=request.path)
     _leave_last_words(request, failure)
@@ -173,7 +178,7 @@ def _set_up_process(request: ChildRequest) -> TextIO:
     dump = stacks.open("w" if is_long else "a", encoding="utf-8")  # what a predecessor dumped is still to be read
     faulthandler.enable(dump)
     faulthandler.register(signal.SIGUSR2, file=dump, all_threads=True)
-    _set_limits(request.limits)
+    _set_limits(request)
     if request.is_expendable:
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
     gc.unfreeze()
@@ -181,9 +186,12 @@ def _set_up_process(request: ChildRequest) -> TextIO:
     return dump
 
 
-def _set_limits(limits: Limits) -> None:
+def _set_limits(request: ChildRequest) -> None:
     """Give the kernel what it enforces itself; memory, processes and output are looked at by root."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if not request.is_gentle:  # such a one must still be let up again; then this is done from outside
+        resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
+    limits = request.limits
     spare = {resource.RLIMIT_NOFILE: FILES_SPARE}
     for kind, most in (
         (resource.RLIMIT_AS, limits.address_space_bytes),

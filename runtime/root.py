@@ -20,6 +20,7 @@ from runtime.child import ChildRequest, last_words_file, log_file
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
 from runtime.errors import SpecError, StoreError, WireError
+from runtime.gentle import stand_up
 from runtime.keeper import Keeper
 from runtime.log import Log
 from runtime.process import (
@@ -106,6 +107,8 @@ class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
     watchdog: str = ""
     watched_facts: frozenset[str] = frozenset()
     duration_ns: int = 0
+    gentle_ns: int = 2 * NS_PER_S
+    """How long a birth may stand back for others. Where they leave it nothing, it goes on as any other then."""
 
 
 class _Applied(msgspec.Struct, frozen=True):
@@ -150,6 +153,7 @@ class Root:
         )
         self._on_round, self._prepare = on_round, prepare
         self._granted: dict[str, bytes] = {}
+        self._gentle: dict[str, int] = {}
         self._running: dict[str, Running] = {}
         self._by_pidfd: dict[int, str] = {}
         self._specs: dict[str, WorkerSpec] = {}
@@ -285,6 +289,8 @@ class Root:
             self._by_pidfd[pidfd] = spawned.path
             self._epoll.register(pidfd, select.EPOLLIN)
             self._supervision.on_unborn(spawned.path, spawned.epoch, self._now())  # now it is: its time begins
+            if request.is_gentle:
+                self._gentle[spawned.path] = self._now()
             if (spawned.path, spawned.epoch) in self._early:
                 self._early.remove((spawned.path, spawned.epoch))
                 self._begin_watch(spawned.path, spawned.epoch)
@@ -325,6 +331,7 @@ class Root:
 
     def _bury(self, path: str) -> None:
         child = self._running.pop(path)
+        self._gentle.pop(path, None)
         self._informed.discard(path)
         del self._by_pidfd[child.pidfd]
         self._epoll.unregister(child.pidfd)
@@ -404,6 +411,7 @@ class Root:
         spec = self._specs[action.path] = action.spec
         words = last_words_file(self._settings.state, action.path)
         words.unlink(missing_ok=True)
+        is_expendable = spec.kind not in self._settings.told_kinds
         self._to_ask.append(
             ChildRequest(
                 path=action.path,
@@ -417,7 +425,8 @@ class Root:
                 log_level=self._settings.log_level,
                 limits=spec.limits,
                 fence=spec.fence,
-                is_expendable=spec.kind not in self._settings.told_kinds,
+                is_expendable=is_expendable,
+                is_gentle=action.is_gentle and is_expendable,
             )
         )
         self._ask_zygote()
@@ -487,7 +496,14 @@ class Root:
         if requested is not None and requested.epoch == epoch:
             self._early.add((path, epoch))  # it was quicker than the zygote's answer
         elif child is not None and child.epoch == epoch:
+            self._let_stand_up(child)
             self._progress.setdefault(path, (Progress(path, epoch, 0, 0, 0, {}), self._now()))
+
+    def _let_stand_up(self, child: Running) -> None:
+        """Let a child that was born gently compete for processors as any other from now on."""
+        if self._gentle.pop(child.path, None) is not None:
+            with suppress(PermissionError):  # then it stands back for as long as it lives
+                stand_up(child.pid)
 
     def _hear_hub(self) -> None:
         for heard in self._hub.receive():
@@ -609,6 +625,8 @@ class Root:
             self.stop("the given duration is over")
         for child in tuple(self._running.values()):
             self._watch(child, now_ns)
+        for path in [path for path, since_ns in self._gentle.items() if now_ns - since_ns > self._settings.gentle_ns]:
+            self._let_stand_up(self._running[path])
         for request in (*self._to_ask, *self._requested.values()):  # the zygote has its own limit for silence
             self._supervision.on_unborn(request.path, request.epoch, self._now())
         if self._requested and now_ns - self._zygote_heard_ns > ZYGOTE_SILENCE_NS_MAX:

@@ -144,6 +144,8 @@ class Supervision:
     def _expire(self, place: ChildPlace) -> None:
         if place.state is ChildState.BACKOFF:
             self._moves.set_state(place, ChildState.WAITING)
+            if isinstance(place, WorkerPlace):
+                place.has_waited = True
             return
         assert isinstance(place, WorkerPlace), "a node waits for nothing but its backoff"
         if place.state is ChildState.STARTING:

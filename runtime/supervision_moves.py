@@ -278,7 +278,8 @@ class Moves:
         child.up_since_ns = None
         self._memory.epochs[child.path] = child.epoch
         self._outbox.add(EpochChanged(path=child.path, epoch=child.epoch))
-        self._outbox.add(Spawn(path=child.path, epoch=child.epoch, spec=child.spec))
+        self._outbox.add(Spawn(path=child.path, epoch=child.epoch, spec=child.spec, is_gentle=child.has_waited))
+        child.has_waited = False
         self.set_state(child, ChildState.STARTING, self.now_ns + child.spec.start_timeout_ns)
 
     def open(self, node: NodePlace) -> None:
@@ -304,6 +305,8 @@ class Moves:
         assert child.is_down, "a process has no rest"
         assert child.parent is not None, "the root is nobody's child"
         is_worker = isinstance(child, WorkerPlace)
+        if is_worker:
+            child.has_waited = False
         if is_worker and child.is_quarantined:
             self.set_state(child, ChildState.QUARANTINED)
         elif is_worker and not child.is_enabled:

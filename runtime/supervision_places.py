@@ -86,6 +86,8 @@ class WorkerPlace(Place):
     """Whether it ended in a way that its restart type does not undo."""
     is_recalled: bool = False
     """Whether an operator wants it back after this stop, whatever its restart type."""
+    has_waited: bool = False
+    """Whether its next start comes after a backoff."""
     rung: Rung = Rung.NONE
     doom: Exit | None = None
     """Why supervision killed it, where that counts as its own fall."""

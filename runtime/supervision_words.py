@@ -46,6 +46,8 @@ class Spawn(msgspec.Struct, frozen=True):
     path: str
     epoch: int
     spec: WorkerSpec
+    is_gentle: bool = False
+    """Whether it had to wait after falls in a row: nobody is in a hurry for it, and its birth shall disturb nobody."""
 
 
 class AskStop(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ import msgspec
 import setproctitle
 
 from runtime import child, log
+from runtime.gentle import stand_back
 
 #: A larger request comes as a file: the kernel takes no packet above the socket's buffer, ever.
 PACKET_BYTES_MAX = 1 << 16
@@ -89,6 +90,8 @@ def _be_child(channel: socket.socket, request: child.ChildRequest, walls: child.
     """Live as the child and leave without the zygote's clean-up."""
     code = child.EXIT_FALLEN
     try:
+        if request.is_gentle:
+            stand_back(walls.way)  # until root hears that it is READY
         channel.close()
         for descriptor in pipe:
             os.close(descriptor)

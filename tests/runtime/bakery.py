@@ -16,7 +16,7 @@ import msgspec
 from typing_extensions import override
 
 from runtime.child import Context, Made
-from runtime.clock import NS_PER_MS, Clock
+from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
 from runtime.effects import Effects
 from runtime.folder import FolderLock
@@ -439,6 +439,7 @@ def main() -> int:
         preload=("tests.runtime.bakery",),
         log_level="INFO",
         told_kinds=frozenset({ROOM}),
+        gentle_ns=60 * NS_PER_S,
     )
     log = Log.open(state / "log", "root", "INFO")
     root = Root(tree, settings, keeper, CODEC, clock, log, lambda _root: None, lambda tree: prepare(state, tree))

@@ -10,8 +10,8 @@ import pytest
 from msgspec import structs
 
 from runtime.clock import NS_PER_S
-from runtime.restart import RestartLimit
-from tests.runtime.bakehouse import Bakehouse, Ends, apprentice, baker, descendants, node, oven
+from runtime.restart import Backoff, RestartLimit
+from tests.runtime.bakehouse import Bakehouse, Ends, apprentice, baker, descendants, node, oven, worker
 
 
 @pytest.fixture
@@ -49,6 +49,34 @@ def test_kill_9_of_one_replaces_it_alone_with_the_next_epoch(state: Path) -> Non
         assert {path: after[path]["pid"] for path in ("window", "oven", "calm")} == {
             path: before[path]["pid"] for path in ("window", "oven", "calm")
         }
+
+
+def policies(pid: int) -> set[int]:
+    """Say how all threads of a process compete for processors."""
+    return {os.sched_getscheduler(int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir()}
+
+
+def test_whoever_had_to_wait_after_its_falls_is_born_standing_back_and_competes_again_once_ready(state: Path) -> None:
+    patient = node("shop", worker("door", "door"), backoff=Backoff(NS_PER_S // 5, NS_PER_S // 5, NS_PER_S))
+    state.mkdir()
+    os.mkfifo(state / "door")
+    with Bakehouse(state, patient) as house:
+        at_birth: list[set[int]] = []
+        for epoch in (1, 2, 3):
+            row = house.until(
+                lambda rows, epoch=epoch: rows["shop/door"]["epoch"] == epoch and rows["shop/door"]["pid"]
+            )
+            pid = row["shop/door"]["pid"]
+            house.until(lambda _, epoch=epoch: f"started shop/door {epoch}" in house.diary())
+            at_birth.append(policies(pid))
+            if epoch < 3:
+                kill(pid)
+        (state / "door").write_text("open", encoding="utf-8")
+        house.all_running()
+
+        assert at_birth[0] == at_birth[1] == {os.SCHED_OTHER}
+        assert at_birth[2] in ({os.SCHED_IDLE}, {os.SCHED_BATCH})
+        assert policies(pid) == {os.SCHED_OTHER}
 
 
 def test_whoever_is_killed_again_and_again_no_dough_is_lost_or_baked_twice(state: Path) -> None:

@@ -7,6 +7,7 @@ from runtime.spec import NodeSpec
 from runtime.supervision_words import (
     AllStopped,
     ChildState,
+    Spawn,
 )
 from tests.runtime.process_table import (
     S,
@@ -56,6 +57,17 @@ def test_the_first_restart_is_immediate_and_the_next_ones_wait_twice_as_long_eac
         desk.pass_ns(2 * S)
 
     assert waits_ms == [0, 200, 400, 800, 1600]
+
+
+def test_only_a_birth_that_had_to_wait_is_gentle() -> None:
+    desk = in_backoff()
+    spawned = [one.is_gentle for one in desk.of(Spawn) if isinstance(one, Spawn)]
+    desk.pass_ns(200 * MS)
+    desk.end("b")
+    desk.restart("b")
+
+    assert not any(spawned)
+    assert [one.is_gentle for one in desk.of(Spawn) if isinstance(one, Spawn)][len(spawned) :] == [True, False]
 
 
 @pytest.mark.parametrize(("healthy_s", "waits"), [(59, True), (60, False)])

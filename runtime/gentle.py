@@ -1,0 +1,70 @@
+"""Standing back for others on the processors, while nobody waits for what is done; and how that is ended again.
+
+A process that has no privileges may always lower itself, but not always rise again. What can be undone is found out
+by trying, once.
+"""
+
+import ctypes
+import os
+import resource
+import struct
+from contextlib import suppress
+from enum import Enum
+
+#: Longest time slice that a process may ask of the kernel, and so the one that others may interrupt soonest.
+_SLICE_NS = 100_000_000
+#: The system call that sets a slice, by architecture, and the length of its argument's first version.
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
+_ATTRIBUTES = struct.Struct("<IIQiIQQQ")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Way(Enum):
+    """How a process stands back, as far as it can come out of that again."""
+
+    IDLE = "idle"
+    """It runs where nobody else wants a processor. It needs CAP_SYS_NICE, or an RLIMIT_NICE that reaches nice 0."""
+    BATCH = "batch"
+    """It has its fair share, in long slices that whoever wakes up may interrupt."""
+
+    @classmethod
+    def find(cls) -> "Way":
+        """Try in a process of its own which way back is open. Call it while there is one thread, and few pages."""
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                stand_back(cls.IDLE)
+                stand_up(0)
+                code = 0
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        return cls.IDLE if os.waitstatus_to_exitcode(status) == 0 else cls.BATCH
+
+
+def stand_back(way: Way) -> None:
+    """Let others go first, this thread and whatever it starts from now on. It never fails."""
+    with suppress(OSError):
+        policy = os.SCHED_IDLE if way is Way.IDLE else os.SCHED_BATCH
+        os.sched_setscheduler(0, policy, os.sched_param(0))
+        number = _SCHED_SETATTR.get(os.uname().machine)
+        if way is Way.BATCH and number is not None:  # a kernel before 6.12 takes the slice and does not mind it
+            nice = os.getpriority(os.PRIO_PROCESS, 0)
+            attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, policy, 0, nice, 0, _SLICE_NS, 0, 0)
+            _libc.syscall(number, 0, attributes, 0)
+
+
+def stand_up(pid: int) -> None:
+    """Let a process of this user, with all its threads, compete for processors as any other; 0 is this process.
+
+    From then on it may not rise by itself, should it be lowered again. One that is gone is no error.
+
+    Raises:
+        PermissionError: This process may not; the other one stays as it is.
+    """
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in os.listdir(f"/proc/{pid or 'self'}/task"):  # noqa: PTH208 - names are enough
+            with suppress(ProcessLookupError):
+                os.sched_setscheduler(int(task), os.SCHED_OTHER, os.sched_param(0))
+        resource.prlimit(pid, resource.RLIMIT_NICE, (0, 0))
