@@ -7,6 +7,8 @@ import msgspec
 
 from actors.settings import FeedSettings, OnDisable, PaperSettings, RiskConfig, RiskLimits, Settings
 from actors.step import Route
+from desk.venue import PAPER as PAPER_TRAITS
+from desk.venue import VenueTraits
 
 PAPER = "venues/paper"
 MARKET_DATA = "market_data"
@@ -38,12 +40,14 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class ExecutionArguments(msgspec.Struct, frozen=True):
-    """What execution is told; the owners are all entries, also refused ones."""
+    """What execution is told; the owners are all entries, also refused ones. ``venue`` is the path of its process."""
 
     balance: Decimal
     symbols: tuple[str, ...]
     is_stepped: bool
     owners: dict[str, Owner]
+    venue: str = PAPER
+    traits: VenueTraits = PAPER_TRAITS
 
 
 class RiskArguments(msgspec.Struct, frozen=True):

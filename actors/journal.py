@@ -52,6 +52,7 @@ class Journal:
         self.own_last: dict[str, int] = {}
         self.entries: dict[Key, Order] = {}
         self.last_note: dict[str, str] = {}
+        self._clients: dict[str, str] = {}
         for record in read_journal(store, codec):
             self._fold(record)
 
@@ -66,6 +67,8 @@ class Journal:
             effects.put("own", _own_key(strategy, record.sequence), b"")
         if isinstance(body, OrderChanged) and not body.previous:
             effects.put("order", body.order.order_id.encode(), record.sequence.to_bytes(8, "big"))
+        if isinstance(body, OrderChanged) and body.order.client_order_id:
+            effects.put("client", body.order.client_order_id.encode(), body.order.order_id.encode())
         effects.publish(strategy or DESK_TOPIC, record, record.sequence, previous)
 
     def note(self, kind: str, text: str, ts_ns: int, effects: Effects, who: str = "desk") -> None:
@@ -78,6 +81,8 @@ class Journal:
         self.head = record.sequence
         self.own_last[strategy_of(body) or DESK_TOPIC] = record.sequence
         self.ledger.apply(body)
+        if isinstance(body, OrderChanged) and body.order.client_order_id:
+            self._clients[body.order.client_order_id] = body.order.order_id
         if isinstance(body, FillBooked) and body.purpose is Purpose.ENTRY:
             order = self.ledger.order(body.order_id)
             assert order is not None, "a fill belongs to an order that was journalled before"
@@ -88,6 +93,10 @@ class Journal:
     def knows(self, order_id: str) -> bool:
         """Say whether an order of this id was ever journalled."""
         return self.ledger.order(order_id) is not None or self._store.get("order", order_id.encode()) is not None
+
+    def named(self, client_id: str) -> Order | None:
+        """Give the order one of whose attempts bears, or bore, this name at the venue."""
+        return self.ledger.order(self._clients.get(client_id, client_id))
 
     def given(self, strategy: str, after: int) -> EventsGiven:
         """Answer a strategy that missed own records or just came."""

@@ -23,7 +23,7 @@ from actors.console.desired import Desired
 from actors.console.room import Console
 from actors.control_keys import keep_server_keys, server_secret_file
 from actors.evaluator import Evaluator
-from actors.execution import Execution
+from actors.execution.room import Execution
 from actors.feeds.feed import Feed
 from actors.feeds.replay import ReplayFeed
 from actors.feeds.synthetic import SyntheticFeed
@@ -95,7 +95,8 @@ def execution(context: Context, arguments: bytes) -> Made:
     codec = desk_codec()
     store = Store.open(store_path(context.state, context.path))
     room = Execution(
-        venue=PAPER,
+        venue=told.venue,
+        traits=told.traits,
         capital=told.balance,
         store=store,
         codec=codec,
@@ -108,7 +109,7 @@ def execution(context: Context, arguments: bytes) -> Made:
     wiring = Wiring(
         has_hub=True,
         has_stream=True,
-        spokes=(PAPER, MARKET_DATA) if told.is_stepped else (PAPER,),
+        spokes=(told.venue, MARKET_DATA) if told.is_stepped else (told.venue,),
         streams=_market_streams(told.symbols, is_stepped=told.is_stepped),
         conductor=_barrier(is_stepped=told.is_stepped),
     )

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 import actors.desk
 from actors import makers
-from actors.execution import Execution
+from actors.execution.room import Execution
 from actors.market_data import LiveMarketData
 from actors.settings import Settings
 from actors.settings_file import load

@@ -41,19 +41,20 @@ def reconcile(ledger: Ledger, snapshot: VenueSnapshot, seen: int) -> Finding:
     differences: list[str] = []
     worst = ZERO
     for symbol in sorted(local.keys() | snapshot.positions.keys()):
-        ours, theirs = local.get(symbol, ZERO), snapshot.positions.get(symbol, ZERO)
-        if ours != theirs:
-            drift = abs(ours - theirs) / max(abs(ours), abs(theirs))
+        here, there = local.get(symbol, ZERO), snapshot.positions.get(symbol, ZERO)
+        if here != there:
+            drift = abs(here - there) / max(abs(here), abs(there))
             worst = max(worst, drift)
-            differences.append(f"quantity_mismatch {symbol}: ours {ours}, venue {theirs}, drift {drift:.1%}")
+            differences.append(f"quantity_mismatch {symbol}: ours {here}, venue {there}, drift {drift:.1%}")
     mentioned = {report.order_id for report in unread}
     theirs_by_id = {order.order_id: order for order in snapshot.orders}
     missing_venue = [
         order.order_id
         for order in ledger.working.values()
-        if order.state in CONFIRMED and order.order_id not in theirs_by_id and order.order_id not in mentioned
+        if order.state in CONFIRMED and order.client_id not in theirs_by_id and order.client_id not in mentioned
     ]
-    missing_local = [name for name in theirs_by_id if ledger.order(name) is None]
+    ours = {order.client_id for order in ledger.working.values()}
+    missing_local = [name for name in theirs_by_id if name not in ours and ledger.order(name) is None]
     differences += [f"missing_broker order {name}" for name in missing_venue]
     differences += [f"missing_local order {name}" for name in missing_local]
     missing = max(len(missing_venue), len(missing_local))

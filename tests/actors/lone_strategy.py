@@ -11,7 +11,7 @@ import msgspec
 from typing_extensions import override
 
 from actors.evaluator import Evaluator
-from actors.execution import _fill
+from actors.execution.room import _fill
 from actors.makers import arguments_in_force
 from actors.settings import StrategySettings
 from actors.strategy import StrategyRoom
@@ -266,6 +266,14 @@ class Lone:
         kept = self.evaluator._strategy.get_state()
         facts = self.evaluator.facts()
         return Outcome([msgspec.msgpack.encode(_of_no_epoch(i)) for i in self._intents.values()], kept, facts)
+
+    def lose_records(self, count: int) -> None:
+        """Take the last records out of the journal, and with them every bar's word that they had been there."""
+        del self.journal[-count:]
+        head = self._last_own = self.journal[-1].sequence
+        self._bars = [
+            msgspec.structs.replace(bar, journal_sequence=min(bar.journal_sequence, head)) for bar in self._bars
+        ]
 
     # --- market and execution -------------------------------------------------------------------
 

@@ -146,7 +146,7 @@ def test_a_memory_that_was_rebuilt_is_whole_again(lone: Lone) -> None:
 
 
 def test_a_memory_ahead_of_the_journal_is_not_believed(lone: Lone) -> None:
-    del lone.journal[-3:]
+    lone.lose_records(3)
 
     lone.fall()
 

@@ -1,0 +1,211 @@
+"""How one order changes and leaves: the journal first, then the wire."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from actors.journal import Journal, Key
+from desk.messages import (
+    CancelOrder,
+    Order,
+    OrderChanged,
+    OrderFilled,
+    OrderState,
+    OrderType,
+    Purpose,
+    ReplaceOrder,
+    SubmitOrder,
+)
+from desk.order import advance, next_attempt
+from desk.units import ZERO
+from desk.venue import VenueTraits
+from runtime.clock import Clock
+from runtime.effects import Effects
+
+CANCELLABLE = frozenset({OrderState.SUBMITTED, OrderState.PARTIALLY_FILLED})
+REASON_VENUE_FELL = "VENUE_FELL: the venue's process fell while this was under way"
+
+
+class Orders:
+    """The working orders, what of them is on the wire now, and every way in which execution itself changes one.
+
+    ``market_ns`` is the market's time. ``venue_epoch`` names the venue's process that commands are addressed to, 0
+    while none is up; only a remote venue needs it.
+    """
+
+    def __init__(self, venue: str, traits: VenueTraits, journal: Journal, clock: Clock) -> None:
+        """Know nothing to be on the wire: after a fall that is what ``recover`` and the venue have to say."""
+        self.venue, self.traits, self.journal, self._clock = venue, traits, journal, clock
+        self.market_ns = max((order.changed_ns for order in journal.ledger.orders()), default=0)
+        self.venue_epoch = 0
+        self._on_wire: set[str] = set()
+
+    # --- looking ------------------------------------------------------------------------------
+
+    def working(self) -> tuple[Order, ...]:
+        """Give all orders that are not finished, oldest first, as they are now."""
+        return tuple(self.journal.ledger.working.values())
+
+    def around(self, key: Key, purposes: Iterable[Purpose]) -> list[Order]:
+        """Give the working orders of one position with these purposes, oldest first."""
+        return [
+            order
+            for order in self.journal.ledger.working.values()
+            if (order.strategy, order.symbol, order.tag) == key and order.purpose in purposes
+        ]
+
+    def has_left(self, order: Order) -> bool:
+        """Say whether the present attempt may be at the venue: sent in this life, or before it."""
+        return order.client_id in self._on_wire or order.state is not OrderState.PENDING
+
+    def unknown_in(self, symbol: str) -> list[str]:
+        """Name the orders of a symbol of which nobody knows whether the venue has them."""
+        return [o.order_id for o in self.working() if o.symbol == symbol and o.state is OrderState.UNKNOWN]
+
+    # --- changing -----------------------------------------------------------------------------
+
+    def write(self, order: Order, previous: OrderState | None, source: str, effects: Effects) -> None:
+        """Put a changed or new order into the journal."""
+        self.journal.write(
+            OrderChanged(order, previous.value if previous is not None else "", source, order.changed_ns), effects
+        )
+
+    def change(self, order: Order, to: OrderState, reason: str, source: str, effects: Effects) -> Order:
+        """Take an order to another state on our own account, and give it as it then is."""
+        ts_ns = max(self.market_ns, order.changed_ns)
+        changed = advance(order, to, ts_ns=ts_ns, reason=reason, venue_order_id=order.venue_order_id)
+        self.write(changed, order.state, source, effects)
+        return changed
+
+    def send(self, order: Order, effects: Effects) -> None:
+        """Put a PENDING order on the wire, once for each attempt.
+
+        To a remote venue each attempt is in the journal before it leaves; while that venue is down nothing happens, and
+        the order leaves after the next look at the venue.
+        """
+        if order.client_id in self._on_wire:
+            return
+        if self.traits.is_remote:
+            if not self.venue_epoch:
+                return
+            order = self._attempted(order, effects)
+        self._post(order, effects)
+
+    def send_again(self, order: Order, effects: Effects) -> None:
+        """Put the same attempt on the wire once more, where ids are unique for ever and so two are one."""
+        if self.venue_epoch:
+            self._post(order, effects)
+
+    def forget(self, order: Order) -> None:
+        """Let go of an attempt that ended without effect; the next one may leave."""
+        self._on_wire.discard(order.client_id)
+
+    def try_again(self, order: Order, effects: Effects) -> None:
+        """Begin another attempt of an order whose last one never arrived; the old name is not used again."""
+        self.forget(order)
+        if self.venue_epoch:
+            self._post(self._attempted(order, effects), effects)
+
+    def _attempted(self, order: Order, effects: Effects) -> Order:
+        limit_ns = self.traits.deadline_ns
+        deadline_ns = self._clock.wall_ns() + limit_ns if limit_ns else 0
+        before = order.state
+        order = next_attempt(order, deadline_ns=deadline_ns, ts_ns=max(self.market_ns, order.changed_ns))
+        self.write(order, before, "ours", effects)
+        return order
+
+    def _post(self, order: Order, effects: Effects) -> None:
+        self._on_wire.add(order.client_id)
+        effects.post(
+            self.venue,
+            SubmitOrder(
+                order.client_id,
+                order.symbol,
+                order.side,
+                order.type,
+                order.quantity,
+                order.limit_price,
+                order.stop_price,
+                order.expires_ns,
+                order.oco_group,
+                order.deadline_ns,
+                self.venue_epoch,
+            ),
+        )
+
+    def cancel(self, order: Order, reason: str, effects: Effects) -> None:
+        """Ask for an order's end; one that never left ends at once. One in doubt or in change is left alone for now."""
+        if order.state in CANCELLABLE:
+            self.ask_cancel(self.change(order, OrderState.PENDING_CANCEL, reason, "ours", effects), effects)
+        elif not self.has_left(order):
+            self.change(order, OrderState.CANCELLED, reason, "ours", effects)
+
+    def ask_cancel(self, order: Order, effects: Effects) -> None:
+        """Say (again) to the venue that it should cancel; twice is as once."""
+        if self.venue_epoch or not self.traits.is_remote:
+            cancel = CancelOrder(order.client_id, order.reason, order.venue_order_id, self.venue_epoch)
+            effects.post(self.venue, cancel)
+
+    def cancel_stranger(self, client_id: str, venue_order_id: str, effects: Effects) -> None:
+        """Cancel at the venue what bears a name of ours that is not in use any more."""
+        effects.post(self.venue, CancelOrder(client_id, "NOT_IN_USE", venue_order_id, self.venue_epoch))
+
+    def resize(self, order: Order, quantity: Decimal, price: Decimal, effects: Effects) -> None:
+        """Change an order that rests at a venue which can do that in place: there are never two of it."""
+        assert self.traits.can_replace, "a venue that cannot replace gets a cancel and a new order"
+        assert order.state in CANCELLABLE, "only what rests can be changed"
+        wanted = replace(order, new_quantity=quantity, new_price=price)
+        self.ask_replace(self.change(wanted, OrderState.PENDING_REPLACE, "", "ours", effects), effects)
+
+    def ask_replace(self, order: Order, effects: Effects) -> None:
+        """Say (again) to the venue what a resting order should become; twice is as once."""
+        assert order.new_quantity is not None, "a replacement under way has its figures"
+        assert order.new_price is not None, "a replacement under way has its figures"
+        if self.venue_epoch:
+            effects.post(
+                self.venue,
+                ReplaceOrder(
+                    order.client_id,
+                    order.venue_order_id,
+                    order.symbol,
+                    order.type,
+                    order.new_quantity,
+                    order.new_price,
+                    self.venue_epoch,
+                ),
+            )
+
+    # --- the venue's process ------------------------------------------------------------------
+
+    def lose_venue(self, effects: Effects) -> None:
+        """Doubt everything that was on its way when the venue's process, or ours, ended."""
+        for order in self.working():
+            is_under_way = order.state is OrderState.PENDING and order.attempt > 0
+            if is_under_way or order.state is OrderState.PENDING_REPLACE:
+                self.change(order, OrderState.UNKNOWN, REASON_VENUE_FELL, "ours", effects)
+        self._on_wire.clear()
+        self.venue_epoch = 0
+
+    def leave(self, effects: Effects) -> None:
+        """Send what never left, and ask again for the cancels that are not answered; the venue is up and known."""
+        for order in self.working():
+            if order.state is OrderState.PENDING_CANCEL:
+                self.ask_cancel(order, effects)
+            elif order.state is OrderState.PENDING and order.purpose is not Purpose.EXIT:
+                self.send(order, effects)
+
+
+def level_of(order: Order) -> Decimal | None:
+    """Give the price at which a resting order would trade."""
+    return order.stop_price if order.type is OrderType.STOP else order.limit_price
+
+
+def left_of(order: Order) -> Decimal:
+    """Give what of an order may still trade."""
+    return max(order.quantity - order.filled_quantity, ZERO)
+
+
+def is_late(order: Order, fill: OrderFilled) -> bool:
+    """Say whether a fill comes for an order that was thought to have ended without it."""
+    return fill.quantity > ZERO and order.state in {OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED}

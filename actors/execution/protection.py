@@ -1,0 +1,199 @@
+"""What stands around a position: its exits, its resting stop and target, and its fate without its strategy."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from actors.execution.orders import CANCELLABLE, Orders, left_of, level_of
+from actors.journal import Key
+from actors.owners import WANTED_AWAY, Owners
+from actors.settings import OnDisable
+from desk.messages import Order, OrderState, ProtectiveStop, Purpose
+from desk.order import flattening_order, protective_order
+from desk.portfolio import Position
+from desk.units import ZERO
+from runtime.effects import Effects
+
+PROTECTIVE = frozenset({Purpose.STOP_LOSS, Purpose.TAKE_PROFIT})
+REASON_POSITION_CLOSED = "POSITION_CLOSED"
+REASON_LEVELS_CHANGED = "LEVELS_CHANGED"
+
+
+class Protection:
+    """The one owner of every order that rests for a position, and the gate through which every exit leaves.
+
+    Everything here may be asked for again and changes nothing where all is as it should be. ``away`` are the strategies
+    that do not run, None before root has said so.
+    """
+
+    def __init__(self, orders: Orders, owners: Owners, state_of: Callable[[str], str]) -> None:
+        """Take the orders, who owns what, and root's word on a process."""
+        self._orders, self._journal = orders, orders.journal
+        self._owners, self._state_of = owners, state_of
+        self.away: frozenset[str] | None = None
+
+    # --- the whole ----------------------------------------------------------------------------
+
+    def look_after_all(self, effects: Effects) -> None:
+        """Cancel the entries of strategies that are away, and bring what surrounds positions to what it should be."""
+        for order in self._orders.working():
+            if order.strategy in (self.away or ()) and order.purpose is Purpose.ENTRY:
+                self._orders.cancel(order, "STRATEGY_PUT_AWAY", effects)
+        for key in tuple(self._journal.ledger.positions):
+            self.flatten(key, effects)
+            self.settle(key, effects)
+        self.release_exits(effects)
+
+    def release_exits(self, effects: Effects) -> None:
+        """Give exits that wait a turn, also those whose position is gone."""
+        keys = {
+            (order.strategy, order.symbol, order.tag)
+            for order in self._orders.working()
+            if order.purpose is Purpose.EXIT and not self._orders.has_left(order)
+        }
+        for key in sorted(keys):
+            self.settle(key, effects)
+
+    # --- flattening ---------------------------------------------------------------------------
+
+    def flatten(self, key: Key, effects: Effects) -> None:
+        """Begin to close a position whose strategy is wanted away, and flat; an exit that is at work may finish first.
+
+        ``settle`` sends it. One that the venue refuses is not made again before the next look at all.
+        """
+        if self.is_to_be_flat(key):
+            self.close(key, effects)
+
+    def close(self, key: Key, effects: Effects) -> None:
+        """Begin to close a position at the market, unless an exit is at work already."""
+        position = self._journal.ledger.position(*key)
+        if position is None or self._orders.around(key, {Purpose.EXIT}):
+            return
+        entry = self._journal.entries.get(key)
+        assert entry is not None, "what is held was entered"
+        order = flattening_order(
+            entry,
+            quantity=abs(position.quantity),
+            attempt=self._journal.head + 1,
+            ts_ns=max(self._orders.market_ns, position.opened_ns),
+        )
+        self._orders.write(order, None, "ours", effects)
+        self.settle(key, effects)
+
+    def is_to_be_flat(self, key: Key) -> bool:
+        """Say whether a position's strategy is away, was wanted away, and shall hold nothing meanwhile."""
+        if self.away is None or key[0] not in self.away:
+            return False
+        is_wanted = self._state_of(f"strategies/{key[0]}") in WANTED_AWAY
+        return is_wanted and self._owners.on_disable(key[0]) is OnDisable.FLATTEN
+
+    def residue(self) -> list[str]:
+        """Say what is held still though it shall not be, and what of its exit."""
+        residue: list[str] = []
+        for key, position in self._journal.ledger.positions.items():
+            if self.is_to_be_flat(key):
+                exits = self._orders.around(key, {Purpose.EXIT})
+                how = f"its exit is {exits[0].state.value}" if exits else "its exit was refused and is tried again"
+                residue.append(f"{key[0]} is to be flat and still holds {position.quantity} {key[1]}: {how}")
+        return residue
+
+    # --- one position -------------------------------------------------------------------------
+
+    def settle(self, key: Key, effects: Effects) -> None:
+        """Bring the orders around one position to what they should be; doing it again changes nothing.
+
+        While an exit waits, resting stops and targets go first; then the exit leaves, for no more than is held.
+        Without exit, a position whose stop rests at the venue has exactly its recorded levels resting.
+        """
+        position = self._journal.ledger.position(*key)
+        exits = self._orders.around(key, {Purpose.EXIT})
+        resting = self._orders.around(key, PROTECTIVE)
+        if exits or position is None:
+            for order in resting:
+                self._orders.cancel(order, "EXIT" if exits else REASON_POSITION_CLOSED, effects)
+            if not self._orders.around(key, PROTECTIVE):
+                self._release(exits, position, effects)
+            return
+        if self.away is None and not self._is_native(key):
+            return  # whether its strategy runs is not known yet: what rests stays
+        self._rest(key, position, resting, effects)
+
+    def _rest(self, key: Key, position: Position, resting: list[Order], effects: Effects) -> None:
+        """Let exactly the wanted levels rest, each for all that is held: changed in place, or cancelled and new."""
+        wanted = self._wanted_levels(key, position)
+        held = abs(position.quantity)
+        kept: set[Purpose] = set()
+        for order in resting:
+            level = wanted.get(order.purpose)
+            if level is not None and order.purpose not in kept:
+                if (_level_to_be(order), _left_to_be(order)) == (level, held):
+                    kept.add(order.purpose)
+                    continue
+                if self._orders.traits.can_replace:
+                    kept.add(order.purpose)
+                    if order.state in CANCELLABLE:
+                        self._orders.resize(order, order.filled_quantity + held, level, effects)
+                    continue
+            self._orders.cancel(order, REASON_LEVELS_CHANGED, effects)
+        if len(kept) == len(resting) and self._journal.entries.get(key) is not None:
+            self._place(key, position, {p: level for p, level in wanted.items() if p not in kept}, effects)
+
+    def _wanted_levels(self, key: Key, position: Position) -> dict[Purpose, Decimal]:
+        """Say which levels of a position should rest at the venue now.
+
+        Where the venue knows no groups only the stop rests: two orders of which each could close the position may
+        both fill.
+        """
+        is_native = self._is_native(key)
+        is_away = self.away is not None and (key[0] in self.away or self._owners.is_foreign(key[0], key[1]))
+        wanted: dict[Purpose, Decimal] = {}
+        if position.stop_loss is not None and (is_native or is_away):
+            wanted[Purpose.STOP_LOSS] = position.stop_loss
+        has_target = is_native and (self._orders.traits.has_oco or position.stop_loss is None)
+        if position.take_profit is not None and has_target:
+            wanted[Purpose.TAKE_PROFIT] = position.take_profit
+        return wanted
+
+    def _is_native(self, key: Key) -> bool:
+        """Say whether the position's stop rests at the venue while its strategy runs."""
+        entry = self._journal.entries.get(key)
+        return entry is not None and entry.protective_stop is ProtectiveStop.VENUE
+
+    def _place(self, key: Key, position: Position, levels: dict[Purpose, Decimal], effects: Effects) -> None:
+        entry = self._journal.entries[key]
+        attempt = self._journal.head + 1
+        group = f"{entry.order_id}-{attempt}" if levels and self._orders.traits.has_oco else ""
+        for purpose, level in levels.items():
+            order = protective_order(
+                entry,
+                purpose,
+                quantity=abs(position.quantity),
+                price=level,
+                attempt=attempt,
+                oco_group=group,
+                ts_ns=max(self._orders.market_ns, position.opened_ns),
+            )
+            self._orders.write(order, None, "ours", effects)
+            self._orders.send(order, effects)
+
+    def _release(self, exits: list[Order], position: Position | None, effects: Effects) -> None:
+        """Send the exits that wait, capped to what is held and not already being sold."""
+        left = abs(position.quantity) if position is not None else ZERO
+        left -= sum((left_of(order) for order in exits if self._orders.has_left(order)), ZERO)
+        for order in exits:
+            if order.state is not OrderState.PENDING or self._orders.has_left(order):
+                continue
+            if left < order.quantity:
+                self._orders.change(order, OrderState.CANCELLED, REASON_POSITION_CLOSED, "ours", effects)
+            else:
+                left -= order.quantity
+                self._orders.send(order, effects)
+
+
+def _level_to_be(order: Order) -> Decimal | None:
+    return level_of(order) if order.new_price is None else order.new_price
+
+
+def _left_to_be(order: Order) -> Decimal:
+    """Give what of a protective order will rest once its replacement, if any, is through."""
+    quantity = order.quantity if order.new_quantity is None else order.new_quantity
+    return quantity - order.filled_quantity

@@ -1,0 +1,204 @@
+"""What nobody knows: orders whose fate only the venue can tell, until it has told.
+
+An attempt is doubted when its call ended without an answer, or when a process fell around it. The venue is asked for it
+by its client id, among open, closed and traded orders. It is found, and goes on as what it is; or it is absent at a
+time behind its deadline and margin, and then it never was: the venue's engine refuses it from there on. Only then may
+another attempt begin, under another name. Where ids are unique for ever and nothing has a deadline, the same name may
+be sent again. What can be decided neither way stays UNKNOWN, and blocks entries in its symbol, until a person decides.
+"""
+
+from collections.abc import Callable
+
+from actors.execution.orders import Orders
+from desk.messages import (
+    Order,
+    OrderAccepted,
+    OrderCancelled,
+    OrderRejected,
+    OrderReplaced,
+    OrdersFound,
+    OrderState,
+    OrdersWanted,
+    Purpose,
+    VenueOrder,
+    VenueReport,
+)
+from desk.order import TERMINAL
+from desk.units import NS_PER_MS, NS_PER_S
+from desk.venue import IdRule
+from runtime.clock import Clock
+from runtime.effects import Effects
+
+TIMER = "resolve"
+#: The pause between two looks for the same orders, doubled each time up to the longest.
+PAUSE_NS_MIN = 250 * NS_PER_MS
+PAUSE_NS_MAX = 5 * NS_PER_S
+#: Attempts of an entry, in all. An exit has no limit, but pauses from here on.
+ATTEMPTS_MAX = 3
+#: Client ids in one question.
+ASKED_MAX = 100
+REASON_NEVER_ARRIVED = "NEVER_ARRIVED: the venue proved that it does not have it, and its time is over"
+REASON_TOO_LATE = "DEADLINE: it came to the venue too late, and is not wanted any more"
+
+_OPEN = frozenset({OrderState.SUBMITTED, OrderState.PARTIALLY_FILLED})
+_ENDED = frozenset({OrderState.CANCELLED, OrderState.EXPIRED})
+
+
+class Resolver:
+    """Asks the venue for what is in doubt, and draws the conclusions that evidence allows, and no other."""
+
+    def __init__(
+        self,
+        orders: Orders,
+        clock: Clock,
+        hear_report: Callable[[VenueReport, Effects], None],
+        is_entry_allowed: Callable[[Order], bool],
+        since_ns: Callable[[], int],
+    ) -> None:
+        """Take what books a report, what says whether an entry may begin another attempt now, and the fills' cursor."""
+        self._orders, self._journal, self._clock = orders, orders.journal, clock
+        self._hear_report, self._is_entry_allowed, self._since_ns = hear_report, is_entry_allowed, since_ns
+        self._doubted: set[str] = set()
+        self._again_ns: dict[str, int] = {}
+        self._pause_ns = PAUSE_NS_MIN
+        self._query = 0
+
+    # --- asking -------------------------------------------------------------------------------
+
+    def doubt(self, order_id: str, effects: Effects) -> None:
+        """Ask the venue what has become of an order whose state is known, but perhaps outdated."""
+        self._doubted.add(order_id)
+        self.wake(effects)
+
+    def wake(self, effects: Effects) -> None:
+        """Look soon, if there is anything to look for; a new doubt does not wait for the pause of an old one."""
+        if self.in_doubt() or self._again_ns:
+            self._pause_ns = PAUSE_NS_MIN
+            self._set_timer(effects)
+
+    def in_doubt(self) -> list[Order]:
+        """Give the orders that the venue has to be asked for, oldest first."""
+        self._doubted &= self._journal.ledger.working.keys()
+        return [o for o in self._orders.working() if o.state is OrderState.UNKNOWN or o.order_id in self._doubted]
+
+    def timer(self, effects: Effects) -> None:
+        """Send what waited for its next attempt, and ask."""
+        now_ns = self._clock.monotonic_ns()
+        for order_id in [name for name, at_ns in self._again_ns.items() if at_ns <= now_ns]:
+            del self._again_ns[order_id]
+            order = self._journal.ledger.working.get(order_id)
+            if order is not None and order.state is OrderState.PENDING and not self._orders.has_left(order):
+                self._orders.try_again(order, effects)
+        self.ask(effects)
+
+    def ask(self, effects: Effects) -> None:
+        """Ask for everything in doubt in as few questions as possible; the next look comes by itself."""
+        orders = self.in_doubt()
+        if self._orders.venue_epoch:
+            names = [order.client_id for order in orders]
+            for begin in range(0, len(names), ASKED_MAX):
+                self._query += 1
+                wanted = OrdersWanted(self._query, tuple(names[begin : begin + ASKED_MAX]), self._since_ns())
+                effects.post(self._orders.venue, wanted, is_sure=False, is_gated=False)
+        if orders or self._again_ns:
+            self._set_timer(effects)
+            self._pause_ns = min(2 * self._pause_ns, PAUSE_NS_MAX)
+
+    def _set_timer(self, effects: Effects) -> None:
+        """Wake after the pause, or as soon as the first of the waiting may be sent or believed absent."""
+        now_ns = self._clock.monotonic_ns()
+        at_ns = [now_ns + self._pause_ns, *self._again_ns.values()]
+        wall_ns, margin_ns = self._clock.wall_ns(), self._orders.traits.margin_ns
+        fences_ns = [order.deadline_ns + margin_ns for order in self.in_doubt() if order.deadline_ns]
+        at_ns += [now_ns + fence_ns - wall_ns + NS_PER_MS for fence_ns in fences_ns if fence_ns > wall_ns]
+        effects.timer(TIMER, min(at_ns))
+
+    # --- evidence -----------------------------------------------------------------------------
+
+    def hear(self, found: OrdersFound, effects: Effects) -> None:
+        """Draw the conclusions of one answer: what is there, then what it traded, how it ended, and what is absent."""
+        if found.failure:
+            return
+        self.see(found.orders, effects)
+        for fill in found.fills:
+            self._hear_report(fill, effects)
+        for theirs in found.orders:
+            self._see_end(theirs, effects)
+        for client_id in found.absent:
+            order = self._journal.named(client_id)
+            if order is not None and order.client_id == client_id:
+                self._believe_absent(order, found.asked_ns, effects)
+
+    def see(self, orders: tuple[VenueOrder, ...], effects: Effects) -> None:
+        """Take note that the venue has these orders: whatever became of them, they arrived."""
+        for theirs in orders:
+            order = self._journal.named(theirs.order_id) if theirs.order_id else None
+            if order is None or order.client_id != theirs.order_id or order.state in TERMINAL:
+                continue
+            ts_ns = self._orders.market_ns
+            if theirs.state is OrderState.REJECTED:
+                self._hear_report(OrderRejected(0, theirs.order_id, theirs.reason or "REJECTED", ts_ns), effects)
+            elif order.new_quantity is not None and theirs.price is not None:
+                report = OrderReplaced(0, theirs.order_id, theirs.venue_order_id, theirs.quantity, theirs.price, ts_ns)
+                self._hear_report(report, effects)
+            else:
+                self._hear_report(OrderAccepted(0, theirs.order_id, theirs.venue_order_id, ts_ns), effects)
+            if theirs.state in _OPEN:
+                self._see_open(order.order_id, effects)
+
+    def _see_open(self, order_id: str, effects: Effects) -> None:
+        """Let go of a doubt about what is open; a cancel that should have ended it is asked for again."""
+        self._doubted.discard(order_id)
+        order = self._journal.ledger.working.get(order_id)
+        if order is not None and order.state is OrderState.PENDING_CANCEL:
+            self._orders.ask_cancel(order, effects)
+            self._doubted.add(order_id)
+
+    def _see_end(self, theirs: VenueOrder, effects: Effects) -> None:
+        """Take over an end once every execution that belongs to it is booked."""
+        order = self._journal.named(theirs.order_id) if theirs.order_id else None
+        if order is None or order.client_id != theirs.order_id or order.state in TERMINAL:
+            return
+        if theirs.state in _ENDED and order.filled_quantity >= theirs.filled_quantity:
+            is_expired = theirs.state is OrderState.EXPIRED
+            report = OrderCancelled(0, theirs.order_id, theirs.reason, is_expired, self._orders.market_ns)
+            self._hear_report(report, effects)
+        elif theirs.state not in _OPEN:
+            self._doubted.add(order.order_id)  # it ended, and not all of what it traded has come yet
+
+    def _believe_absent(self, order: Order, asked_ns: int, effects: Effects) -> None:
+        """Conclude from an absence what it proves: behind the fence, that the attempt never was."""
+        if order.state is not OrderState.UNKNOWN or order.venue_order_id:
+            return  # the venue has confirmed it once: that it does not find it proves nothing
+        traits = self._orders.traits
+        if order.deadline_ns:
+            if asked_ns > order.deadline_ns + traits.margin_ns:
+                self.end_attempt(order, effects)
+        elif traits.ids is IdRule.FOR_EVER and self._may_try_again(order):
+            self._orders.send_again(order, effects)
+
+    # --- attempts -----------------------------------------------------------------------------
+
+    def end_attempt(self, order: Order, effects: Effects) -> None:
+        """Go on after an attempt that the venue never took and never will: another one, or the end of the order."""
+        is_tired = order.attempt >= ATTEMPTS_MAX
+        if self._may_try_again(order) and not (is_tired and order.purpose is Purpose.ENTRY):
+            if is_tired and order.state is OrderState.PENDING:  # refused at once each time: not without a pause
+                self._orders.forget(order)
+                self._again_ns[order.order_id] = self._clock.monotonic_ns() + PAUSE_NS_MAX
+                self._set_timer(effects)
+            else:
+                self._orders.try_again(order, effects)
+        elif order.state is OrderState.UNKNOWN:
+            self._orders.change(order, OrderState.EXPIRED, REASON_NEVER_ARRIVED, "ours", effects)
+        else:
+            self._orders.change(order, OrderState.REJECTED, REASON_TOO_LATE, self._orders.venue, effects)
+
+    def _may_try_again(self, order: Order) -> bool:
+        """Say whether an order is still wanted: an entry while its intent lives, an exit while it closes something."""
+        if order.purpose is Purpose.ENTRY:
+            is_alive = not order.intent_expires_ns or self._orders.market_ns < order.intent_expires_ns
+            is_in_time = not order.expires_ns or self._orders.market_ns < order.expires_ns
+            return is_alive and is_in_time and self._is_entry_allowed(order)
+        held = self._journal.ledger.position(order.strategy, order.symbol, order.tag)
+        return order.purpose is Purpose.EXIT and held is not None and abs(held.quantity) >= order.quantity

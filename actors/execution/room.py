@@ -1,0 +1,505 @@
+"""The room of execution: it hears, books, and hands on to those who know what follows."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from typing_extensions import override
+
+from actors.arguments import MARKET_DATA, ExecutionArguments, Owner
+from actors.execution.orders import Orders, is_late
+from actors.execution.protection import PROTECTIVE, Protection
+from actors.execution.reconciling import Reconciler
+from actors.execution.resolving import TIMER as RESOLVE
+from actors.execution.resolving import Resolver
+from actors.journal import Journal, Key
+from actors.owners import Owners
+from actors.peer_table import PeerTable
+from actors.settings import OnDisable
+from actors.step import EXECUTION
+from actors.topics import PUT_AWAY, tick_topic
+from actors.words import Joined, JournalHead
+from desk.messages import (
+    AwayWished,
+    AwayWishKept,
+    Bar,
+    CancelRejected,
+    CancelUnclear,
+    CancelWanted,
+    CapitalChanged,
+    Effect,
+    EventsWanted,
+    FillBooked,
+    HoldersGiven,
+    HoldersWanted,
+    IntentJudged,
+    LevelsChanged,
+    Order,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderRejected,
+    OrderReplaced,
+    OrdersFound,
+    OrderState,
+    OrderUnclear,
+    Purpose,
+    ReplaceRejected,
+    Tick,
+    VenueReport,
+    VenueSnapshot,
+    VenueWanted,
+)
+from desk.order import REASON_FLATTEN, REASON_TTL, course, order_from_judgement
+from desk.units import NS_PER_S
+from desk.venue import VenueTraits
+from runtime.bus_words import StreamItem
+from runtime.clock import Clock
+from runtime.codec import Codec
+from runtime.effects import Effects
+from runtime.folder import Sentinel
+from runtime.log import Log
+from runtime.room import Room
+from runtime.store import Store
+from runtime.words import REMOVED, Peer, Turn
+
+RECONCILE, PROTECT = "reconcile", "protect"
+RECONCILE_NS = 60 * NS_PER_S
+#: After a refused stop the position is looked after again in this time, doubled with each refusal up to the longest.
+PROTECT_NS_MIN, PROTECT_NS_MAX = NS_PER_S, 30 * NS_PER_S
+#: How far behind the last look at the venue executions are asked for again, for those that it tells late.
+OVERLAP_NS = 300 * NS_PER_S
+
+_REPORTS = (
+    OrderAccepted,
+    OrderRejected,
+    OrderFilled,
+    OrderCancelled,
+    CancelRejected,
+    OrderUnclear,
+    CancelUnclear,
+    OrderReplaced,
+    ReplaceRejected,
+)
+
+
+class Execution(Room):
+    """The single writer of the ledger."""
+
+    def __init__(  # noqa: PLR0913 - a room's constructor takes its world
+        self,
+        *,
+        venue: str,
+        traits: VenueTraits,
+        capital: Decimal,
+        store: Store,
+        codec: Codec,
+        clock: Clock,
+        sentinel: Sentinel,
+        log: Log,
+        owners: Mapping[str, Owner],
+        is_stepped: bool,
+    ) -> None:
+        """Fold the journal; nothing is sent before ``recover``."""
+        self._venue, self._traits, self._capital, self._account = venue, traits, capital, ""
+        self._store, self._codec, self._clock, self._log = store, codec, clock, log
+        self._sentinel, self._is_stepped = sentinel, is_stepped
+        self._journal = Journal(store, codec, clock)
+        self._seen, self._since_ns = self._cursor("seen"), self._cursor("since")
+        self._withheld: set[str] = set()
+        self._queries = 0
+        self._peers = PeerTable()
+        self._owners, self._configured = Owners(store, owners), owners
+        self._orders = Orders(venue, traits, self._journal, clock)
+        self._protection = Protection(self._orders, self._owners, self._peers.state)
+        self._resolver = Resolver(
+            self._orders, clock, self._hear_report, self._is_entry_allowed, lambda: max(0, self._since_ns - OVERLAP_NS)
+        )
+        self._reconciler = Reconciler(self._orders, self._resolver, log)
+        self._protect_ns = PROTECT_NS_MIN
+        self._late_fills = self._fills = 0
+        self._last_fill = ""
+
+    def _cursor(self, table: str) -> int:
+        data = self._store.get(table, self._venue.encode())
+        return int.from_bytes(data, "big") if data is not None else 0
+
+    # --- life ---------------------------------------------------------------------------------
+
+    @override
+    def recover(self) -> Effects:
+        effects = Effects()
+        self._owners.reconfigure(self._configured, effects)
+        if self._journal.head == 0:
+            self._journal.write(CapitalChanged(self._capital, "starting balance", 0), effects)
+        if self._traits.is_remote:
+            self._orders.lose_venue(effects)
+            self._resolver.wake(effects)
+        for order in self._orders.working():
+            if order.state is OrderState.PENDING and order.purpose is Purpose.ENTRY and self._sentinel.reason():
+                self._withheld.add(order.order_id)
+        if not self._traits.is_remote:
+            self._leave(effects)
+        for key in tuple(self._journal.ledger.positions):
+            self._protection.settle(key, effects)
+        effects.timer(RECONCILE, self._clock.monotonic_ns() + RECONCILE_NS)
+        return effects
+
+    def _leave(self, effects: Effects) -> None:
+        """Send what never left, but for entries that a halt keeps back."""
+        for order in self._orders.working():
+            if order.state is OrderState.PENDING_CANCEL:
+                self._orders.ask_cancel(order, effects)
+            elif order.state is OrderState.PENDING and order.order_id not in self._withheld:
+                self._submit(order, effects)
+
+    @override
+    def stream_heads(self) -> tuple[int, dict[str, int]]:
+        return self._journal.head, dict(self._journal.own_last)
+
+    @override
+    def facts(self) -> dict[str, Any]:
+        ledger, reconciler = self._journal.ledger, self._reconciler
+        return {
+            "verdict": reconciler.verdict,
+            "gate": reconciler.gate,
+            "journal": self._journal.head,
+            "orders_working": len(ledger.working),
+            "orders_in_doubt": len(self._resolver.in_doubt()),
+            "positions": len(ledger.positions),
+            "cash": str(ledger.cash),
+            "realised": str(ledger.realised),
+            "late_fills": self._late_fills,
+            "fills": self._fills,
+            "last_fill": self._last_fill,
+            "residue": self._protection.residue(),
+        }
+
+    @override
+    def connected(self, peer: str) -> Effects:
+        effects = Effects()
+        if peer == self._venue:
+            self._ask_venue(effects)
+        elif peer == MARKET_DATA:
+            effects.post(peer, Joined(), is_gated=False)
+        return effects
+
+    @override
+    def timer(self, name: str) -> Effects:
+        effects = Effects()
+        if name == RESOLVE:
+            self._resolver.timer(effects)
+            return effects
+        for key in tuple(self._journal.ledger.positions):
+            self._protection.flatten(key, effects)  # again, where an exit was refused
+            self._protection.settle(key, effects)
+        if name == RECONCILE:
+            self._ask_venue(effects)
+            effects.timer(RECONCILE, self._clock.monotonic_ns() + RECONCILE_NS)
+        return effects
+
+    def _ask_venue(self, effects: Effects) -> None:
+        self._queries += 1
+        since_ns = max(0, self._since_ns - OVERLAP_NS)
+        effects.post(self._venue, VenueWanted(self._queries, self._seen, since_ns), is_sure=False, is_gated=False)
+
+    @override
+    def reconfigured(self, arguments: bytes) -> Effects:
+        """Hear the time of other symbols too; look after what strategies do not look after any more."""
+        effects, told = Effects(), msgspec.msgpack.decode(arguments, type=ExecutionArguments)
+        self._owners.reconfigure(told.owners, effects)
+        self._protection.look_after_all(effects)
+        if not self._is_stepped:
+            effects.listen(MARKET_DATA, tuple(map(tick_topic, told.symbols)))
+        return effects
+
+    @override
+    def peers(self, peers: tuple[Peer, ...]) -> Effects:
+        """Close the gate while the venue is down; look after what strategies that were put away leave behind."""
+        effects = Effects()
+        self._peers.take(peers)
+        self._hear_of_venue(effects)
+        was = self._protection.away
+        news = {peer.path.removeprefix("strategies/") for peer in peers if peer.path.startswith("strategies/")}
+        gone = {name for name in news if self._peers.state(f"strategies/{name}") in PUT_AWAY}
+        if was is None:  # of one that was removed before this start, no news will come
+            gone |= {name for name in self._holders() if self._peers.state(f"strategies/{name}") == REMOVED}
+        away = self._protection.away = ((was or frozenset()) - news) | gone
+        for name in (was or frozenset()) - away:
+            self._owners.wish(name, None, effects)  # it is back, and its absence over
+        if away == was and len(news) == len(peers):
+            return effects
+        self._protection.look_after_all(effects)
+        return effects
+
+    def _hear_of_venue(self, effects: Effects) -> None:
+        """Doubt what a venue's process that is gone was asked to do; address the one that is there."""
+        is_up = self._peers.state(self._venue) == "RUNNING"
+        if not is_up and not self._is_stepped:
+            self._reconciler.lose_venue(f"{self._venue} is down")
+        if not self._traits.is_remote:
+            return
+        epoch = self._peers[self._venue].epoch if is_up else 0
+        if epoch != self._orders.venue_epoch:
+            self._orders.lose_venue(effects)
+            self._orders.venue_epoch = epoch
+            self._reconciler.lose_venue(f"{self._venue} has not been asked yet" if epoch else f"{self._venue} is down")
+            self._resolver.wake(effects)
+            if epoch:
+                self._ask_venue(effects)
+
+    # --- steps and time -----------------------------------------------------------------------
+
+    @override
+    def begin(self, turn: Turn, payload: Any) -> Effects:
+        effects = Effects()
+        self._pass_time(turn.market_ns, effects)
+        return effects
+
+    @override
+    def settle(self, turn: Turn) -> bytes | None:
+        if not self._reconciler.is_reconciled:
+            return None
+        if turn.phase != EXECUTION:
+            return b""
+        return self._codec.encode(JournalHead(self._journal.head, self._journal.own_last))
+
+    @override
+    def hear_stream(self, peer: str, item: StreamItem, word: Any) -> Effects:
+        effects = Effects()
+        if isinstance(word, Bar | Tick):
+            self._pass_time(word.end_ns if isinstance(word, Bar) else word.ts_ns, effects)
+        return effects
+
+    def _pass_time(self, market_ns: int, effects: Effects) -> None:
+        """Cancel what has lived its time."""
+        self._orders.market_ns = max(self._orders.market_ns, market_ns)
+        for order in self._orders.working():
+            if 0 < order.expires_ns <= self._orders.market_ns:
+                self._orders.cancel(order, REASON_TTL, effects)
+
+    # --- hearing ------------------------------------------------------------------------------
+
+    @override
+    def hear(self, peer: str, epoch: int, word: Any) -> Effects:
+        effects = Effects()
+        if isinstance(word, IntentJudged) and peer == "risk":
+            self._hear_judgement(word, effects)
+        elif peer == self._venue:
+            self._hear_venue(word, effects)
+        elif isinstance(word, EventsWanted):
+            effects.post(peer, self._journal.given(word.strategy, word.after), is_sure=False, is_gated=False)
+        elif isinstance(word, AwayWished) and peer == "console":
+            self._hear_away_wish(word, effects)
+        elif isinstance(word, HoldersWanted):
+            effects.post(
+                peer, HoldersGiven(word.query, self._holders(), self._journal.head), is_sure=False, is_gated=False
+            )
+        elif isinstance(word, CancelWanted) and peer == "console":
+            for order in self._orders.working():
+                if order.purpose is Purpose.ENTRY and word.strategy in {"", order.strategy}:
+                    self._orders.cancel(order, word.reason, effects)
+        return effects
+
+    def _hear_venue(self, word: Any, effects: Effects) -> None:
+        if isinstance(word, _REPORTS):
+            self._hear_report(word, effects)
+        elif isinstance(word, VenueSnapshot):
+            self._hear_snapshot(word, effects)
+        elif isinstance(word, OrdersFound):
+            self._resolver.hear(word, effects)
+            if self._reconciler.gate and not self._resolver.in_doubt():
+                self._ask_venue(effects)  # what closed it may be cleared up
+
+    def _hear_away_wish(self, wished: AwayWished, effects: Effects) -> None:
+        name = wished.strategy
+        self._owners.wish(name, OnDisable(wished.on_disable) if wished.on_disable else None, effects)
+        self._protection.look_after_all(effects)
+        effects.post("console", AwayWishKept(name, self._owners.on_disable(name).value), is_gated=False)
+
+    def _holders(self) -> tuple[str, ...]:
+        """Name the strategies that hold a position or have an order that is not finished."""
+        ledger = self._journal.ledger
+        return tuple(sorted({key[0] for key in ledger.positions} | {o.strategy for o in ledger.working.values()}))
+
+    # --- verdicts of risk ---------------------------------------------------------------------
+
+    def _hear_judgement(self, judged: IntentJudged, effects: Effects) -> None:
+        """Make an order of a verdict, once; a refusal is booked as an order that was REJECTED."""
+        if self._journal.knows(judged.order_id):
+            return
+        intent = judged.intent
+        purpose = Purpose.ENTRY if intent.effect is Effect.OPEN else Purpose.EXIT
+        order = order_from_judgement(judged, purpose, ts_ns=max(self._orders.market_ns, intent.decided_ns))
+        self._orders.write(order, None, "risk", effects)
+        reasons = judged.reasons or self._reasons_against(order)
+        if reasons:
+            source = "risk" if judged.reasons else "ours"
+            self._orders.change(order, OrderState.REJECTED, "; ".join(reasons), source, effects)
+        elif intent.effect is Effect.MODIFY:
+            key = (intent.strategy, intent.symbol, intent.tag)
+            levels = LevelsChanged(*key, intent.stop_loss, intent.take_profit, order.created_ns)
+            self._journal.write(levels, effects)
+            self._orders.change(order, OrderState.CANCELLED, "LEVELS_CHANGED", "ours", effects)
+            self._protection.settle(key, effects)
+        else:
+            self._submit(order, effects)
+
+    def _reasons_against(self, order: Order) -> tuple[str, ...]:
+        """Say what forbids an entry here and now; nothing here ever forbids an exit."""
+        if order.purpose is not Purpose.ENTRY:
+            return ()
+        halted = self._sentinel.reason()
+        if halted is not None:
+            return (f"HALTED: {halted}",)
+        gate = self._reconciler.gate
+        if gate and (self._reconciler.is_reconciled or not self._is_stepped):
+            return (f"GATE_CLOSED: {gate}",)
+        unknown = [name for name in self._orders.unknown_in(order.symbol) if name != order.order_id]
+        if unknown:
+            return (f"UNKNOWN_ORDER: nobody knows whether the venue has {', '.join(unknown)}",)
+        return ()
+
+    def _is_entry_allowed(self, order: Order) -> bool:
+        return not self._reasons_against(order)
+
+    def _submit(self, order: Order, effects: Effects) -> None:
+        """Put a PENDING order on the wire; an exit first waits until no resting order could sell the same again."""
+        if order.purpose is Purpose.EXIT:
+            self._protection.settle((order.strategy, order.symbol, order.tag), effects)
+        else:
+            self._orders.send(order, effects)
+
+    # --- reports of the venue -----------------------------------------------------------------
+
+    def _hear_report(self, report: VenueReport, effects: Effects) -> None:
+        """Book what the venue says; what was booked before changes nothing."""
+        if report.report:
+            if report.report <= self._seen:
+                return
+            self._seen = report.report
+            effects.put("seen", self._venue.encode(), self._seen.to_bytes(8, "big"))
+        order = self._journal.named(report.order_id)
+        if order is None:
+            self._journal.note("unknown_order", f"{type(report).__name__} for {report.order_id}", report.ts_ns, effects)
+            return
+        if report.order_id != order.client_id and not self._hear_of_old_attempt(order, report, effects):
+            return
+        report = msgspec.structs.replace(report, order_id=order.order_id)
+        if isinstance(report, OrderFilled) and not self._book(order, report, effects):
+            return
+        previous = order
+        for changed in course(order, report):
+            self._orders.write(changed, previous.state, self._venue, effects)
+            previous = changed
+        self._follow(order, previous, report, effects)
+
+    def _hear_of_old_attempt(self, order: Order, report: VenueReport, effects: Effects) -> bool:
+        """Say whether a report on an attempt that was given up is booked; that it is alive is against all rules."""
+        if not isinstance(report, OrderFilled | OrderAccepted):
+            return False
+        text = f"{order.order_id}: the venue has attempt {report.order_id}, which had been proved never to have arrived"
+        self._journal.note("ghost_attempt", text, report.ts_ns, effects)
+        self._sentinel.write(f"GHOST_ATTEMPT: {text}")
+        if isinstance(report, OrderAccepted):
+            self._orders.cancel_stranger(report.order_id, report.venue_order_id, effects)
+        return isinstance(report, OrderFilled)
+
+    def _book(self, order: Order, report: OrderFilled, effects: Effects) -> bool:
+        """Book one execution, once, and say whether it was new."""
+        if self._journal.ledger.has_execution(report.execution_id):
+            return False
+        self._journal.write(_fill(order, report, self._venue, self._account), effects)
+        self._fills += 1
+        self._last_fill = f"{order.strategy}: {order.side.value} {report.quantity} {order.symbol} at {report.price}"
+        if is_late(order, report):
+            self._late_fills += 1
+            self._journal.note("late_fill", f"{order.order_id} filled after {order.state.value}", report.ts_ns, effects)
+        if order.filled_quantity + report.quantity > order.quantity:
+            text = f"{order.order_id} filled {order.filled_quantity + report.quantity} of {order.quantity}"
+            self._journal.note("overfill", text, report.ts_ns, effects)
+            self._sentinel.write(f"OVERFILL: {text}: the venue traded more than was ordered")
+        return True
+
+    def _follow(self, before: Order, order: Order, report: VenueReport, effects: Effects) -> None:
+        """Do what follows from a report: the next attempt, another question, the orders around the position."""
+        key = (order.strategy, order.symbol, order.tag)
+        if isinstance(report, OrderRejected) and report.is_deadline and before.state in _UNSEEN:
+            self._orders.forget(order)
+            self._resolver.end_attempt(order, effects)
+        elif isinstance(report, OrderUnclear):
+            self._resolver.wake(effects)
+        elif isinstance(report, CancelUnclear | CancelRejected | ReplaceRejected) and self._traits.is_remote:
+            self._resolver.doubt(order.order_id, effects)  # that it is not open says nothing about what it traded
+        if order.purpose is Purpose.ENTRY:
+            self._protection.flatten(key, effects)  # an entry that was filled while its strategy left
+        elif order.exit_reason == REASON_FLATTEN and self._journal.ledger.position(*key) is None:
+            self._journal.note("flattened", f"{order.strategy} holds no {order.symbol} any more", report.ts_ns, effects)
+        if isinstance(report, OrderRejected) and order.purpose in PROTECTIVE:
+            self._wait_to_protect(key, report, effects)
+        else:
+            self._protection.settle(key, effects)
+            if order.purpose in PROTECTIVE and isinstance(report, OrderAccepted):
+                self._protect_ns = PROTECT_NS_MIN
+
+    def _wait_to_protect(self, key: Key, report: OrderRejected, effects: Effects) -> None:
+        """Place a refused stop again, but not at once each time."""
+        if self._journal.ledger.position(*key) is not None:
+            text = f"{key[0]} holds {key[1]} without its stop: {report.reason}"
+            self._journal.note("unprotected", text, report.ts_ns, effects)
+            effects.timer(PROTECT, self._clock.monotonic_ns() + self._protect_ns)
+            self._protect_ns = min(2 * self._protect_ns, PROTECT_NS_MAX)
+
+    # --- reconciliation -----------------------------------------------------------------------
+
+    def _hear_snapshot(self, snapshot: VenueSnapshot, effects: Effects) -> None:
+        """Take what the venue holds: evidence first, then the comparison, then what waited for it leaves."""
+        if self._traits.is_remote and not snapshot.failure:
+            self._account = snapshot.account or self._account
+            self._resolver.see(snapshot.orders, effects)
+            for report in snapshot.unread:
+                self._hear_report(report, effects)
+            if snapshot.venue_ns > self._since_ns:
+                self._since_ns = snapshot.venue_ns
+                effects.put("since", self._venue.encode(), self._since_ns.to_bytes(8, "big"))
+        self._reconciler.compare(snapshot, self._seen, effects)
+        self._drop_withheld({order.order_id for order in snapshot.orders}, effects)
+        if self._traits.is_remote and not snapshot.failure:
+            self._leave(effects)
+            self._protection.look_after_all(effects)
+
+    def _drop_withheld(self, at_venue: set[str], effects: Effects) -> None:
+        """End the entries that a halt kept back at the start, unless the venue has had them all along."""
+        withheld, self._withheld = self._withheld, set()
+        for order_id in sorted(withheld - at_venue):
+            order = self._journal.ledger.order(order_id)
+            if order is not None and order.state is OrderState.PENDING:
+                self._orders.change(order, OrderState.CANCELLED, "HALTED", "ours", effects)
+
+
+#: States in which nothing has proved yet that the venue took the order.
+_UNSEEN = frozenset({OrderState.PENDING, OrderState.UNKNOWN})
+
+
+def _fill(order: Order, report: OrderFilled, venue: str = "", account: str = "") -> FillBooked:
+    is_entry = order.purpose is Purpose.ENTRY
+    return FillBooked(
+        execution_id=report.execution_id,
+        order_id=order.order_id,
+        strategy=order.strategy,
+        symbol=order.symbol,
+        tag=order.tag,
+        purpose=order.purpose,
+        side=order.side,
+        quantity=report.quantity,
+        price=report.price,
+        fee=report.fee,
+        ts_ns=report.ts_ns,
+        exit_reason=order.exit_reason,
+        stop_loss=order.stop_loss if is_entry else None,
+        take_profit=order.take_profit if is_entry else None,
+        reference_price=order.reference_price,
+        venue=venue,
+        account=account,
+    )
