@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from desk.messages import (
     DeskNoted,
     EventsGiven,
+    ExternalAdopted,
     FillBooked,
     JournalBody,
     JournalRecord,
@@ -36,7 +37,7 @@ def strategy_of(body: JournalBody) -> str:
     """Name the strategy that a record concerns, or "" where it concerns none."""
     if isinstance(body, OrderChanged):
         return body.order.strategy
-    if isinstance(body, FillBooked | LevelsChanged):
+    if isinstance(body, FillBooked | LevelsChanged | ExternalAdopted):
         return body.strategy
     return ""
 

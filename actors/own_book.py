@@ -42,7 +42,7 @@ class OwnBook:
 
     def __init__(self, balance: Decimal, calendar: NewYork) -> None:
         """Start with the balance that the strategy's sizes are shares of."""
-        self._ledger = Ledger(keep_trades=False, keep_executions=False, finished_orders_max=0)
+        self._ledger = Ledger(keep_trades=False, keep_executions=False, finished_orders_max=0, is_whole=False)
         self._ledger.apply(CapitalChanged(balance, "allocation", 0))
         self._calendar = calendar
         self._marks: dict[str, Decimal] = {}

@@ -14,6 +14,8 @@ import msgspec
 from desk.messages import (
     CapitalChanged,
     DeskNoted,
+    ExternalAdopted,
+    ExternalBooked,
     FillBooked,
     JournalBody,
     JournalRecord,
@@ -22,7 +24,7 @@ from desk.messages import (
     OrderChanged,
     OrderState,
 )
-from desk.portfolio import ClosedTrade, Ledger, Position
+from desk.portfolio import EXTERNAL, ClosedTrade, Ledger, Position
 from desk.units import ZERO
 
 #: An operator's JSON object.
@@ -245,8 +247,17 @@ def _told(body: JournalBody) -> tuple[str, str]:
             return body.strategy, f"{body.symbol} {body.tag}: stop {stop}, target {target}"
         case CapitalChanged():
             return "", f"{body.amount:+f} {body.reason}"
+        case ExternalBooked() | ExternalAdopted():
+            return _told_of_external(body)
         case DeskNoted():
             return "", f"{body.kind}: {body.text} (by {body.who})"
+
+
+def _told_of_external(body: ExternalBooked | ExternalAdopted) -> tuple[str, str]:
+    if isinstance(body, ExternalBooked):
+        return EXTERNAL, f"EXTERNAL takes {body.quantity:+f} {body.symbol} at {body.price:f}: {body.reason}"
+    what = f"adopts {body.quantity:+f} {body.symbol} of EXTERNAL, tag {body.tag!r}, cost {body.cost:f}"
+    return body.strategy, f"{what} (by {body.who}) {body.reason}".rstrip()
 
 
 def _or_none(level: Decimal | None) -> str:

@@ -96,6 +96,10 @@ WORDS = (
     | desk.AwayWishKept
     | desk.HoldersWanted
     | desk.HoldersGiven
+    | desk.CapitalWished
+    | desk.AdoptionWished
+    | desk.ReconciliationWished
+    | desk.OperatorAnswered
     | Joined
     | RiskTurn
     | StrategyTurn

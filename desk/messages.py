@@ -184,7 +184,7 @@ class Order(Message, frozen=True, tag="order"):
 
     ``expires_ns`` is 0 for an order without time limit. ``position_effect`` tells entries from exits.
     ``oco_group`` names orders of which the venue lets one fill only ("" for none).
-    ``average_price`` is 0 until something filled.
+    ``average_price`` is 0 until something filled. ``horizon`` is how long the position is meant to be held.
     """
 
     order_id: str
@@ -221,6 +221,7 @@ class Order(Message, frozen=True, tag="order"):
     intent_expires_ns: int = 0
     new_quantity: Decimal | None = None
     new_price: Decimal | None = None
+    horizon: str = "DAY"
 
     @property
     def client_id(self) -> str:
@@ -262,10 +263,14 @@ class FillBooked(Message, frozen=True, tag="fill.booked"):
     reference_price: Decimal | None = None
     venue: str = ""
     account: str = ""
+    horizon: str = "DAY"
 
 
 class LevelsChanged(Message, frozen=True, tag="position.levels"):
-    """Event. The recorded protective levels of one position changed (by MODIFY or by averaging in)."""
+    """Event. The recorded protective levels of one position changed (by MODIFY or by averaging in).
+
+    ``horizon`` is the position's from now on; "" leaves it.
+    """
 
     strategy: str
     symbol: str
@@ -273,14 +278,20 @@ class LevelsChanged(Message, frozen=True, tag="position.levels"):
     stop_loss: Decimal | None
     take_profit: Decimal | None
     ts_ns: int
+    horizon: str = ""
 
 
 class CapitalChanged(Message, frozen=True, tag="capital"):
-    """Event. Capital came in (> 0) or went out (< 0); the first one is the starting balance."""
+    """Event. Capital came in (> 0) or went out (< 0); the first one is the starting balance.
+
+    ``request`` names what asked for it ("" for the starting balance): one request moves capital once.
+    """
 
     amount: Decimal
     reason: str
     ts_ns: int
+    request: str = ""
+    who: str = "desk"
 
 
 class DeskNoted(Message, frozen=True, tag="desk.noted"):
@@ -292,7 +303,42 @@ class DeskNoted(Message, frozen=True, tag="desk.noted"):
     who: str = "desk"
 
 
-JournalBody = OrderChanged | FillBooked | LevelsChanged | CapitalChanged | DeskNoted
+class ExternalBooked(Message, frozen=True, tag="external.booked"):
+    """Event. The venue holds ``quantity`` (signed, not 0) more than our books explain; it is kept under EXTERNAL.
+
+    It comes into the account in kind: capital changes by its value at ``price`` (>= 0), and no cash moves.
+    """
+
+    symbol: str
+    quantity: Decimal
+    price: Decimal
+    venue: str
+    account: str
+    reason: str
+    ts_ns: int
+
+
+class ExternalAdopted(Message, frozen=True, tag="external.adopted"):
+    """Event. An operator gave ``quantity`` (signed, not 0) of what stands under EXTERNAL to a strategy, at ``cost``.
+
+    ``cost`` (>= 0) is the share of EXTERNAL's own cost that goes with it. The position's levels stay where none is
+    given. ``request`` names what asked for it: one request gives once.
+    """
+
+    symbol: str
+    quantity: Decimal
+    cost: Decimal
+    strategy: str
+    tag: str
+    reason: str
+    ts_ns: int
+    request: str = ""
+    who: str = "desk"
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+
+
+JournalBody = OrderChanged | FillBooked | LevelsChanged | CapitalChanged | DeskNoted | ExternalBooked | ExternalAdopted
 
 
 class JournalRecord(Message, frozen=True, tag="journal"):
@@ -608,3 +654,47 @@ class CancelWanted(Message, frozen=True, tag="operator.cancel"):
 
     strategy: str
     reason: str
+
+
+# --- the operator's hand in the books ----------------------------------------------------------
+
+
+class CapitalWished(Message, frozen=True, tag="operator.capital_wished"):
+    """Command. Book a deposit (> 0) or a withdrawal (< 0) of account currency, once for each ``request``."""
+
+    request: str
+    amount: Decimal
+    reason: str
+    who: str
+
+
+class AdoptionWished(Message, frozen=True, tag="operator.adoption_wished"):
+    """Command. Give ``quantity`` (> 0, unsigned) of what stands under EXTERNAL to a strategy, once for each request."""
+
+    request: str
+    symbol: str
+    quantity: Decimal
+    strategy: str
+    tag: str
+    reason: str
+    who: str
+    stop_loss: Decimal | None = None
+
+
+class ReconciliationWished(Message, frozen=True, tag="operator.reconciliation_wished"):
+    """Command. Compare the books with the venue's now.
+
+    With ``is_accepted`` every difference of quantity is booked under EXTERNAL, also one beyond the thresholds.
+    """
+
+    request: str
+    is_accepted: bool
+    who: str
+
+
+class OperatorAnswered(Message, frozen=True, tag="operator.answered"):
+    """Answer of execution to a wish, by its ``request``; with an ``error`` nothing was done. ``result`` is JSON."""
+
+    request: str
+    error: str
+    result: str

@@ -91,6 +91,7 @@ def order_from_judgement(judged: IntentJudged, purpose: Purpose, *, ts_ns: int, 
         timeframe=intent.timeframe,
         exit_reason="" if purpose is Purpose.ENTRY else intent.reason,
         intent_expires_ns=intent.expires_ns,
+        horizon=intent.horizon,
     )
 
 

@@ -4,67 +4,47 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 import msgspec
-from msgspec.structs import replace
 
+from desk.conservation import InvariantError, check_books, check_order
+from desk.executions import Executions, ExecutionSet, NoExecutions, names_of
+from desk.holdings import (
+    DUST,
+    EXTERNAL,
+    HORIZON_DEFAULT,
+    SHARE_QUANTUM,
+    ClosedTrade,
+    Holdings,
+    Key,
+    Move,
+    Position,
+    money,
+    share,
+)
 from desk.messages import (
     CapitalChanged,
+    ExternalAdopted,
+    ExternalBooked,
     FillBooked,
     JournalBody,
     LevelsChanged,
     Order,
     OrderChanged,
+    Side,
 )
 from desk.order import TERMINAL
 from desk.units import ZERO
 
-#: What is left of a position at or below this after an exit counts as nothing; its cost goes to that exit.
-DUST = Decimal("1e-6")
-
-#: Shares of a cost or a fee are cut to this quantum, and the rest stays with the rest: sums stay exact.
-SHARE_QUANTUM = Decimal("1e-12")
-
-Key = tuple[str, str, str]
-"""(strategy, symbol, tag): who holds what."""
-
-
-class Position(msgspec.Struct, frozen=True, array_like=True):
-    """What one (strategy, symbol, tag) holds. ``quantity`` is signed (> 0 long); ``average_price`` without fees."""
-
-    strategy: str
-    symbol: str
-    tag: str
-    quantity: Decimal
-    average_price: Decimal
-    entry_fees: Decimal
-    opened_ns: int
-    stop_loss: Decimal | None = None
-    take_profit: Decimal | None = None
-
-
-class ClosedTrade(msgspec.Struct, frozen=True, array_like=True):
-    """One exit: the quantity closed, at what it was bought and sold, and what was left of it after fees.
-
-    ``pnl`` = (exit - entry) x quantity x direction - ``fees``; ``fees`` = the entry's share + the exit's fee.
-    """
-
-    strategy: str
-    symbol: str
-    tag: str
-    side: str
-    quantity: Decimal
-    entry_price: Decimal
-    exit_price: Decimal
-    opened_ns: int
-    closed_ns: int
-    pnl: Decimal
-    fees: Decimal
-    exit_reason: str
+#: No figure of a fill, and no amount of money that follows from one, reaches this.
+FIGURE_MAX = Decimal(10**15)
+#: Why a trade was closed that came of a difference between our books and a venue's.
+REASON_RECONCILIATION = "RECONCILIATION"
 
 
 class LedgerState(msgspec.Struct, frozen=True, array_like=True):
     """What decides how a ledger folds on and what it says, apart from trades, finished orders and executions.
 
-    ``costs`` stand in the order of ``positions``, which are those of the ledger: oldest first.
+    ``costs`` stand in the order of ``positions``, which are those of the ledger: oldest first. ``flow`` is None in a
+    state of a ledger that did not keep it: what is held explains it then.
     """
 
     capital: Decimal
@@ -78,22 +58,42 @@ class LedgerState(msgspec.Struct, frozen=True, array_like=True):
     realised_of: dict[str, Decimal]
     fees_of: dict[str, Decimal]
     working: tuple[Order, ...]
+    dust: dict[str, Decimal] = {}
+    flow: dict[str, Decimal] | None = None
+    ahead: dict[str, Decimal] = {}
+    base_fees: dict[str, Decimal] = {}
+    starting_capital: Decimal | None = None
 
 
 class Ledger:
     """The books of one account: a fold over the journal's bodies, the same for every reader.
 
     Cash = capital + signed flow of all fills - fees, which is also capital + realised - open cost - fees of what
-    is open. Every event costs the same however long the history. What grows with it: the ids of
-    executions (a repeat must be known for ever) and, where wanted, the trades. Finished orders beyond
-    ``finished_orders_max`` are forgotten, oldest first. A reader that takes in each record of the journal once, in
-    order, needs no memory of executions (``keep_executions``): the journal has each of them once.
+    is open. This and that nothing is held that did not come, and that no order counts more or less than its
+    executions, is checked after every event, to the last digit. Every event costs the same however long the history.
+    What grows with it: the ids of executions (a repeat must be known for ever) and, where wanted, the trades.
+    Finished orders beyond ``finished_orders_max`` are forgotten, oldest first. A reader that takes in each record of
+    the journal once, in order, needs no memory of executions (``keep_executions``): the journal has each of them once.
     """
 
     def __init__(
-        self, *, keep_trades: bool = True, keep_executions: bool = True, finished_orders_max: int = 10_000
+        self,
+        *,
+        keep_trades: bool = True,
+        keep_executions: bool = True,
+        finished_orders_max: int = 10_000,
+        executions: Executions | None = None,
+        is_whole: bool = True,
     ) -> None:
-        """Start with empty books and no capital."""
+        """Start with empty books and no capital.
+
+        Args:
+            keep_trades: Whether ``trades`` grows.
+            keep_executions: Whether repeats are known; where not, ``executions`` is not asked.
+            finished_orders_max: How many finished orders are kept, >= 0.
+            executions: The memory of executions; None for one of its own.
+            is_whole: False for the books of one strategy, which see an adoption without what stood under EXTERNAL.
+        """
         assert finished_orders_max >= 0, "a bound is not negative"
         self.capital: Decimal = ZERO
         self.cash: Decimal = ZERO
@@ -101,15 +101,18 @@ class Ledger:
         self.realised: Decimal = ZERO
         self.trade_count: int = 0
         self.trades: list[ClosedTrade] = []
+        #: The first capital that came in; None before.
+        self.starting_capital: Decimal | None = None
         self._keep_trades: bool = keep_trades
-        self._keep_executions: bool = keep_executions
+        self._executions: Executions = (executions or ExecutionSet()) if keep_executions else NoExecutions()
         self._finished_orders_max: int = finished_orders_max
-        self._positions: dict[Key, Position] = {}
-        self._costs: dict[Key, Decimal] = {}
-        self._net: dict[str, Decimal] = {}
+        self._is_whole: bool = is_whole
+        self._is_new: bool = True
+        self._holdings: Holdings = Holdings()
         self._realised: dict[str, Decimal] = {}
         self._fees: dict[str, Decimal] = {}
-        self._executions: set[str] = set()
+        self._base_fees: dict[str, Decimal] = {}
+        self._ahead: dict[str, Decimal] = {}
         self._working: dict[str, Order] = {}
         self._finished: dict[str, Order] = {}
 
@@ -118,7 +121,7 @@ class Ledger:
     @property
     def positions(self) -> Mapping[Key, Position]:
         """Open positions, oldest first. Read only."""
-        return self._positions
+        return self._holdings.positions
 
     @property
     def working(self) -> Mapping[str, Order]:
@@ -127,11 +130,29 @@ class Ledger:
 
     def position(self, strategy: str, symbol: str, tag: str) -> Position | None:
         """Give the open position of one key, or None."""
-        return self._positions.get((strategy, symbol, tag))
+        return self._holdings.positions.get((strategy, symbol, tag))
 
     def positions_of(self, strategy: str) -> tuple[Position, ...]:
         """Give the open positions of one strategy, oldest first."""
-        return tuple(held for held in self._positions.values() if held.strategy == strategy)
+        return tuple(held for held in self._holdings.positions.values() if held.strategy == strategy)
+
+    def external(self) -> tuple[Position, ...]:
+        """Give what stands under EXTERNAL, oldest first."""
+        return self.positions_of(EXTERNAL)
+
+    def external_cost(self, symbol: str, quantity: Decimal) -> Decimal:
+        """Give the share of its cost that goes with ``quantity`` (signed) of what stands under EXTERNAL.
+
+        Raises:
+            ValueError: So much does not stand there, or on the other side.
+        """
+        held = self._holdings.positions.get((EXTERNAL, symbol, ""))
+        has = ZERO if held is None else held.quantity
+        if held is None or not quantity.is_finite() or quantity * has <= ZERO or abs(quantity) > abs(has):
+            msg = f"EXTERNAL holds {has} {symbol}, not {quantity}"
+            raise ValueError(msg)
+        cost = self._holdings.costs[EXTERNAL, symbol, ""]
+        return cost if quantity == has else share(cost, quantity, has)
 
     def order(self, order_id: str) -> Order | None:
         """Give one order, working or among the last finished ones, or None."""
@@ -142,17 +163,32 @@ class Ledger:
         yield from self._finished.values()
         yield from self._working.values()
 
-    def has_execution(self, execution_id: str) -> bool:
-        """Say whether this execution is booked."""
-        return execution_id in self._executions
+    def has_execution(self, execution_id: str, venue: str = "", account: str = "") -> bool:
+        """Say whether this execution is booked, under its whole name or as a desk that kept less wrote it down."""
+        return any(self._executions.knows(name) for name in names_of(venue, account, execution_id))
 
     def net_quantity(self, symbol: str) -> Decimal:
-        """Give the signed sum over all strategies and tags of one symbol."""
-        return self._net.get(symbol, ZERO)
+        """Give the signed sum over all strategies, EXTERNAL among them, and tags of one symbol."""
+        return self._holdings.net.get(symbol, ZERO)
 
     def net_quantities(self) -> dict[str, Decimal]:
         """Give the signed net quantity of each symbol that is not flat."""
-        return dict(self._net)
+        return dict(self._holdings.net)
+
+    def dust_quantities(self) -> dict[str, Decimal]:
+        """Give what closed positions left over by symbol: the venue still has it, and it counts as nothing."""
+        return dict(self._holdings.dust)
+
+    def venue_quantities(self) -> dict[str, Decimal]:
+        """Give what a venue must hold by our books, by symbol, flat ones left out: net quantity and dust."""
+        return dict(self._holdings.flow)
+
+    def base_fees(self, symbol: str) -> Decimal:
+        """Give what the fees of a symbol's fills come to in the symbol itself, since its last external booking.
+
+        A venue that takes its fees in what was bought holds so much less.
+        """
+        return self._base_fees.get(symbol, ZERO)
 
     def realised_of(self, strategy: str) -> Decimal:
         """Give one strategy's realised profit after fees."""
@@ -164,15 +200,12 @@ class Ledger:
 
     def open_cost(self) -> Decimal:
         """Give what the open positions took out of the cash: cost of longs - proceeds of shorts + entry fees."""
-        total = ZERO
-        for key, held in self._positions.items():
-            total += self._costs[key].copy_sign(held.quantity) + held.entry_fees
-        return total
+        return sum(self._holdings.each_cost(), ZERO)
 
     def equity(self, marks: Mapping[str, Decimal]) -> Decimal:
         """Give cash + the value of all positions; a symbol without mark counts at its average price."""
         total = self.cash
-        for held in self._positions.values():
+        for held in self._holdings.positions.values():
             total += held.quantity * marks.get(held.symbol, held.average_price)
         return total
 
@@ -180,37 +213,42 @@ class Ledger:
 
     def state(self) -> LedgerState:
         """Give what ``restore`` takes; trades, finished orders and executions are not in it."""
+        held = self._holdings
         return LedgerState(
             capital=self.capital,
             cash=self.cash,
             fees=self.fees,
             realised=self.realised,
             trade_count=self.trade_count,
-            positions=tuple(self._positions.values()),
-            costs=tuple(self._costs[key] for key in self._positions),
-            net=dict(self._net),
+            positions=tuple(held.positions.values()),
+            costs=tuple(held.costs[key] for key in held.positions),
+            net=dict(held.net),
             realised_of=dict(self._realised),
             fees_of=dict(self._fees),
             working=tuple(self._working.values()),
+            dust=dict(held.dust),
+            flow=dict(held.flow),
+            ahead=dict(self._ahead),
+            base_fees=dict(self._base_fees),
+            starting_capital=self.starting_capital,
         )
 
     def restore(self, state: LedgerState) -> None:
         """Take up an empty ledger where another one was put away; it folds on to the last digit as that one would.
 
         Raises:
-            ValueError: The state contradicts itself. Nothing has changed then.
+            InvariantError: The state contradicts itself. The ledger is of no use then.
         """
-        assert not self._executions, "only a ledger that has folded nothing takes up another's state"
-        if len(state.costs) != len(state.positions):
-            msg = f"{len(state.positions)} positions with {len(state.costs)} costs"
-            raise ValueError(msg)
+        assert self._is_new, "only a ledger that has folded nothing takes up another's state"
+        self._is_new = False
+        self._holdings.restore(state.positions, state.costs, state.net, state.dust, state.flow)
         self.capital, self.cash, self.fees = state.capital, state.cash, state.fees
         self.realised, self.trade_count = state.realised, state.trade_count
-        keys = [(held.strategy, held.symbol, held.tag) for held in state.positions]
-        self._positions = dict(zip(keys, state.positions, strict=True))
-        self._costs = dict(zip(keys, state.costs, strict=True))
-        self._net, self._realised, self._fees = dict(state.net), dict(state.realised_of), dict(state.fees_of)
+        self.starting_capital = self.starting_capital if state.starting_capital is None else state.starting_capital
+        self._realised, self._fees = dict(state.realised_of), dict(state.fees_of)
+        self._ahead, self._base_fees = dict(state.ahead), dict(state.base_fees)
         self._working = {order.order_id: order for order in state.working}
+        self.audit()
 
     # --- folding ---
 
@@ -220,7 +258,9 @@ class Ledger:
         An execution that is booked already changes nothing. Bodies that concern no book are passed over.
 
         Raises:
-            ValueError: A fill's or a capital's figure is not finite, or a quantity or price is not above 0.
+            InvariantError: Money or quantity appeared or vanished, or an order contradicts its executions. The
+                ledger is of no use then.
+            ValueError: A figure of the event is none: not finite, not above 0 where it must be, or too large.
                 Nothing has changed then.
         """
         match body:
@@ -236,11 +276,38 @@ class Ledger:
                     raise ValueError(msg)
                 self.capital += amount
                 self.cash += amount
+                if self.starting_capital is None:
+                    self.starting_capital = amount
+                self._check()
+            case ExternalBooked():
+                return self._book_external(body)
+            case ExternalAdopted():
+                return self._adopt(body)
             case _:
                 pass
         return ()
 
+    def audit(self) -> None:
+        """Check everything from first principles; it costs as much as there are positions and strategies.
+
+        Raises:
+            InvariantError: The books contradict themselves, in figures.
+        """
+        self._holdings.audit()
+        for name, whole, parts in (("realised", self.realised, self._realised), ("fees", self.fees, self._fees)):
+            if whole != sum(parts.values(), ZERO):
+                msg = f"{name}: the strategies' add up to {sum(parts.values(), ZERO)}, the account's is {whole}"
+                raise InvariantError(msg)
+        self._check()
+
+    def _check(self) -> None:
+        check_books(self.cash, self.capital, self.realised, self._holdings.open_cost)
+
     def _keep(self, order: Order) -> None:
+        known = self.order(order.order_id)
+        ahead = check_order(order, known, self._ahead.pop(order.order_id, ZERO))
+        if ahead != ZERO:
+            self._ahead[order.order_id] = ahead
         if order.state not in TERMINAL:
             self._working[order.order_id] = order
             return
@@ -252,121 +319,134 @@ class Ledger:
 
     def _change_levels(self, levels: LevelsChanged) -> None:
         key = (levels.strategy, levels.symbol, levels.tag)
-        held = self._positions.get(key)
+        held = self._holdings.positions.get(key)
         if held is not None:
-            self._positions[key] = replace(held, stop_loss=levels.stop_loss, take_profit=levels.take_profit)
+            self._holdings.positions[key] = msgspec.structs.replace(
+                held,
+                stop_loss=levels.stop_loss,
+                take_profit=levels.take_profit,
+                horizon=levels.horizon or held.horizon,
+            )
+
+    # --- what comes and goes ---
 
     def _book(self, fill: FillBooked) -> tuple[ClosedTrade, ...]:
         _check(fill)
-        if fill.execution_id in self._executions:
+        if self.has_execution(fill.execution_id, fill.venue, fill.account):
             return ()
-        if self._keep_executions:
-            self._executions.add(fill.execution_id)
-        signed = fill.quantity * fill.side.sign
-        self.cash -= signed * fill.price + fill.fee
-        self.fees += fill.fee
-        self._fees[fill.strategy] = self._fees.get(fill.strategy, ZERO) + fill.fee
-        held = self._positions.get((fill.strategy, fill.symbol, fill.tag))
-        if held is None or (held.quantity > ZERO) == (signed > ZERO):
-            self._open(fill, fill.quantity, fill.fee)
-            return ()
-        closing = min(fill.quantity, abs(held.quantity))
-        opening = fill.quantity - closing
-        fee = fill.fee if opening == ZERO else _share(fill.fee, closing, fill.quantity)
-        trade = self._close(fill, held, closing, fee)
-        if opening > ZERO:
-            self._open(fill, opening, fill.fee - fee)
-        return (trade,)
-
-    def _open(self, fill: FillBooked, quantity: Decimal, fee: Decimal) -> None:
-        """Open a position or average into it; recorded levels stay unless the fill brings new ones."""
-        key = (fill.strategy, fill.symbol, fill.tag)
-        signed = quantity * fill.side.sign
-        held = self._positions.get(key)
-        if held is None:
-            self._costs[key] = quantity * fill.price
-            held = Position(
-                strategy=fill.strategy,
-                symbol=fill.symbol,
-                tag=fill.tag,
-                quantity=signed,
-                average_price=fill.price,
-                entry_fees=fee,
-                opened_ns=fill.ts_ns,
-                stop_loss=fill.stop_loss,
-                take_profit=fill.take_profit,
-            )
-        else:
-            self._costs[key] += quantity * fill.price
-            total = held.quantity + signed
-            held = replace(
-                held,
-                quantity=total,
-                average_price=self._costs[key] / abs(total),
-                entry_fees=held.entry_fees + fee,
-                stop_loss=held.stop_loss if fill.stop_loss is None else fill.stop_loss,
-                take_profit=held.take_profit if fill.take_profit is None else fill.take_profit,
-            )
-        self._positions[key] = held
-        self._shift(fill.symbol, signed)
-
-    def _close(self, fill: FillBooked, held: Position, quantity: Decimal, fee: Decimal) -> ClosedTrade:
-        """Take ``quantity`` (at most what is held) out of a position and give the trade of it."""
-        key = (fill.strategy, fill.symbol, fill.tag)
-        is_long = held.quantity > ZERO
-        size = abs(held.quantity)
-        left = size - quantity
-        if left <= DUST:
-            cost, entry_fee, gone = self._costs.pop(key), held.entry_fees, held.quantity
-            del self._positions[key]
-        else:
-            cost, entry_fee = _share(self._costs[key], quantity, size), _share(held.entry_fees, quantity, size)
-            gone = quantity.copy_sign(held.quantity)
-            self._costs[key] -= cost
-            self._positions[key] = replace(held, quantity=held.quantity - gone, entry_fees=held.entry_fees - entry_fee)
-        self._shift(fill.symbol, -gone)
-        fees = entry_fee + fee
-        gain = quantity * fill.price - cost
-        trade = ClosedTrade(
-            strategy=fill.strategy,
-            symbol=fill.symbol,
-            tag=fill.tag,
-            side="LONG" if is_long else "SHORT",
-            quantity=quantity,
-            entry_price=held.average_price,
-            exit_price=fill.price,
-            opened_ns=held.opened_ns,
-            closed_ns=fill.ts_ns,
-            pnl=(gain if is_long else -gain) - fees,
-            fees=fees,
+        self._is_new = False
+        self._executions.add((fill.venue, fill.account, fill.execution_id))
+        self._ahead[fill.order_id] = self._ahead.get(fill.order_id, ZERO) + fill.quantity
+        value, fee = money(fill.quantity * fill.price), money(fill.fee)
+        self.cash -= fill.side.sign * value + fee
+        self.fees += fee
+        self._fees[fill.strategy] = self._fees.get(fill.strategy, ZERO) + fee
+        base_fee = (fill.fee / fill.price).quantize(SHARE_QUANTUM)
+        self._base_fees[fill.symbol] = self._base_fees.get(fill.symbol, ZERO) + max(base_fee, ZERO)
+        self._holdings.count(fill.symbol, fill.quantity * fill.side.sign)
+        move = Move(
+            key=(fill.strategy, fill.symbol, fill.tag),
+            side=fill.side,
+            quantity=fill.quantity,
+            price=fill.price,
+            value=value,
+            fee=fee,
+            ts_ns=fill.ts_ns,
             exit_reason=fill.exit_reason,
+            stop_loss=fill.stop_loss,
+            take_profit=fill.take_profit,
+            horizon=fill.horizon,
         )
-        self.realised += trade.pnl
-        self._realised[fill.strategy] = self._realised.get(fill.strategy, ZERO) + trade.pnl
-        self.trade_count += 1
-        if self._keep_trades:
-            self.trades.append(trade)
-        return trade
+        return self._settle(move)
 
-    def _shift(self, symbol: str, signed: Decimal) -> None:
-        net = self._net.get(symbol, ZERO) + signed
-        self._net[symbol] = net
-        if net == ZERO:
-            del self._net[symbol]
+    def _book_external(self, external: ExternalBooked) -> tuple[ClosedTrade, ...]:
+        """Take in what the venue has: in kind, so that no cash moves."""
+        _check_external(f"{external.symbol} of EXTERNAL", external.quantity, external.price)
+        side = Side.BUY if external.quantity > ZERO else Side.SELL
+        quantity = abs(external.quantity)
+        value = money(quantity * external.price)
+        self.capital += side.sign * value
+        self._holdings.count(external.symbol, external.quantity)
+        _ = self._base_fees.pop(external.symbol, None)
+        key = (EXTERNAL, external.symbol, "")
+        return self._settle(
+            Move(key, side, quantity, external.price, value, ZERO, external.ts_ns, REASON_RECONCILIATION)
+        )
 
+    def _adopt(self, adopted: ExternalAdopted) -> tuple[ClosedTrade, ...]:
+        """Move what stands under EXTERNAL to its new owner, at its cost: neither cash nor net quantity changes."""
+        symbol, quantity = adopted.symbol, abs(adopted.quantity)
+        _check_external(f"adoption of {symbol}", adopted.quantity, adopted.cost)
+        side = Side.BUY if adopted.quantity > ZERO else Side.SELL
+        if self._is_whole:
+            _ = self.external_cost(symbol, adopted.quantity)  # refuses what is not there
+            self._holdings.give_away((EXTERNAL, symbol, ""), adopted.quantity, adopted.cost)
+        else:
+            self.capital += side.sign * adopted.cost
+            self._holdings.count(symbol, adopted.quantity)
+        return self._settle(
+            Move(
+                key=(adopted.strategy, symbol, adopted.tag),
+                side=side,
+                quantity=quantity,
+                price=adopted.cost / quantity,
+                value=adopted.cost,
+                fee=ZERO,
+                ts_ns=adopted.ts_ns,
+                exit_reason=REASON_RECONCILIATION,
+                stop_loss=adopted.stop_loss,
+                take_profit=adopted.take_profit,
+            )
+        )
 
-def _share(whole: Decimal, part: Decimal, of: Decimal) -> Decimal:
-    """Give ``whole`` x ``part`` / ``of``, cut to the quantum of shares."""
-    return (whole * part / of).quantize(SHARE_QUANTUM)
+    def _settle(self, move: Move) -> tuple[ClosedTrade, ...]:
+        """Let one key take in a move, then check that what is held agrees with what came and what it cost."""
+        trades = self._holdings.take_in(move)
+        for trade in trades:
+            self.realised += trade.pnl
+            self._realised[trade.strategy] = self._realised.get(trade.strategy, ZERO) + trade.pnl
+            self.trade_count += 1
+            if self._keep_trades:
+                self.trades.append(trade)
+        self._holdings.check(move.key[1])
+        self._check()
+        return trades
 
 
 def _check(fill: FillBooked) -> None:
-    if not (fill.quantity.is_finite() and fill.quantity > ZERO):
-        msg = f"fill {fill.execution_id}: quantity must be above 0, not {fill.quantity}"
-        raise ValueError(msg)
-    if not (fill.price.is_finite() and fill.price > ZERO):
-        msg = f"fill {fill.execution_id}: price must be above 0, not {fill.price}"
-        raise ValueError(msg)
+    for name, figure in (("quantity", fill.quantity), ("price", fill.price)):
+        if not (figure.is_finite() and figure > ZERO):
+            msg = f"fill {fill.execution_id}: {name} must be above 0, not {figure}"
+            raise ValueError(msg)
     if not fill.fee.is_finite():
         msg = f"fill {fill.execution_id}: fee {fill.fee} is not a finite number"
         raise ValueError(msg)
+    if (
+        max(fill.quantity, fill.price, fill.quantity * fill.price, abs(fill.fee), abs(fill.fee) / fill.price)
+        >= FIGURE_MAX
+    ):
+        msg = f"fill {fill.execution_id}: {fill.quantity} at {fill.price} with a fee of {fill.fee} is beyond counting"
+        raise ValueError(msg)
+
+
+def _check_external(what: str, quantity: Decimal, money: Decimal) -> None:
+    """Refuse a signed quantity or an amount (>= 0) that is none."""
+    is_figure = quantity.is_finite() and money.is_finite() and quantity != ZERO and money >= ZERO
+    if not is_figure or max(abs(quantity), money, abs(quantity) * money) >= FIGURE_MAX:
+        msg = f"{what}: {quantity} at {money} cannot be booked"
+        raise ValueError(msg)
+
+
+__all__ = [
+    "DUST",
+    "EXTERNAL",
+    "HORIZON_DEFAULT",
+    "REASON_RECONCILIATION",
+    "SHARE_QUANTUM",
+    "ClosedTrade",
+    "InvariantError",
+    "Key",
+    "Ledger",
+    "LedgerState",
+    "Position",
+]

@@ -62,7 +62,8 @@ EXIT = replace(
 
 
 def changed(order: Order, state: OrderState, ts_ns: int, reason: str = "") -> OrderChanged:
-    now = replace(order, state=state, changed_ns=ts_ns, reason=reason)
+    filled = order.quantity if state is OrderState.FILLED else order.filled_quantity
+    now = replace(order, state=state, changed_ns=ts_ns, reason=reason, filled_quantity=filled)
     return OrderChanged(order=now, previous=order.state.value, source="ours", ts_ns=ts_ns)
 
 
