@@ -53,11 +53,13 @@ class Resolver:
         clock: Clock,
         hear_report: Callable[[VenueReport, Effects], None],
         is_entry_allowed: Callable[[Order], bool],
+        settle: Callable[[Order, Effects], None],
         since_ns: Callable[[], int],
     ) -> None:
-        """Take what books a report, what says whether an entry may begin another attempt now, and the fills' cursor."""
+        """Take what books a report, allows an entry another attempt, looks after a position, and the fills' cursor."""
         self._orders, self._journal, self._clock = orders, orders.journal, clock
         self._hear_report, self._is_entry_allowed, self._since_ns = hear_report, is_entry_allowed, since_ns
+        self._settle = settle
         self._doubted: set[str] = set()
         self._again_ns: dict[str, int] = {}
         self._pause_ns = PAUSE_NS_MIN
@@ -191,14 +193,15 @@ class Resolver:
                 self._orders.try_again(order, effects)
         elif order.state is OrderState.UNKNOWN:
             self._orders.change(order, OrderState.EXPIRED, REASON_NEVER_ARRIVED, "ours", effects)
+            self._settle(order, effects)
         else:
             self._orders.change(order, OrderState.REJECTED, REASON_TOO_LATE, self._orders.venue, effects)
 
     def _may_try_again(self, order: Order) -> bool:
-        """Say whether an order is still wanted: an entry while its intent lives, an exit while it closes something."""
+        """Say whether an order is still wanted: an entry while its intent lives, others while as much is held."""
         if order.purpose is Purpose.ENTRY:
             is_alive = not order.intent_expires_ns or self._orders.market_ns < order.intent_expires_ns
             is_in_time = not order.expires_ns or self._orders.market_ns < order.expires_ns
             return is_alive and is_in_time and self._is_entry_allowed(order)
         held = self._journal.ledger.position(order.strategy, order.symbol, order.tag)
-        return order.purpose is Purpose.EXIT and held is not None and abs(held.quantity) >= order.quantity
+        return held is not None and abs(held.quantity) >= order.quantity

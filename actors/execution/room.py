@@ -64,10 +64,12 @@ from runtime.room import Room
 from runtime.store import Store
 from runtime.words import REMOVED, Peer, Turn
 
-RECONCILE, PROTECT = "reconcile", "protect"
+RECONCILE, PROTECT, ASK = "reconcile", "protect", "ask"
 RECONCILE_NS = 60 * NS_PER_S
 #: After a refused stop the position is looked after again in this time, doubled with each refusal up to the longest.
 PROTECT_NS_MIN, PROTECT_NS_MAX = NS_PER_S, 30 * NS_PER_S
+#: A venue that could not be asked is asked again in this time, doubled each time up to the longest.
+ASK_NS_MIN, ASK_NS_MAX = NS_PER_S // 2, 30 * NS_PER_S
 #: How far behind the last look at the venue executions are asked for again, for those that it tells late.
 OVERLAP_NS = 300 * NS_PER_S
 
@@ -114,10 +116,15 @@ class Execution(Room):
         self._orders = Orders(venue, traits, self._journal, clock)
         self._protection = Protection(self._orders, self._owners, self._peers.state)
         self._resolver = Resolver(
-            self._orders, clock, self._hear_report, self._is_entry_allowed, lambda: max(0, self._since_ns - OVERLAP_NS)
+            self._orders,
+            clock,
+            self._hear_report,
+            self._is_entry_allowed,
+            lambda order, effects: self._protection.settle((order.strategy, order.symbol, order.tag), effects),
+            lambda: max(0, self._since_ns - OVERLAP_NS),
         )
         self._reconciler = Reconciler(self._orders, self._resolver, log)
-        self._protect_ns = PROTECT_NS_MIN
+        self._protect_ns, self._ask_ns = PROTECT_NS_MIN, ASK_NS_MIN
         self._late_fills = self._fills = 0
         self._last_fill = ""
 
@@ -190,6 +197,9 @@ class Execution(Room):
         effects = Effects()
         if name == RESOLVE:
             self._resolver.timer(effects)
+            return effects
+        if name == ASK:
+            self._ask_venue(effects)
             return effects
         for key in tuple(self._journal.ledger.positions):
             self._protection.flatten(key, effects)  # again, where an exit was refused
@@ -463,6 +473,11 @@ class Execution(Room):
             if snapshot.venue_ns > self._since_ns:
                 self._since_ns = snapshot.venue_ns
                 effects.put("since", self._venue.encode(), self._since_ns.to_bytes(8, "big"))
+        if snapshot.failure:
+            effects.timer(ASK, self._clock.monotonic_ns() + self._ask_ns)
+            self._ask_ns = min(2 * self._ask_ns, ASK_NS_MAX)
+        else:
+            self._ask_ns = ASK_NS_MIN
         self._reconciler.compare(snapshot, self._seen, effects)
         self._drop_withheld({order.order_id for order in snapshot.orders}, effects)
         if self._traits.is_remote and not snapshot.failure:

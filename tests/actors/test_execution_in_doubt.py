@@ -1,0 +1,309 @@
+"""What execution does while nobody knows what has become of an order, and what ends that."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from desk.messages import (
+    CancelOrder,
+    OrderAccepted,
+    OrderFilled,
+    OrderState,
+    OrdersWanted,
+    OrderUnclear,
+    Purpose,
+    ReplaceOrder,
+    SubmitOrder,
+)
+from desk.units import NS_PER_S, ZERO
+from desk.venue import ALPACA, KRAKEN, VenueTraits
+from tests.actors.lone_execution import Faults, LoneExecution
+
+Begin = Callable[..., LoneExecution]
+ONE = Decimal(1)
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Begin]:
+    begun: list[LoneExecution] = []
+
+    def begin(traits: VenueTraits = KRAKEN, *, seed: int = 0, **faults: float) -> LoneExecution:
+        folder = tmp_path / str(len(begun))
+        folder.mkdir()
+        begun.append(LoneExecution(folder, traits, seed=seed, faults=Faults(**faults)))
+        begun[-1].run(1)
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        assert one.store is not None
+        with closing(one.store):
+            pass
+
+
+def faults(lone: LoneExecution, **rates: float) -> None:
+    lone.faults = Faults(**rates)
+
+
+def sent(lone: LoneExecution, kind: type[msgspec.Struct]) -> list[msgspec.Struct]:
+    return [word for word in lone.sent if isinstance(word, kind)]
+
+
+def submits(lone: LoneExecution) -> list[str]:
+    return [word.order_id for word in lone.sent if isinstance(word, SubmitOrder) and word.stop_price is None]
+
+
+BOTH = pytest.mark.parametrize("traits", [KRAKEN, ALPACA], ids=["ids while open", "ids for ever"])
+
+
+@BOTH
+def test_an_order_whose_answer_was_lost_is_found_and_not_sent_again(begin: Begin, traits: VenueTraits) -> None:
+    lone = begin(traits)
+    faults(lone, dropped=1.0)
+
+    name = lone.enter(1)
+    lone.run(0.1)
+    was = lone.order(name).state
+    faults(lone)
+    lone.run(10)
+
+    assert was in {OrderState.UNKNOWN, OrderState.FILLED}
+    assert (lone.order(name).state, submits(lone)) == (OrderState.FILLED, [name])
+    assert lone.exchange.positions() == {"SPY": ONE}
+
+
+def test_an_order_that_never_arrived_is_sent_under_another_name_behind_the_fence(begin: Begin) -> None:
+    lone = begin()
+    faults(lone, lost=1.0)
+    name = lone.enter(1)
+    lone.run(0.1)
+    faults(lone)
+
+    lone.run((KRAKEN.deadline_ns + KRAKEN.margin_ns) / NS_PER_S - 0.2)
+    before = submits(lone)
+    lone.run(10)
+
+    assert before == [name]
+    assert len(submits(lone)) == len(set(submits(lone))) == 2
+    order = lone.order(name)
+    assert (order.state, order.attempt, order.filled_quantity) == (OrderState.FILLED, 2, ONE)
+    assert lone.exchange.positions() == {"SPY": ONE}
+
+
+def test_an_entry_whose_intent_has_died_ends_as_expired_behind_the_fence(begin: Begin) -> None:
+    lone = begin()
+    faults(lone, lost=1.0)
+    name = lone.enter(1)
+    lone.run(0.1)
+    faults(lone)
+    lone.room._pass_time(lone.clock.wall_ns() + 40 * NS_PER_S, lone.room.timer("none"))
+
+    lone.run(20)
+
+    assert lone.order(name).state is OrderState.EXPIRED
+    assert (submits(lone), lone.exchange.orders) == ([name], [])
+
+
+def test_a_late_order_is_found_before_the_fence_closes_and_never_doubled(begin: Begin) -> None:
+    for seed in range(10):
+        lone = begin(seed=seed)
+        faults(lone, late=1.0)
+        name = lone.enter(1)
+        lone.run(0.1)
+        faults(lone)
+
+        lone.run(60)
+
+        assert lone.order(name).state is OrderState.FILLED
+        assert lone.exchange.positions() == {"SPY": ONE}
+
+
+def test_a_deadline_refusal_ends_the_attempt_and_not_the_order(begin: Begin) -> None:
+    lone = begin()
+    lone.exchange.skew_ns = 6 * NS_PER_S
+    name = lone.enter(1)
+    lone.run(0.05)
+    lone.exchange.skew_ns = 0
+
+    lone.run(10)
+
+    order = lone.order(name)
+    assert (order.state, len(submits(lone)) > 1) == (OrderState.FILLED, True)
+    assert lone.exchange.positions() == {"SPY": ONE}
+
+
+def test_where_ids_are_unique_for_ever_the_same_name_is_sent_again(begin: Begin) -> None:
+    lone = begin(ALPACA)
+    faults(lone, lost=1.0)
+    name = lone.enter(1)
+    lone.run(0.1)
+    faults(lone)
+
+    lone.run(10)
+
+    assert set(submits(lone)) == {name}
+    assert (lone.order(name).state, lone.exchange.positions()) == (OrderState.FILLED, {"SPY": ONE})
+
+
+def test_without_deadline_an_absent_order_stays_unknown_once_its_intent_has_died(begin: Begin) -> None:
+    lone = begin(ALPACA)
+    faults(lone, lost=1.0)
+    name = lone.enter(1)
+    lone.run(0.1)
+    lone.room._pass_time(lone.clock.wall_ns() + 40 * NS_PER_S, lone.room.timer("none"))
+    faults(lone)
+
+    lone.run(600)
+    refused = lone.enter(2)
+    elsewhere = lone.enter(3, symbol="QQQ")
+    lone.run(1)
+
+    assert lone.order(name).state is OrderState.UNKNOWN
+    assert lone.order(refused).reason.startswith("UNKNOWN_ORDER")
+    assert lone.order(elsewhere).state is OrderState.FILLED
+
+
+@BOTH
+@pytest.mark.parametrize("fault", ["falls_before", "falls_after"])
+def test_a_fall_around_the_write_ahead_leaves_one_order(begin: Begin, traits: VenueTraits, fault: str) -> None:
+    lone, filled = begin(traits), ZERO
+    for number in range(1, 6):
+        faults(lone, **{fault: 0.4})
+        name = lone.enter(number)
+        faults(lone)
+        lone.run(30)
+        order = lone.order(name)
+        filled += order.filled_quantity
+        assert order.state is OrderState.FILLED or order.reason.startswith("GATE_CLOSED")
+
+    assert filled > ZERO
+    assert lone.exchange.positions() == {"SPY": filled}
+    assert sorted(f.execution_id for f in lone.booked()) == sorted(f.execution_id for f in lone.exchange.fills)
+
+
+@BOTH
+def test_what_was_under_way_when_the_venues_process_fell_is_asked_for(begin: Begin, traits: VenueTraits) -> None:
+    lone = begin(traits)
+    name = lone.enter(1)
+
+    lone.gateway_falls()
+    was = lone.order(name).state
+    lone.run(30)
+
+    assert was is OrderState.UNKNOWN
+    assert lone.order(name).state is OrderState.FILLED
+    assert lone.exchange.positions() == {"SPY": ONE}
+
+
+def test_an_attempt_that_was_proved_absent_and_lives_all_the_same_halts_the_desk(begin: Begin) -> None:
+    lone = begin()
+    faults(lone, lost=1.0)
+    name = lone.enter(1)
+    lone.run(0.1)
+    faults(lone)
+    lone.run(10)
+    filled = lone.order(name).filled_quantity
+
+    lone.say(OrderAccepted(0, name, "ghost", 0))
+    lone.say(OrderFilled(0, name, "ghost-1", ONE, Decimal(100), ZERO, False, ZERO, 0))
+
+    assert "GHOST_ATTEMPT" in (lone.sentinel.reason() or "")
+    assert [word.venue_order_id for word in lone.sent if isinstance(word, CancelOrder)][-1:] == ["ghost"]
+    assert lone.order(name).filled_quantity == filled + 1, "what traded is booked all the same"
+
+
+def test_more_than_was_ordered_is_booked_and_halts_the_desk(begin: Begin) -> None:
+    lone = begin()
+    name = lone.enter(1)
+    lone.run(1)
+
+    lone.say(OrderFilled(0, name, "more", ONE, Decimal(100), ZERO, False, ZERO, 0))
+
+    assert "OVERFILL" in (lone.sentinel.reason() or "")
+    assert lone.order(name).filled_quantity == 2
+
+
+def test_clocks_that_differ_close_the_gate_where_deadlines_are_the_fence(begin: Begin) -> None:
+    lone = begin()
+    lone.exchange.skew_ns = NS_PER_S
+    lone.run(61)
+
+    name = lone.enter(1)
+
+    assert lone.order(name).state is OrderState.REJECTED
+    assert "ahead of ours" in lone.order(name).reason
+
+
+@BOTH
+def test_a_stop_rests_as_soon_as_the_first_part_fills_and_grows_with_it(begin: Begin, traits: VenueTraits) -> None:
+    lone = begin(traits, parts=1.0)
+    name = lone.enter(1, quantity="4", limit="99")
+    lone.run(1)
+    resting: list[tuple[Decimal, Decimal]] = []
+    for price in ("98", "97", "96", "95"):
+        lone.exchange.move(Decimal(price))
+        lone.run(5)
+        stops = [o for o in lone.exchange.orders if o.is_open and o.command.stop_price is not None]
+        assert len(stops) == 1
+        resting.append((stops[0].quantity, lone.exchange.positions()["SPY"]))
+
+    assert len({held for _, held in resting}) > 1
+    assert all(quantity == held for quantity, held in resting)
+    assert len(sent(lone, ReplaceOrder)) >= 2
+    assert lone.order(name).purpose is Purpose.ENTRY
+
+
+@BOTH
+def test_a_stop_that_the_venue_cancelled_is_placed_again(begin: Begin, traits: VenueTraits) -> None:
+    lone = begin(traits)
+    lone.enter(1)
+    lone.run(5)
+    stop = next(o for o in lone.exchange.orders if o.command.stop_price is not None)
+    lone.exchange.cancel(stop.name)
+
+    lone.run(120)
+
+    stops = [o for o in lone.exchange.orders if o.is_open and o.command.stop_price is not None]
+    assert [o.quantity for o in stops] == [ONE]
+
+
+@BOTH
+def test_an_exit_leaves_only_after_its_stop_is_gone_and_closes_what_is_held(begin: Begin, traits: VenueTraits) -> None:
+    lone = begin(traits)
+    lone.enter(1)
+    lone.run(5)
+
+    exit_name = lone.leave(2, 1)
+    lone.run(5)
+
+    assert lone.order(exit_name).state is OrderState.FILLED
+    assert lone.exchange.positions() == {}
+    assert not [o for o in lone.exchange.orders if o.is_open]
+
+
+def test_a_thousand_doubtful_orders_cost_ten_questions(begin: Begin) -> None:
+    lone = begin()
+    for number in range(1000):
+        lone.enter(number, stop="", symbol=f"S{number}")
+    lone.sent.clear()
+
+    lone.gateway_falls()
+    lone.run(0.3)
+
+    assert len(sent(lone, OrdersWanted)) <= 20
+    lone.run(60)
+    assert not lone.room._resolver.in_doubt()
+
+
+def test_unclear_words_about_what_is_certain_change_nothing(begin: Begin) -> None:
+    lone = begin()
+    name = lone.enter(1)
+    lone.run(5)
+
+    lone.say(OrderUnclear(0, name, "late word", 0))
+
+    assert lone.order(name).state is OrderState.FILLED
