@@ -104,9 +104,10 @@ class Execution(Room):
         is_stepped: bool,
     ) -> None:
         """Fold the journal; nothing is sent before ``recover``."""
-        self._venue, self._traits, self._capital, self._account = venue, traits, capital, ""
+        self._venue, self._traits, self._capital = venue, traits, capital
         self._store, self._codec, self._clock, self._log = store, codec, clock, log
         self._sentinel, self._is_stepped = sentinel, is_stepped
+        self._account = (store.get("account", venue.encode()) or b"").decode()
         self._journal = Journal(store, codec, clock)
         self._seen, self._since_ns = self._cursor("seen"), self._cursor("since")
         self._withheld: set[str] = set()
@@ -418,7 +419,7 @@ class Execution(Room):
 
     def _book(self, order: Order, report: OrderFilled, effects: Effects) -> bool:
         """Book one execution, once, and say whether it was new."""
-        if self._journal.ledger.has_execution(report.execution_id):
+        if self._journal.ledger.has_execution(report.execution_id, self._venue, self._account):
             return False
         self._journal.write(_fill(order, report, self._venue, self._account), effects)
         self._fills += 1
@@ -466,7 +467,7 @@ class Execution(Room):
     def _hear_snapshot(self, snapshot: VenueSnapshot, effects: Effects) -> None:
         """Take what the venue holds: evidence first, then the comparison, then what waited for it leaves."""
         if self._traits.is_remote and not snapshot.failure:
-            self._account = snapshot.account or self._account
+            self._take_account(snapshot.account, effects)
             self._resolver.see(snapshot.orders, effects)
             for report in snapshot.unread:
                 self._hear_report(report, effects)
@@ -483,6 +484,12 @@ class Execution(Room):
         if self._traits.is_remote and not snapshot.failure:
             self._leave(effects)
             self._protection.look_after_all(effects)
+
+    def _take_account(self, account: str, effects: Effects) -> None:
+        """Keep which account this is: it is part of every execution's name, also right after a fall."""
+        if account and account != self._account:
+            self._account = account
+            effects.put("account", self._venue.encode(), account.encode())
 
     def _drop_withheld(self, at_venue: set[str], effects: Effects) -> None:
         """End the entries that a halt kept back at the start, unless the venue has had them all along."""
