@@ -39,6 +39,7 @@ bench: $(STAMP)
 	$(BIN)/python bench/restart.py
 	$(BIN)/python bench/swarm.py
 	$(BIN)/python bench/siblings.py
+	$(BIN)/python bench/order_path.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

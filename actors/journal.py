@@ -59,18 +59,19 @@ class Journal:
 
     def write(self, body: JournalBody, effects: Effects) -> None:
         """Append one event, take it into the books, and publish it to whom it concerns."""
-        previous = self.own_last.get(strategy_of(body) or DESK_TOPIC, 0)
+        strategy = strategy_of(body)
+        previous = self.own_last.get(strategy or DESK_TOPIC, 0)
         record = JournalRecord(self.head + 1, self._clock.wall_ns(), body)
         self._fold(record)
-        effects.append(record.sequence, self._codec.encode(record))
-        strategy = strategy_of(body)
+        data = self._codec.encode(record)
+        effects.append(record.sequence, data)
         if strategy:
             effects.put("own", _own_key(strategy, record.sequence), b"")
         if isinstance(body, OrderChanged) and not body.previous:
             effects.put("order", body.order.order_id.encode(), record.sequence.to_bytes(8, "big"))
         if isinstance(body, OrderChanged) and body.order.client_order_id:
             effects.put("client", body.order.client_order_id.encode(), body.order.order_id.encode())
-        effects.publish(strategy or DESK_TOPIC, record, record.sequence, previous)
+        effects.publish(strategy or DESK_TOPIC, record, record.sequence, previous, data)
 
     def note(self, kind: str, text: str, ts_ns: int, effects: Effects, who: str = "desk") -> None:
         """Write down what an auditor wants to find; the same note again is not repeated."""

@@ -29,6 +29,7 @@ from desk.messages import (
     LevelsChanged,
     Order,
     OrderChanged,
+    OrderState,
     Side,
 )
 from desk.order import TERMINAL
@@ -114,6 +115,8 @@ class Ledger:
         self._base_fees: dict[str, Decimal] = {}
         self._ahead: dict[str, Decimal] = {}
         self._working: dict[str, Order] = {}
+        self._around: dict[Key, dict[str, Order]] = {}
+        self._unknown: dict[str, Order] = {}
         self._finished: dict[str, Order] = {}
 
     # --- reading ---
@@ -127,6 +130,15 @@ class Ledger:
     def working(self) -> Mapping[str, Order]:
         """Orders that are not finished, by id, oldest first. Read only."""
         return self._working
+
+    @property
+    def unknown(self) -> Mapping[str, Order]:
+        """The working orders in doubt, by id, those first that came into doubt first. Read only."""
+        return self._unknown
+
+    def working_around(self, key: Key) -> Mapping[str, Order]:
+        """Give the working orders of one position, by id, oldest first. Read only."""
+        return self._around.get(key, {})
 
     def position(self, strategy: str, symbol: str, tag: str) -> Position | None:
         """Give the open position of one key, or None."""
@@ -247,7 +259,8 @@ class Ledger:
         self.starting_capital = self.starting_capital if state.starting_capital is None else state.starting_capital
         self._realised, self._fees = dict(state.realised_of), dict(state.fees_of)
         self._ahead, self._base_fees = dict(state.ahead), dict(state.base_fees)
-        self._working = {order.order_id: order for order in state.working}
+        for order in state.working:
+            self._keep_working(order)
         self.audit()
 
     # --- folding ---
@@ -309,13 +322,29 @@ class Ledger:
         if ahead != ZERO:
             self._ahead[order.order_id] = ahead
         if order.state not in TERMINAL:
-            self._working[order.order_id] = order
+            self._keep_working(order)
             return
         if order.order_id in self._working:
-            del self._working[order.order_id]
+            self._let_go(order)
         self._finished[order.order_id] = order
         if len(self._finished) > self._finished_orders_max:
             del self._finished[next(iter(self._finished))]
+
+    def _keep_working(self, order: Order) -> None:
+        self._working[order.order_id] = order
+        self._around.setdefault((order.strategy, order.symbol, order.tag), {})[order.order_id] = order
+        if order.state is OrderState.UNKNOWN:
+            self._unknown[order.order_id] = order
+        else:
+            self._unknown.pop(order.order_id, None)
+
+    def _let_go(self, order: Order) -> None:
+        del self._working[order.order_id]
+        self._unknown.pop(order.order_id, None)
+        key = (order.strategy, order.symbol, order.tag)
+        del self._around[key][order.order_id]
+        if not self._around[key]:
+            del self._around[key]
 
     def _change_levels(self, levels: LevelsChanged) -> None:
         key = (levels.strategy, levels.symbol, levels.tag)

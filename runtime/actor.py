@@ -358,9 +358,9 @@ class RoomActor(pykka.Actor):
             else:
                 self._turn_sent += post.is_gated
                 self._post(post)
-        for topic, word, sequence, previous in effects.published:
+        for topic, word, sequence, previous, body in effects.published:
             assert self._publisher is not None, "a room without a stream wants to publish"
-            self._publisher.publish(topic, sequence, previous, self._codec.encode(word))
+            self._publisher.publish(topic, sequence, previous, body or self._codec.encode(word))
             self._has_spoken = True
         for name, at_ns in effects.timers:
             if at_ns:

@@ -44,12 +44,16 @@ class Post(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """Say ``word`` to everyone who listens to ``topic`` (sequence 0: a stream without memory, newest wins)."""
+    """Say ``word`` to everyone who listens to ``topic`` (sequence 0: a stream without memory, newest wins).
+
+    ``body`` is the word as the codec encodes it, for whoever has that at hand; b"" leaves it to the shell.
+    """
 
     topic: str
     word: msgspec.Struct
     sequence: int = 0
     previous: int = 0
+    body: bytes = b""
 
 
 class Listen(NamedTuple):
@@ -97,9 +101,11 @@ class Effects:
         """Send a word to one peer."""
         self.posts.append(Post(peer, word, is_sure, is_gated))
 
-    def publish(self, topic: str, word: msgspec.Struct, sequence: int = 0, previous: int = 0) -> None:
-        """Say a word to all who listen."""
-        self.published.append(Publish(topic, word, sequence, previous))
+    def publish(
+        self, topic: str, word: msgspec.Struct, sequence: int = 0, previous: int = 0, body: bytes = b""
+    ) -> None:
+        """Say a word to all who listen; see ``Publish``."""
+        self.published.append(Publish(topic, word, sequence, previous, body))
 
     def timer(self, name: str, at_ns: int) -> None:
         """Set, move or (with 0) take away a timer."""

@@ -120,6 +120,7 @@ class Sentinel:
     def reason(self) -> str | None:
         """Say why the desk is halted, or None where it is not. A sentinel that cannot be read halts too."""
         try:
+            self._path.stat()  # most of the time there is none, and nothing says that more cheaply
             return self._path.read_text(encoding="utf-8", errors="replace").strip() or "halted without a reason"
         except FileNotFoundError:
             return None

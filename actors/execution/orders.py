@@ -49,11 +49,7 @@ class Orders:
 
     def around(self, key: Key, purposes: Iterable[Purpose]) -> list[Order]:
         """Give the working orders of one position with these purposes, oldest first."""
-        return [
-            order
-            for order in self.journal.ledger.working.values()
-            if (order.strategy, order.symbol, order.tag) == key and order.purpose in purposes
-        ]
+        return [order for order in self.journal.ledger.working_around(key).values() if order.purpose in purposes]
 
     def has_left(self, order: Order) -> bool:
         """Say whether the present attempt may be at the venue: sent in this life, or before it."""
@@ -61,7 +57,7 @@ class Orders:
 
     def unknown_in(self, symbol: str) -> list[str]:
         """Name the orders of a symbol of which nobody knows whether the venue has them."""
-        return [o.order_id for o in self.working() if o.symbol == symbol and o.state is OrderState.UNKNOWN]
+        return [order.order_id for order in self.journal.ledger.unknown.values() if order.symbol == symbol]
 
     # --- changing -----------------------------------------------------------------------------
 
