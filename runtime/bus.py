@@ -52,6 +52,11 @@ RECONNECT_MS_MAX = 50
 DRAIN_MAX = 256
 
 TOPIC_END = b"\x00"
+#: Begins the subscription by which one subscriber asks for the head of a topic, for itself alone: this, the topic's
+#: key, who asks. No topic begins like it, and a connection that is made anew says it behind all topics.
+ASK = b"\xff"
+#: The head is said again at these turns behind an item, ever more rarely, and not beyond the last.
+SAID_AGAIN = frozenset({1, 2, 4, 8, 16, 32, 50})
 
 _KEY_BYTES = 32
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -130,7 +135,7 @@ class Bus:
     def subscriber(self, peer: str, topics: tuple[str, ...]) -> "Subscriber":
         """Listen to ``topics`` of the stream of ``peer``; "" is everything."""
         socket = self._socket(zmq.SUB, LINK_HWM, STREAM_HWM)
-        subscriber = Subscriber(socket)
+        subscriber = Subscriber(socket, self.me)
         subscriber.follow(topics)
         socket.connect(self._endpoint(f"{peer}.stream"))
         return subscriber
@@ -613,7 +618,7 @@ class GuardedClient:
 
 
 class Publisher:
-    """A stream: numbered items on topics. Each new subscription is answered with the topic's head."""
+    """A stream: numbered items on topics. Each new subscriber is told the topic's head, and nobody else is."""
 
     def __init__(self, socket: "zmq.Socket[bytes]", epoch: int) -> None:
         """Take a bound XPUB socket."""
@@ -636,37 +641,40 @@ class Publisher:
         key = topic.encode() + TOPIC_END
         if sequence:
             kind, self._head, self._last[key] = Kind.ITEM, sequence, sequence
-            self._fresh[key] = 50
+            self._fresh[key] = 0
         else:
             kind, previous = Kind.VOLATILE, self._volatile.get(key, 0)
             sequence = self._volatile[key] = previous + 1
         try_send(self.socket, [key, Header(kind, self._epoch, sequence, previous).encode(), body])
 
     def subscriptions(self) -> None:
-        """Answer new subscriptions with the head, which also confirms them."""
+        """Answer those who ask for a topic's head; the answer also confirms their subscription to it."""
         for (frame,) in drain(self.socket):
-            if frame[:1] == b"\x01":
-                self._announce(frame[1:])
+            if frame[:2] == b"\x01" + ASK:
+                topic, end, _ = frame[2:].partition(TOPIC_END)
+                self._announce(topic + end, frame[1:])
 
     def announce(self) -> None:
-        """Announce the heads of topics that said something lately (every 100 ms, fifty times after an item)."""
-        for key in list(self._fresh):
-            self._announce(key)
-            self._fresh[key] -= 1
-            if not self._fresh[key]:
+        """Announce the heads of topics that said something lately (call it every 100 ms; seven times after an item)."""
+        for key, turn in list(self._fresh.items()):
+            self._fresh[key] = turn + 1
+            if turn + 1 in SAID_AGAIN:
+                self._announce(key, key)
+            if turn + 1 >= max(SAID_AGAIN):
                 del self._fresh[key]
 
-    def _announce(self, key: bytes) -> None:
+    def _announce(self, key: bytes, to: bytes) -> None:
         head = Header(Kind.HEAD, self._epoch, self._head, self._last.get(key, 0))
-        try_send(self.socket, [key or TOPIC_END, head.encode(), b""])
+        try_send(self.socket, [to, head.encode(), b""])
 
 
 class Subscriber:
     """The reader of a stream."""
 
-    def __init__(self, socket: "zmq.Socket[bytes]") -> None:
+    def __init__(self, socket: "zmq.Socket[bytes]", me: Address) -> None:
         """Take a connecting SUB socket."""
         self.socket = socket
+        self._me = me.identity()
         self._keys: frozenset[bytes] = frozenset()
 
     def follow(self, topics: Iterable[str]) -> None:
@@ -675,15 +683,18 @@ class Subscriber:
         A new topic's head comes as its confirmation, as at the start.
         """
         wanted = {topic.encode() + (TOPIC_END if topic else b"") for topic in topics}
-        self._keys = _subscribed(self.socket, self._keys, wanted)
+        asked = {ASK + (key or TOPIC_END) + self._me for key in wanted}
+        self._keys = _subscribed(self.socket, self._keys, wanted | asked)
 
     def receive(self) -> Iterator[StreamItem]:
         """Give items and heads in the order of their arrival."""
         for key, head, body in drain(self.socket):
             header = Header.decode(head)
-            topic = key[:-1].decode()
+            topic, _, asker = key.removeprefix(ASK).partition(TOPIC_END)
+            if asker not in {b"", self._me}:
+                continue  # whoever hears everything hears what others asked too
             yield StreamItem(
-                topic,
+                topic.decode(),
                 header.sequence,
                 header.second,
                 None if header.kind == Kind.HEAD else body,

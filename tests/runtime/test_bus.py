@@ -473,6 +473,38 @@ def test_a_subscription_is_confirmed_by_the_head_of_its_topic(post: Post) -> Non
     assert sorted(listener.items) == [StreamItem("ADA", 70, 0, None, True), StreamItem("BTC", 70, 68, None, True)]
 
 
+def test_a_new_subscriber_is_confirmed_alone_so_that_a_thousand_that_come_wake_nobody(post: Post) -> None:
+    publisher = post.bus("market").publisher()
+    early = Listener(publisher, post.bus("alpha").subscriber("market", ("BTC",)))
+    everything = Listener(publisher, post.bus("console").subscriber("market", ("",)))
+    for one in (early, everything):
+        one.until(lambda one=one: one.items)
+
+    late = [Listener(publisher, post.bus(f"late{number}").subscriber("market", ("BTC",))) for number in range(20)]
+    for one in late:
+        one.until(lambda one=one: one.items)
+    publisher.publish("BTC", 1, 0, b"a")
+
+    for one in (early, everything, *late):
+        one.until(lambda one=one: one.items[-1].body == b"a")
+        assert [item.body for item in one.items] == [None, b"a"]
+
+
+def test_whoever_left_a_topic_and_comes_back_to_it_is_confirmed_again(post: Post) -> None:
+    publisher = post.bus("market").publisher()
+    subscriber = post.bus("alpha").subscriber("market", ("BTC",))
+    listener = Listener(publisher, subscriber)
+    listener.until(lambda: listener.items)
+
+    subscriber.follow(("ETH",))
+    listener.until(lambda: listener.items[-1].topic == "ETH")
+    publisher.publish("BTC", 1, 0, b"a")
+    subscriber.follow(("BTC", "ETH"))
+
+    listener.until(lambda: listener.items[-1].topic == "BTC")
+    assert listener.items[1:] == [StreamItem("ETH", 0, 0, None, True), StreamItem("BTC", 1, 1, None, True)]
+
+
 def test_whoever_waits_for_the_head_misses_nothing_that_is_said_behind_it(post: Post) -> None:
     publisher = post.bus("market").publisher()
     listener = Listener(publisher, post.bus("alpha").subscriber("market", ("BTC",)))
