@@ -26,8 +26,10 @@ from runtime.effects import Effects
 from runtime.room import Room
 from runtime.words import RestartWanted, Turn
 
-#: How long a question or a missing item goes unanswered before it is asked (again).
+#: How long a question or a missing item goes unanswered before it is asked (again); twice as long each time, up to
+#: the most: whom it waits for may come up last, and a thousand wait.
 ASK_AGAIN_NS = 100 * NS_PER_MS
+ASK_AGAIN_NS_MAX = 1600 * NS_PER_MS
 
 
 class EntryChangedError(Exception):
@@ -59,6 +61,7 @@ class StrategyRoom(Room):
         self._offer: StrategyTurn | None = None
         self._has_joined = False
         self._is_armed = False
+        self._ask_again_ns = ASK_AGAIN_NS
         self._start_over()
 
     def _start_over(self) -> None:
@@ -121,6 +124,7 @@ class StrategyRoom(Room):
             self._has_joined = False
             self._bars_asked = set(self._topics)
             self._ask_bars(effects)
+        self._is_armed, self._ask_again_ns = False, ASK_AGAIN_NS
         self._look_after(effects)
         return effects
 
@@ -147,9 +151,12 @@ class StrategyRoom(Room):
     def _look_after(self, effects: Effects) -> None:
         """Ask again later where something is awaited; a strategy that has all it needs sleeps."""
         awaits = self._events_upto < 0 or self._bars_asked or self._is_behind() or self._is_missing_bar()
-        if awaits and not self._is_armed:
+        if not awaits:
+            self._ask_again_ns = ASK_AGAIN_NS
+        elif not self._is_armed:
             self._is_armed = True
-            effects.timer("ask", self._clock.monotonic_ns() + ASK_AGAIN_NS)
+            effects.timer("ask", self._clock.monotonic_ns() + self._ask_again_ns)
+            self._ask_again_ns = min(2 * self._ask_again_ns, ASK_AGAIN_NS_MAX)
 
     # --- hearing ------------------------------------------------------------------------------
 

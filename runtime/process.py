@@ -200,9 +200,20 @@ def usage(pid: int) -> Usage:
 def resident_bytes(pid: int) -> int:
     """Read how much memory a process holds; 0 where it is gone."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
+        return int(_read(f"/proc/{pid}/statm").split()[1]) * PAGE_BYTES
     except (OSError, IndexError, ValueError):
         return 0
+
+
+def _read(file: str) -> bytes:
+    """Read a small file of the kernel's; without any object around it, for root does so a thousand times a round."""
+    descriptor, text = os.open(file, os.O_RDONLY | os.O_CLOEXEC), b""
+    try:
+        while part := os.read(descriptor, 1 << 16):
+            text += part
+    finally:
+        os.close(descriptor)
+    return text
 
 
 def family(pid: int) -> list[int]:
@@ -210,9 +221,9 @@ def family(pid: int) -> list[int]:
     found = [pid]
     for one in found:  # grows while it is walked
         with suppress(OSError):
-            for task in os.scandir(f"/proc/{one}/task"):
+            for task in os.listdir(f"/proc/{one}/task"):  # noqa: PTH208 - names are enough
                 with suppress(OSError):
-                    found += map(int, Path(task.path, "children").read_text(encoding="ascii").split())
+                    found += map(int, _read(f"/proc/{one}/task/{task}/children").split())
     return found
 
 

@@ -85,6 +85,9 @@ ZYGOTE_SILENCE_NS_MAX = 10 * NS_PER_S
 #: Rounds from one table for the watchdog to the next, and the most rows of one part of it.
 ROUNDS_A_TABLE = 2
 ROWS_A_PART = 200
+#: How many that are expendable are born at once, and for how long one that is not READY yet counts among them.
+BIRTHS_MAX = 2 * max(2, os.cpu_count() or 1)
+BIRTH_NS_MAX = NS_PER_S
 #: Falls of each process that the status of that process shows.
 FALLS_KEPT = 10
 
@@ -154,6 +157,7 @@ class Root:
         self._on_round, self._prepare = on_round, prepare
         self._granted: dict[str, bytes] = {}
         self._gentle: dict[str, int] = {}
+        self._born: dict[str, int] = {}
         self._running: dict[str, Running] = {}
         self._by_pidfd: dict[int, str] = {}
         self._specs: dict[str, WorkerSpec] = {}
@@ -175,6 +179,7 @@ class Root:
         self._is_notified = False
         self._headline = ""
         self._peers_version = 0
+        self._up = (-1, False)
         self._early: set[tuple[str, int]] = set()
         self._informed: set[str] = set()
         self._is_news = False
@@ -309,6 +314,8 @@ class Root:
         lost, self._requested = self._requested, {}
         self._doomed -= {(request.path, request.epoch) for request in lost.values()}
         self._early -= {(request.path, request.epoch) for request in lost.values()}
+        for path in lost:
+            self._born.pop(path, None)
         self._end_strangers()
         self._end_strangers()  # the process between the two forks may have made the child before it ended
         if not self._is_ended:
@@ -318,8 +325,12 @@ class Root:
             self._do(self._supervision.on_exit(request.path, request.epoch, ended, self._now()))
 
     def _ask_zygote(self) -> None:
-        """Hand over the requests that wait. The rest goes with the zygote's next answer, or to its successor."""
-        while self._to_ask:
+        """Hand over the requests that wait. The rest goes with the zygote's next answer, or to its successor.
+
+        Of those that nobody builds upon so many are born at a time that each is born soon: a thousand that share the
+        processors would all come too late.
+        """
+        while self._to_ask and not (self._to_ask[0].is_expendable and self._are_born_enough()):
             try:
                 self._zygote.spawn(self._to_ask[0])
             except ZygoteBusyError:
@@ -328,10 +339,25 @@ class Root:
                 self._zygote_heard_ns = self._now()
             request = self._to_ask.popleft()
             self._requested[request.path] = request
+            if request.is_expendable and not request.is_gentle:
+                self._born[request.path] = self._now()
+
+    def _are_born_enough(self) -> bool:
+        """Say whether as many births are under way as may be; one that takes long holds up nobody."""
+        if len(self._born) >= BIRTHS_MAX:
+            due_ns = self._now() - BIRTH_NS_MAX
+            self._born = {path: since_ns for path, since_ns in self._born.items() if since_ns > due_ns}
+        return len(self._born) >= BIRTHS_MAX
+
+    def _is_born(self, path: str) -> None:
+        """Let the next one be born: this one is READY, or has ended."""
+        if self._born.pop(path, None) is not None and self._to_ask:
+            self._ask_zygote()
 
     def _bury(self, path: str) -> None:
         child = self._running.pop(path)
         self._gentle.pop(path, None)
+        self._is_born(path)
         self._informed.discard(path)
         del self._by_pidfd[child.pidfd]
         self._epoll.unregister(child.pidfd)
@@ -375,8 +401,9 @@ class Root:
 
     # --- what supervision wants -----------------------------------------------------------------
 
-    def _do(self, actions: list[Action]) -> None:  # noqa: C901 - one case an action
+    def _do(self, actions: list[Action]) -> None:  # noqa: C901, PLR0912 - one case an action
         epochs = {action.path: action.epoch for action in actions if isinstance(action, EpochChanged)}
+        unborn: list[AskStop] = []
         for action in actions:
             match action:
                 case Spawn():
@@ -384,6 +411,8 @@ class Root:
                 case Reconfigure():
                     word = Reconfigured(action.arguments, action.epoch)
                     self._hub.post(action.path, self._codec.encode(word), is_sure=True)
+                case AskStop() if self._take_back(action.path, action.epoch):
+                    unborn.append(action)
                 case AskStop():
                     self._hub.post(action.path, self._codec.encode(StopAsked()), is_sure=False)
                 case Signal():
@@ -404,6 +433,17 @@ class Root:
                 case GiveUp():
                     self._log.error("gave up", reason=action.reason)
                     self.stop_reason, self.exit_code, self._is_ended = f"gave up: {action.reason}", 1, True
+        for one in unborn:
+            ended = Exit(ExitKind.NORMAL, "it was not born yet")
+            self._do(self._supervision.on_exit(one.path, one.epoch, ended, self._now()))
+
+    def _take_back(self, path: str, epoch: int) -> bool:
+        """Drop a request that the zygote has not been told yet; False where there is none."""
+        for request in self._to_ask:
+            if (request.path, request.epoch) == (path, epoch):
+                self._to_ask.remove(request)
+                return True
+        return False
 
     def _spawn(self, action: Spawn) -> None:
         self._tell_peers()
@@ -412,23 +452,25 @@ class Root:
         words = last_words_file(self._settings.state, action.path)
         words.unlink(missing_ok=True)
         is_expendable = spec.kind not in self._settings.told_kinds
-        self._to_ask.append(
-            ChildRequest(
-                path=action.path,
-                epoch=action.epoch,
-                title=f"bulkhead: {action.path.replace('/', ' ').replace('strategies ', 'strategy ', 1)}",
-                entry=spec.entry,
-                arguments=spec.arguments,
-                root_pid=os.getpid(),
-                state=str(self._settings.state),
-                sockets=str(self._settings.sockets),
-                log_level=self._settings.log_level,
-                limits=spec.limits,
-                fence=spec.fence,
-                is_expendable=is_expendable,
-                is_gentle=action.is_gentle and is_expendable,
-            )
+        request = ChildRequest(
+            path=action.path,
+            epoch=action.epoch,
+            title=f"bulkhead: {action.path.replace('/', ' ').replace('strategies ', 'strategy ', 1)}",
+            entry=spec.entry,
+            arguments=spec.arguments,
+            root_pid=os.getpid(),
+            state=str(self._settings.state),
+            sockets=str(self._settings.sockets),
+            log_level=self._settings.log_level,
+            limits=spec.limits,
+            fence=spec.fence,
+            is_expendable=is_expendable,
+            is_gentle=action.is_gentle and is_expendable,
         )
+        if is_expendable:
+            self._to_ask.append(request)
+        else:
+            self._to_ask.appendleft(request)  # others build upon it
         self._ask_zygote()
 
     def _signal(self, action: Signal) -> None:
@@ -514,6 +556,7 @@ class Root:
                 continue
             if isinstance(word, Ready):
                 self._take_answers()
+                self._is_born(heard.peer)
                 self._begin_watch(heard.peer, heard.epoch)
                 self._do(self._supervision.on_ready(heard.peer, heard.epoch, self._now()))
                 spec = self._specs.get(heard.peer)
@@ -629,6 +672,7 @@ class Root:
             self._let_stand_up(self._running[path])
         for request in (*self._to_ask, *self._requested.values()):  # the zygote has its own limit for silence
             self._supervision.on_unborn(request.path, request.epoch, self._now())
+        self._ask_zygote()
         if self._requested and now_ns - self._zygote_heard_ns > ZYGOTE_SILENCE_NS_MAX:
             self._zygote.kill()
         self._end_strangers()
@@ -692,9 +736,11 @@ class Root:
 
     def is_up(self) -> bool:
         """Say whether everything that shall run runs, and the first verdict is there."""
-        rows = [row for row in self._supervision.tree(self._now()) if row.kind != "node"]
-        away = {ChildState.DISABLED, ChildState.QUARANTINED}
-        if any(row.state not in {ChildState.RUNNING, *away} for row in rows):
+        if self._is_news or self._up[0] != self._peers_version:
+            rows = [row for row in self._supervision.tree(self._now()) if row.kind != "node"]
+            wanted = {ChildState.RUNNING, ChildState.DISABLED, ChildState.QUARANTINED}
+            self._up = (self._peers_version, all(row.state in wanted for row in rows))
+        if not self._up[1]:
             return False
         path, fact = self._settings.verdict
         return not path or bool(self.facts(path).get(fact))

@@ -26,10 +26,11 @@ MIB = 1 << 20
 class _Watched:
     """What is known of one incarnation."""
 
-    __slots__ = ("cut_ns", "dropped_bytes", "epoch", "family", "family_due_ns", "is_warned", "rss_bytes")
+    __slots__ = ("cut_ns", "dropped_bytes", "epoch", "family", "family_due_ns", "is_warned", "output", "rss_bytes")
 
-    def __init__(self, child: Running, now_ns: int) -> None:
+    def __init__(self, child: Running, output: Path, now_ns: int) -> None:
         self.epoch = child.epoch
+        self.output = str(output)
         self.family = [child.pid]
         self.family_due_ns = now_ns + child.pid % 4 * FAMILY_NS // 4  # not all in the same round
         self.rss_bytes = self.dropped_bytes = 0
@@ -56,7 +57,7 @@ class Warden:
         """
         watched = self._watched.get(child.path)
         if watched is None or watched.epoch != child.epoch:
-            watched = self._watched[child.path] = _Watched(child, now_ns)
+            watched = self._watched[child.path] = _Watched(child, log_file(self._state, child.path, "out"), now_ns)
         return (
             self._processes(child, limits, watched, now_ns)
             or self._memory(child, limits, watched)
@@ -83,7 +84,7 @@ class Warden:
             "address_space_bytes": (None, limits.address_space_bytes),
             "open_files": (open_files(child.pid) if limits.open_files else 0, limits.open_files),
             "processes": (len(watched.family) if watched else 1, limits.processes),
-            "output_bytes": (_size(log_file(self._state, child.path, "out")), limits.output_bytes),
+            "output_bytes": (_size(str(log_file(self._state, child.path, "out"))), limits.output_bytes),
             "cpu_s_per_handler": (None, limits.cpu_s_per_handler),
         }
         shown: dict[str, Any] = {name: {"used": used, "max": most} for name, (used, most) in rows.items() if most}
@@ -117,9 +118,9 @@ class Warden:
 
     def _output(self, child: Running, limits: Limits, watched: _Watched, now_ns: int) -> str:
         most = limits.output_bytes
-        file = log_file(self._state, child.path, "out")
-        if not most or _size(file) <= most:
+        if not most or _size(watched.output) <= most:
             return ""
+        file = Path(watched.output)
         dropped = cut(file)
         watched.dropped_bytes += dropped
         self._log.warning("output.cut", path=child.path, dropped_bytes=dropped, limit_bytes=most)
@@ -145,7 +146,7 @@ def cut(file: Path) -> int:
     return size - len(tail)
 
 
-def _size(file: Path) -> int:
+def _size(file: str) -> int:
     with suppress(OSError):
-        return file.stat().st_size
+        return os.stat(file).st_size  # noqa: PTH116 - a thousand of these a round
     return 0

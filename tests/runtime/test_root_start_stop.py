@@ -9,6 +9,7 @@ import pytest
 
 from runtime.clock import NS_PER_S
 from runtime.restart import Backoff, RestartLimit, RestartType
+from runtime.root import BIRTHS_MAX
 from tests.runtime.bakehouse import (
     Bakehouse,
     Ends,
@@ -50,6 +51,22 @@ def test_children_of_a_parallel_node_wait_for_nobody(state: Path) -> None:
         rows = house.until(lambda rows: rows["crowd/next"]["state"] == "RUNNING")
 
         assert rows["crowd/door"]["state"] == "STARTING"
+
+
+def test_more_than_may_be_born_at_once_that_hang_at_their_birth_hold_up_nobody_and_a_stop_spares_the_unborn(
+    state: Path,
+) -> None:
+    state.mkdir()
+    os.mkfifo(state / "door")
+    doors = [worker(f"door{number:02}", "door", shutdown_ns=NS_PER_S // 10) for number in range(25 * BIRTHS_MAX)]
+    crowd = node("crowd", *doors[:BIRTHS_MAX], apprentice("next"), *doors[BIRTHS_MAX:], start="parallel")
+    with Bakehouse(state, crowd) as house:
+        house.until(lambda rows: rows["crowd/next"]["state"] == "RUNNING")
+
+        assert house.stop() == 0
+
+        started = sum(line.startswith("started crowd/door") for line in house.diary())
+        assert BIRTHS_MAX <= started < len(doors)
 
 
 def test_the_service_manager_hears_ready_once_everything_runs_and_stopping_at_the_end(state: Path) -> None:
