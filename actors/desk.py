@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from subprocess import TimeoutExpired
 from subprocess import run as run_process
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from actors.alarm_rules import WATCHED_FACTS
 from actors.arguments import store_path
 from actors.carried_over import carry_over
+from actors.migrations import convert_stores, schema_of
 from actors.pinned_code import CodeShelf
 from actors.settings import Settings, settings_fingerprint
 from actors.tree import PRELOAD, ROOM, VERDICT, configured, desk_tree, store_paths, strategy_paths
@@ -53,6 +55,9 @@ def run_desk(
     log = Log.open(state / "log", "root", settings.log_level, is_echoed=True)
     _bind(state, settings)
     _check_stores(state)
+    converted = convert_stores(state)
+    if converted:
+        log.info("stores.converted", stores=", ".join(str(folder.relative_to(state)) for folder in converted))
     settings = carry_over(settings, state)
     _make_stores(state, store_paths(settings))
     sockets = socket_folder(state)
@@ -153,15 +158,20 @@ def _check_stores(state: Path) -> None:
     if not any(state.glob("*/data.mdb")):
         return
     command = [sys.executable, "-P", "-m", "runtime.check", str(state)]
-    done = run_process(command, capture_output=True, text=True, timeout=CHECK_TIMEOUT_S, check=False)  # noqa: S603 - our own module
-    if done.returncode == 0:
+    try:
+        done = run_process(command, capture_output=True, timeout=CHECK_TIMEOUT_S, check=False)  # noqa: S603 - our own module
+        code, said = done.returncode, done.stdout
+    except TimeoutExpired as error:
+        code, said = None, error.stdout or b""
+    if code == 0:
         return
-    last = done.stdout.strip().splitlines()[-1:] or [f"{state}: the check died"]
-    reason = last[0] if done.returncode == 1 else f"{last[0]}: reading it killed the reader (status {done.returncode})"
+    last = (said.decode(errors="replace").strip().splitlines() or [f"{state}: the check died"])[-1]
+    ended = f"it could not be read within {CHECK_TIMEOUT_S} s" if code is None else f"killed the reader (status {code})"
+    reason = last if code == 1 else f"{last}: {'reading it ' if code is not None else ''}{ended}"
     Sentinel(state).write(f"a store is damaged: {reason}")
     msg = (
         f"a store is damaged: {reason}\n  Nothing was started and no order was sent; resting stops at venues stay."
-        "\n  The desk is halted until you resume it. Keep a copy of the folder, then restore a backup"
+        "\n  The desk is halted until you resume it. Keep a copy of the folder, then: bulkhead restore BACKUP --replace"
     )
     raise StartError(msg)
 
@@ -171,4 +181,4 @@ def _make_stores(state: Path, paths: Iterable[str]) -> None:
     for path in paths:
         folder = store_path(state, path)
         if not (folder / "data.mdb").exists():
-            Store.open(folder).close()
+            Store.open(folder, schema=schema_of(state, folder).version).close()

@@ -1,7 +1,22 @@
-"""The journal: what execution writes, folds and publishes, one record an event."""
+"""The journal: what execution writes, folds and publishes, one record an event.
 
-from collections.abc import Iterator
+A start takes up the last snapshot of the fold and folds what was written behind it. What only grows is not in memory:
+finished orders and the ids of executions are looked up in the store, which has them for ever.
+"""
 
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
+from typing_extensions import override
+
+import desk.conservation
+import desk.holdings
+import desk.messages
+import desk.portfolio
+from desk.executions import Execution, Executions
 from desk.messages import (
     DeskNoted,
     EventsGiven,
@@ -14,23 +29,88 @@ from desk.messages import (
     OrderChanged,
     Purpose,
 )
-from desk.portfolio import Ledger
+from desk.order import TERMINAL
+from desk.portfolio import Ledger, LedgerState
+from desk.units import ZERO
 from runtime.clock import Clock
 from runtime.codec import Codec
-from runtime.effects import Effects
-from runtime.store import Reader, Store
+from runtime.effects import Effects, Put
+from runtime.store import Reader, Schema, Store
+from runtime.store_format import chain
 
 #: Topic of the records that concern no strategy.
 DESK_TOPIC = "desk"
 EVENTS_GIVEN_MAX = 500
+#: Records between two snapshots: so many are folded at a start at most, in some tens of milliseconds.
+SNAPSHOT_EVERY = 2_000
+#: Finished orders that are at hand without a look into the store.
+FINISHED_IN_MEMORY = 1_000
+#: order id -> sequence of the record that holds the order: its birth while it works, its last change afterwards.
+ORDERS = "order"
+#: venue, account and execution id -> sequence of the record that booked it.
+EXECUTIONS = "execution"
+#: Names of executions that are longer stand in the table by their digest: keys of LMDB are short.
+EXECUTION_KEY_BYTES_MAX = 256
+#: the client id of a later attempt -> the order's id.
+CLIENTS = "client"
+_SNAPSHOT, _FOLD = "snapshot", b"fold"
 
 Key = tuple[str, str, str]
 
 
+def _code() -> str:
+    """Name the code that folds: books that other code has folded are not taken up."""
+    modules = (desk.conservation, desk.holdings, desk.messages, desk.portfolio)
+    files = [*(str(module.__file__) for module in modules), __file__]
+    return hashlib.blake2b(b"\x00".join(Path(file).read_bytes() for file in files), digest_size=8).hexdigest()
+
+
+#: Of the code as it was when this process, or the one it was forked from, was started.
+FOLDED_BY = _code()
+
+
+class Fold(msgspec.Struct, frozen=True, array_like=True):
+    """Everything that folding the journal up to ``sequence`` gives; ``link`` binds it to that record.
+
+    ``entries`` are the orders behind positions, ``own_last`` each strategy's last record, ``market_ns`` the latest
+    market time of an order.
+    """
+
+    folded_by: str
+    sequence: int
+    link: bytes
+    ledger: LedgerState
+    entries: tuple[Order, ...]
+    own_last: dict[str, int]
+    last_note: dict[str, str]
+    market_ns: int
+
+
 def read_journal(reader: Reader, codec: Codec, after: int = 0) -> Iterator[JournalRecord]:
-    """Give the records behind ``after``, oldest first."""
+    """Give the records behind ``after``, oldest first.
+
+    Raises:
+        StoreError: A record is damaged or missing.
+        WireError: A record is of a version of the desk that has other words.
+    """
     for _, data in reader.records(after):
         yield codec.decode(data)
+
+
+def read_snapshot(reader: Reader) -> Fold | None:
+    """Give the last snapshot, or None where there is none to be believed: then everything is folded.
+
+    One that other code has folded, or that stands at another record than the log has there, is not believed.
+    """
+    data = reader.get(_SNAPSHOT, _FOLD)
+    if data is None:
+        return None
+    try:
+        fold = msgspec.msgpack.decode(data, type=Fold)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    is_ours = fold.folded_by == FOLDED_BY and fold.link == reader.link(fold.sequence)
+    return fold if is_ours else None
 
 
 def strategy_of(body: JournalBody) -> str:
@@ -42,35 +122,129 @@ def strategy_of(body: JournalBody) -> str:
     return ""
 
 
+class StoredArchive:
+    """Finished orders and known executions as the ledger's store has them."""
+
+    def __init__(self, store: Reader, codec: Codec) -> None:
+        """Look things up in this store."""
+        self._store, self._codec = store, codec
+
+    def order(self, order_id: str) -> Order | None:
+        """Give an order as it was born or, where it is finished, as it is; None where there never was one."""
+        place = self._store.get(ORDERS, order_id.encode())
+        if place is None:
+            return None
+        data = self._store.record(int.from_bytes(place, "big"))
+        assert data is not None, "the index names a record that the log has"
+        body = self._codec.decode(data).body
+        assert isinstance(body, OrderChanged), "the index names a record of an order"
+        return body.order
+
+    def bearer(self, client_id: str) -> str:
+        """Name the order of an attempt; the first one's name is the order's own."""
+        found = self._store.get(CLIENTS, client_id.encode())
+        return client_id if found is None else found.decode()
+
+    def knows(self, execution: Execution) -> bool:
+        """Say whether an execution was ever booked."""
+        return self._store.get(EXECUTIONS, _execution_key(*execution)) is not None
+
+
+class _Memory(Executions):
+    """The archive, and in front of it what this turn has written and the store has not got yet.
+
+    While the journal is folded nothing is asked of the archive: it knows what is still to come.
+    """
+
+    def __init__(self, archive: StoredArchive) -> None:
+        """Begin with the fold."""
+        self.archive = archive
+        self.is_folding = True
+        self.records: list[bytes] = []
+        self._orders: dict[str, Order] = {}
+        self._clients: dict[str, str] = {}
+        self._executions: set[Execution] = set()
+
+    def clear(self) -> None:
+        """Forget what the store has now."""
+        self.records.clear()
+        self._orders.clear()
+        self._clients.clear()
+        self._executions.clear()
+
+    def keep(self, order: Order) -> None:
+        """Remember an order as it is now."""
+        self._orders[order.order_id] = order
+        if order.client_order_id:
+            self._clients[order.client_order_id] = order.order_id
+
+    def order(self, order_id: str) -> Order | None:
+        """Give an order that the books have forgotten."""
+        return None if self.is_folding else self._orders.get(order_id) or self.archive.order(order_id)
+
+    def bearer(self, client_id: str) -> str:
+        """Name the order of an attempt."""
+        return self._clients.get(client_id) or self.archive.bearer(client_id)
+
+    @override
+    def knows(self, execution: Execution) -> bool:
+        return execution in self._executions or (not self.is_folding and self.archive.knows(execution))
+
+    @override
+    def add(self, execution: Execution) -> None:
+        if not self.is_folding:
+            self._executions.add(execution)
+
+
 class Journal:
     """The single writer's view: books of the account, the entry behind each position, each strategy's last record."""
 
-    def __init__(self, store: Store, codec: Codec, clock: Clock) -> None:
-        """Fold the whole journal."""
+    def __init__(self, store: Store, codec: Codec, clock: Clock, snapshot_every: int = SNAPSHOT_EVERY) -> None:
+        """Take up the last snapshot, and fold what was written behind it."""
         self._store, self._codec, self._clock = store, codec, clock
-        self.ledger = Ledger(keep_trades=False)
-        self.head = 0
+        self._snapshot_every = snapshot_every
+        self._memory = _Memory(StoredArchive(store, codec))
+        self.ledger = self._new_ledger()
+        self.head = self.market_ns = 0
         self.own_last: dict[str, int] = {}
         self.entries: dict[Key, Order] = {}
         self.last_note: dict[str, str] = {}
-        self._clients: dict[str, str] = {}
-        for record in read_journal(store, codec):
+        self._take_up(read_snapshot(store))
+        self.snapshot_at = self.head
+        """The record up to which a snapshot is in the store, or on its way there."""
+        for record in read_journal(store, codec, self.head):
             self._fold(record)
+        self._memory.is_folding = False
+
+    def _new_ledger(self) -> Ledger:
+        return Ledger(
+            keep_trades=False,
+            finished_orders_max=FINISHED_IN_MEMORY,
+            executions=self._memory,
+            archive=self._memory.order,
+        )
 
     def write(self, body: JournalBody, effects: Effects) -> None:
         """Append one event, take it into the books, and publish it to whom it concerns."""
+        if self._store.head() == self.head:
+            self._memory.clear()
+            if self.head - self.snapshot_at >= self._snapshot_every:
+                self.keep_snapshot(effects)
         strategy = strategy_of(body)
         previous = self.own_last.get(strategy or DESK_TOPIC, 0)
         record = JournalRecord(self.head + 1, self._clock.wall_ns(), body)
+        if isinstance(body, FillBooked):
+            known = self.ledger.has_execution(body.execution_id, body.venue, body.account)
+            assert not known, "an execution is booked once, for ever"
         self._fold(record)
         data = self._codec.encode(record)
+        self._memory.records.append(data)
+        if isinstance(body, OrderChanged):
+            self._memory.keep(body.order)
         effects.append(record.sequence, data)
+        effects.writes.extend(_index(record))
         if strategy:
             effects.put("own", _own_key(strategy, record.sequence), b"")
-        if isinstance(body, OrderChanged) and not body.previous:
-            effects.put("order", body.order.order_id.encode(), record.sequence.to_bytes(8, "big"))
-        if isinstance(body, OrderChanged) and body.order.client_order_id:
-            effects.put("client", body.order.client_order_id.encode(), body.order.order_id.encode())
         effects.publish(strategy or DESK_TOPIC, record, record.sequence, previous, data)
 
     def note(self, kind: str, text: str, ts_ns: int, effects: Effects, who: str = "desk") -> None:
@@ -78,27 +252,63 @@ class Journal:
         if self.last_note.get(kind) != text:
             self.write(DeskNoted(kind, text, ts_ns, who), effects)
 
+    def keep_snapshot(self, effects: Effects) -> None:
+        """Keep the books as they are now, for the next start; nothing where they are kept already."""
+        if self.snapshot_at == self.head:
+            return
+        effects.put(_SNAPSHOT, _FOLD, msgspec.msgpack.encode(self.fold()))
+        self.snapshot_at = self.head
+
+    def fold(self) -> Fold:
+        """Give everything that the journal gave so far."""
+        link = self._store.head_link()
+        for data in self._memory.records if self._store.head() != self.head else ():
+            link = chain(link, data)
+        return Fold(
+            folded_by=FOLDED_BY,
+            sequence=self.head,
+            link=link,
+            ledger=self.ledger.state(),
+            entries=tuple(self.entries.values()),
+            own_last=dict(self.own_last),
+            last_note=dict(self.last_note),
+            market_ns=self.market_ns,
+        )
+
+    def _take_up(self, fold: Fold | None) -> None:
+        """Go on from a snapshot; one that contradicts itself is as none."""
+        if fold is None:
+            return
+        try:
+            self.ledger.restore(fold.ledger)
+        except ValueError:
+            self.ledger = self._new_ledger()
+            return
+        self.head, self.market_ns = fold.sequence, fold.market_ns
+        self.own_last, self.last_note = dict(fold.own_last), dict(fold.last_note)
+        self.entries = {(order.strategy, order.symbol, order.tag): order for order in fold.entries}
+
     def _fold(self, record: JournalRecord) -> None:
         body = record.body
         self.head = record.sequence
         self.own_last[strategy_of(body) or DESK_TOPIC] = record.sequence
         self.ledger.apply(body)
-        if isinstance(body, OrderChanged) and body.order.client_order_id:
-            self._clients[body.order.client_order_id] = body.order.order_id
-        if isinstance(body, FillBooked) and body.purpose is Purpose.ENTRY:
-            order = self.ledger.order(body.order_id)
+        if isinstance(body, OrderChanged):
+            self.market_ns = max(self.market_ns, body.order.changed_ns)
+        elif isinstance(body, FillBooked) and body.purpose is Purpose.ENTRY:
+            order = self.ledger.order(body.order_id) or self._memory.archive.order(body.order_id)
             assert order is not None, "a fill belongs to an order that was journalled before"
-            self.entries[body.strategy, body.symbol, body.tag] = order
+            self.entries[body.strategy, body.symbol, body.tag] = _as_placed(order)
         elif isinstance(body, DeskNoted):
             self.last_note[body.kind] = body.text
 
     def knows(self, order_id: str) -> bool:
         """Say whether an order of this id was ever journalled."""
-        return self.ledger.order(order_id) is not None or self._store.get("order", order_id.encode()) is not None
+        return self.ledger.order(order_id) is not None
 
     def named(self, client_id: str) -> Order | None:
         """Give the order one of whose attempts bears, or bore, this name at the venue."""
-        return self.ledger.order(self._clients.get(client_id, client_id))
+        return self.ledger.order(self._memory.bearer(client_id))
 
     def given(self, strategy: str, after: int) -> EventsGiven:
         """Answer a strategy that missed own records or just came."""
@@ -114,5 +324,40 @@ class Journal:
         return EventsGiven(strategy, after, tuple(records), self._store.head(), is_complete)
 
 
+def _index(record: JournalRecord) -> Iterable[Put]:
+    """Give what finds an order, or an execution, again."""
+    body, place = record.body, record.sequence.to_bytes(8, "big")
+    if isinstance(body, OrderChanged) and (not body.previous or body.order.state in TERMINAL):
+        yield Put(ORDERS, body.order.order_id.encode(), place)
+    if isinstance(body, OrderChanged) and body.order.client_order_id:
+        yield Put(CLIENTS, body.order.client_order_id.encode(), body.order.order_id.encode())
+    if isinstance(body, FillBooked):
+        yield Put(EXECUTIONS, _execution_key(body.venue, body.account, body.execution_id), place)
+
+
+def _as_placed(order: Order) -> Order:
+    """Leave out what fills change: the archive gives a finished order as its last fill left it, not as this one did."""
+    return msgspec.structs.replace(
+        order, filled_quantity=ZERO, average_price=ZERO, fees=ZERO, changed_ns=order.created_ns
+    )
+
+
 def _own_key(strategy: str, sequence: int) -> bytes:
     return strategy.encode() + b"\x00" + sequence.to_bytes(8, "big")
+
+
+def _execution_key(venue: str, account: str, execution_id: str) -> bytes:
+    """Name an execution in the table."""
+    name = f"{venue}\x00{account}\x00{execution_id}".encode()
+    return name if len(name) <= EXECUTION_KEY_BYTES_MAX else hashlib.blake2b(name, digest_size=32).digest()
+
+
+def _to_2(reader: Reader) -> Iterable[Put]:
+    """Index every order's last record, and every execution: before, both were only in memory."""
+    codec = Codec(JournalRecord)
+    for record in read_journal(reader, codec):
+        yield from _index(record)
+
+
+#: The versions of the ledger's store. 2: finished orders and executions are looked up.
+LEDGER_SCHEMA = Schema(2, MappingProxyType({2: _to_2}))

@@ -27,6 +27,7 @@ from actors.execution.room import Execution
 from actors.feeds.feed import Feed
 from actors.feeds.replay import ReplayFeed
 from actors.feeds.synthetic import SyntheticFeed
+from actors.journal import LEDGER_SCHEMA
 from actors.market_data import LiveMarketData
 from actors.market_steps import SteppedMarketData
 from actors.pinned_code import CodeShelf
@@ -93,7 +94,7 @@ def execution(context: Context, arguments: bytes) -> Made:
     """Make execution."""
     told = msgspec.msgpack.decode(arguments, type=ExecutionArguments)
     codec = desk_codec()
-    store = Store.open(store_path(context.state, context.path))
+    store = Store.open(store_path(context.state, context.path), schema=LEDGER_SCHEMA.version)
     room = Execution(
         venue=told.venue,
         traits=told.traits,

@@ -8,7 +8,7 @@ import msgspec
 from typing_extensions import override
 
 from actors.arguments import MARKET_DATA, RiskArguments
-from actors.journal import read_journal
+from actors.journal import StoredArchive, read_journal, read_snapshot
 from actors.peer_table import PeerTable
 from actors.settings import RiskConfig
 from actors.settings import RiskLimits as LimitSettings
@@ -71,7 +71,7 @@ class Risk(Room):
         self._take_limits(limits, desk_limits)
         self._store, self._reader, self._codec, self._clock = store, ledger, codec, clock
         self._sentinel, self._is_stepped = sentinel, is_stepped
-        self._ledger = Ledger(keep_trades=False)
+        self._ledger = Ledger(keep_trades=False, keep_executions=False, finished_orders_max=0)
         self._cursor = 0
         self._waiting: dict[str, Intent] = {}
         self._unbooked: dict[str, IntentJudged] = {}
@@ -98,6 +98,7 @@ class Risk(Room):
         for _, data in self._store.scan("unbooked"):
             judged: IntentJudged = self._codec.decode(data)
             self._unbooked[judged.order_id] = judged
+        self._take_up_ledger(effects)
         self._read_ledger(effects)
         for judged in self._unbooked.values():
             effects.post("execution", judged)
@@ -198,6 +199,18 @@ class Risk(Room):
         return None if self._is_held else b""
 
     # --- judging ------------------------------------------------------------------------------
+
+    def _take_up_ledger(self, effects: Effects) -> None:
+        """Begin with execution's own snapshot of the books, where there is one; only the rest is read then."""
+        fold = read_snapshot(self._reader)
+        if fold is None:
+            return
+        self._ledger.restore(fold.ledger)
+        self._cursor = fold.sequence
+        booked = StoredArchive(self._reader, self._codec)
+        for name in [name for name in self._unbooked if booked.order(name) is not None]:
+            del self._unbooked[name]
+            effects.delete("unbooked", name.encode())
 
     def _read_ledger(self, effects: Effects) -> None:
         """Take in what execution has journalled; verdicts that are booked need no memory any more."""

@@ -1,6 +1,6 @@
 """Virtual sub-accounts: positions, trades and cash as a fold over booked fills."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -85,6 +85,7 @@ class Ledger:
         finished_orders_max: int = 10_000,
         executions: Executions | None = None,
         is_whole: bool = True,
+        archive: Callable[[str], Order | None] | None = None,
     ) -> None:
         """Start with empty books and no capital.
 
@@ -94,6 +95,7 @@ class Ledger:
             finished_orders_max: How many finished orders are kept, >= 0.
             executions: The memory of executions; None for one of its own.
             is_whole: False for the books of one strategy, which see an adoption without what stood under EXTERNAL.
+            archive: Who is asked for an order that is not in memory, by its id; None where nobody is.
         """
         assert finished_orders_max >= 0, "a bound is not negative"
         self.capital: Decimal = ZERO
@@ -108,6 +110,7 @@ class Ledger:
         self._executions: Executions = (executions or ExecutionSet()) if keep_executions else NoExecutions()
         self._finished_orders_max: int = finished_orders_max
         self._is_whole: bool = is_whole
+        self._archive: Callable[[str], Order | None] | None = archive
         self._is_new: bool = True
         self._holdings: Holdings = Holdings()
         self._realised: dict[str, Decimal] = {}
@@ -167,8 +170,9 @@ class Ledger:
         return cost if quantity == has else share(cost, quantity, has)
 
     def order(self, order_id: str) -> Order | None:
-        """Give one order, working or among the last finished ones, or None."""
-        return self._working.get(order_id) or self._finished.get(order_id)
+        """Give one order, working or finished, or None; of finished ones without archive only the last."""
+        found = self._working.get(order_id) or self._finished.get(order_id)
+        return found if found is not None or self._archive is None else self._archive(order_id)
 
     def orders(self) -> Iterator[Order]:
         """Give the finished orders that are still kept, then the working ones."""

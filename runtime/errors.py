@@ -13,6 +13,10 @@ class StoreError(OperatingError):
     """A store that cannot be opened, read or written, or whose chain is broken."""
 
 
+class StoreVersionError(StoreError):
+    """A store that another version of the desk wrote; nothing is wrong with it."""
+
+
 class LockHeldError(OperatingError):
     """Another desk holds the state folder."""
 

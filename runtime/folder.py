@@ -15,6 +15,8 @@ from runtime.errors import LockHeldError, StartError
 LOCK_PATIENCE_NS = 2 * NS_PER_S
 #: Longest path a Unix socket may have, without the closing zero.
 SOCKET_PATH_BYTES_MAX = 107
+#: How the names of folders begin in which a state folder keeps older copies of its stores.
+ASIDE_PREFIX = "backup-"
 _LONGEST_SOCKET_NAME = "market_data.stream"
 
 
@@ -108,6 +110,13 @@ def keep_from_cleaners(folder: Path) -> int:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     return descriptor
+
+
+def store_folders(state: Path) -> list[Path]:
+    """Name the folders of all stores of a state folder, in order; what was put aside in ``backup-…`` is left out."""
+    return sorted(
+        data.parent for data in state.rglob("data.mdb") if not data.relative_to(state).parts[0].startswith(ASIDE_PREFIX)
+    )
 
 
 class Sentinel:

@@ -1,57 +1,79 @@
 """Durable state: an append-only log with a sequence and a hash chain, and small tables, in one LMDB environment.
 
 One process writes a store, any number read it. Nothing here survives a fork: open after, never before.
+LMDB has no checksums: every record is bound by the chain, every table entry by a digest, and all of them by a summary.
 """
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from types import MappingProxyType
+from typing import NamedTuple, Self
 
 import lmdb
 
 from runtime.effects import Append, Put, Write
-from runtime.errors import StoreError
+from runtime.errors import StoreError, StoreVersionError
+from runtime.store_format import (
+    CHAIN_BYTES,
+    FORMAT,
+    GENESIS,
+    LOG,
+    LOG_END,
+    SUMMARY_KEY,
+    TOTAL_MASK,
+    Summary,
+    chain,
+    entry_words,
+    log_key,
+    log_sequence,
+    seal,
+    seal_number,
+    table_key,
+    unseal,
+)
 
-_LOG = b"log\x00"
-_CHAIN_BYTES = 16
-#: What the chain starts from, before the first record.
-GENESIS = bytes(_CHAIN_BYTES)
 #: Address space of a store where its owner names none. Only touched pages take room on the disk.
 MAP_BYTES_DEFAULT = 1 << 30
 READERS_MAX_DEFAULT = 512
 
-
-def _log_key(sequence: int) -> bytes:
-    return _LOG + sequence.to_bytes(8, "big")
-
-
-def _table_key(table: str, key: bytes) -> bytes:
-    assert table != "log", "the log is no table"
-    return table.encode() + b"\x00" + key
+#: What turns a store of the version before into one of the next: the writes, made from what it holds.
+Step = Callable[["Reader"], Iterable[Write]]
 
 
-def chain(previous: bytes, data: bytes) -> bytes:
-    """Give the link that binds a record to all before it (16 bytes)."""
-    return hashlib.blake2b(previous + data, digest_size=_CHAIN_BYTES).digest()
+class Schema(NamedTuple):
+    """What the records and tables of one owner mean: a number, and how a store comes to it from the one before."""
+
+    version: int = 1
+    steps: Mapping[int, Step] = MappingProxyType({})
 
 
 class Reader:
-    """A store opened for reading; sees every commit that its writer has made, at each call anew."""
+    """A store opened for reading; sees every commit that its writer has made, at each call anew.
+
+    Whatever is read is checked: a record against the one before it, an entry against its digest.
+    """
 
     def __init__(self, environment: lmdb.Environment, path: Path) -> None:
         """Wrap an opened environment; use ``open``."""
         self._environment = environment
         self.path = path
+        with self._reading() as transaction:
+            self._is_sealed = _format_of(transaction, path) >= FORMAT
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open an existing store.
 
         Raises:
-            StoreError: There is none, or it cannot be read.
+            StoreError: There is none, it cannot be read, or a newer version of the desk wrote it.
         """
-        return cls(_environment(path, writes=False), path)
+        environment = _environment(path, writes=False)
+        try:
+            return cls(environment, path)
+        except BaseException:
+            environment.close()
+            raise
 
     def close(self) -> None:
         """Close the environment; the store must not be used afterwards."""
@@ -59,85 +81,177 @@ class Reader:
 
     def head(self) -> int:
         """Give the sequence of the newest log record; 0 where there is none."""
-        with self._environment.begin() as transaction, transaction.cursor() as cursor:
+        with self._reading() as transaction, transaction.cursor() as cursor:
             return _head(cursor)
 
+    def summary(self) -> Summary:
+        """Give what the store says of itself; of one that was never written to, or of format 1, what nothing gives.
+
+        Raises:
+            StoreError: It is damaged.
+        """
+        with self._reading() as transaction:
+            return _summary(transaction, self.path) or Summary(format=FORMAT if self._is_sealed else 1)
+
     def record(self, sequence: int) -> bytes | None:
-        """Give one log record's data."""
-        with self._environment.begin() as transaction:
-            data = transaction.get(_log_key(sequence))
-        return None if data is None else bytes(data)[_CHAIN_BYTES:]
+        """Give one log record's data.
+
+        Raises:
+            StoreError: It was changed, or the one before it is missing.
+        """
+        for _, data in self.records(sequence - 1, 1) if sequence > 0 else ():
+            return data
+        return None
+
+    def link(self, sequence: int) -> bytes | None:
+        """Give the link of one log record (16 bytes), which binds it and all before it; None where it is not there."""
+        if sequence == 0:
+            return GENESIS
+        with self._reading() as transaction:
+            stored = transaction.get(log_key(sequence))
+        return None if stored is None else bytes(stored)[:CHAIN_BYTES]
 
     def records(self, after: int = 0, most: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Give (sequence, data) of the log records behind ``after``, oldest first, of one moment in time."""
-        with self._environment.begin() as transaction, transaction.cursor() as cursor:
-            if not cursor.set_range(_log_key(after + 1)):
-                return
-            left = most
-            for key, data in cursor:
-                if not key.startswith(_LOG) or left == 0:
-                    return
-                if left is not None:
-                    left -= 1
-                yield int.from_bytes(key[len(_LOG) :], "big"), bytes(data)[_CHAIN_BYTES:]
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        """Give one table entry, or None."""
-        with self._environment.begin() as transaction:
-            return transaction.get(_table_key(table, key))
-
-    def scan(self, table: str, prefix: bytes = b"", start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """Give (key, data) of a table's entries whose key starts with ``prefix``, in key order, from ``start`` on."""
-        begin = _table_key(table, prefix if start is None else start)
-        wanted = _table_key(table, prefix)
-        with self._environment.begin() as transaction, transaction.cursor() as cursor:
-            if not cursor.set_range(begin):
-                return
-            cut = len(table) + 1
-            for key, data in cursor:
-                if not key.startswith(wanted):
-                    return
-                yield key[cut:], bytes(data)
-
-    def verify(self) -> int:
-        """Walk the whole log and check its chain; give the head.
+        """Give (sequence, data) of the log records behind ``after`` (>= 0), oldest first, of one moment in time.
 
         Raises:
             StoreError: A record is missing or was changed; the message names its sequence.
         """
-        link, expected = GENESIS, 1
-        with self._environment.begin() as transaction, transaction.cursor() as cursor:
-            if not cursor.set_range(_LOG):
-                return 0
+        with self._reading() as transaction, transaction.cursor() as cursor:
+            if not cursor.set_range(log_key(after + 1)):
+                return
+            left, expected = most, after + 1
+            link = GENESIS if after == 0 else bytes(transaction.get(log_key(after)) or b"")[:CHAIN_BYTES]
             for key, value in cursor:
-                if not key.startswith(_LOG):
-                    break
-                sequence, stored = int.from_bytes(key[len(_LOG) :], "big"), bytes(value)
-                link = chain(link, stored[_CHAIN_BYTES:])
-                if sequence != expected or stored[:_CHAIN_BYTES] != link:
-                    msg = f"{self.path}: the log is broken at record {expected}"
-                    raise StoreError(msg)
+                if bytes(key[: len(LOG)]) != LOG or left == 0:
+                    return
+                if left is not None:
+                    left -= 1
+                stored = bytes(value)
+                link = chain(link, stored[CHAIN_BYTES:])
+                if log_sequence(bytes(key)) != expected or stored[:CHAIN_BYTES] != link:
+                    raise _broken(self.path, expected)
+                yield expected, stored[CHAIN_BYTES:]
                 expected += 1
-        return expected - 1
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """Give one table entry, or None.
+
+        Raises:
+            StoreError: It is not what was stored.
+        """
+        whole = table_key(table, key)
+        with self._reading() as transaction:
+            stored = transaction.get(whole)
+        return None if stored is None else self._unsealed(whole, bytes(stored))
+
+    def scan(self, table: str, prefix: bytes = b"", start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Give (key, data) of a table's entries whose key starts with ``prefix``, in key order, from ``start`` on.
+
+        Raises:
+            StoreError: An entry is not what was stored.
+        """
+        begin = table_key(table, prefix if start is None else start)
+        wanted, cut, last = table_key(table, prefix), len(table.encode()) + 1, b""
+        with self._reading() as transaction, transaction.cursor() as cursor:
+            if not cursor.set_range(begin):
+                return
+            for raw_key, data in cursor:
+                key = bytes(raw_key)
+                if not key.startswith(wanted):
+                    return
+                if key <= last:
+                    raise _disordered(self.path, key)
+                last = key
+                yield key[cut:], self._unsealed(key, bytes(data))
+
+    def verify(self) -> int:
+        """Walk everything: the log along its chain, each entry of each table, and the summary; give the head.
+
+        Raises:
+            StoreError: Something is missing or was changed; the message names the record or the entry.
+        """
+        with self._reading() as transaction, transaction.cursor() as cursor:
+            kept = _summary(transaction, self.path)
+            head, link, entries, total, last = 0, GENESIS, 0, 0, b""
+            for raw_key, value in cursor.iternext():
+                key, stored = bytes(raw_key), bytes(value)
+                if last and key <= last:
+                    raise _disordered(self.path, key)
+                last = key
+                if key.startswith(LOG):
+                    head, link = head + 1, chain(link, stored[CHAIN_BYTES:])
+                    if log_sequence(key) != head or stored[:CHAIN_BYTES] != link:
+                        raise _broken(self.path, head)
+                elif key != SUMMARY_KEY and kept is not None:
+                    self._unsealed(key, stored)
+                    entries, total = entries + 1, total + seal_number(stored)
+        if kept is not None and (head, link) != (kept.head, kept.link):
+            msg = f"{self.path}: the log ends at record {head}, and was written up to {kept.head}"
+            raise StoreError(msg)
+        if kept is not None and (entries, total & TOTAL_MASK) != (kept.entries, kept.total):
+            msg = f"{self.path}: the tables hold {entries} entries, and are not the {kept.entries} that were put there"
+            raise StoreError(msg)
+        return head
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the store as it is at this moment into a new folder, while its writer goes on. Free pages stay behind.
+
+        Raises:
+            StoreError: It cannot be read whole, or not be written there; what is there then is of no use.
+        """
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+            self._environment.copy(str(folder), compact=True)
+            (folder / "data.mdb").chmod(0o600)
+        except (lmdb.Error, OSError) as error:
+            msg = f"{self.path}: it could not be copied to {folder}: {error}"
+            raise StoreError(msg) from error
+
+    @contextmanager
+    def _reading(self) -> Generator[lmdb.Transaction]:
+        """Read at one moment in time.
+
+        Raises:
+            StoreError: What is on the disk is no tree of LMDB any more.
+        """
+        try:
+            with self._environment.begin() as transaction:
+                yield transaction
+        except lmdb.Error as error:
+            msg = f"{self.path}: cannot be read: {error}"
+            raise StoreError(msg) from error
+
+    def _unsealed(self, key: bytes, stored: bytes) -> bytes:
+        if not self._is_sealed:
+            return stored
+        data = unseal(key, stored)
+        if data is None:
+            msg = f"{self.path}: {entry_words(key)} is damaged"
+            raise StoreError(msg)
+        return data
 
 
 class Store(Reader):
     """A store opened by its one writer."""
 
-    def __init__(self, environment: lmdb.Environment, path: Path) -> None:
+    def __init__(self, environment: lmdb.Environment, path: Path, schema: int = 1) -> None:
         """Wrap an opened environment; use ``open``."""
         super().__init__(environment, path)
         environment.reader_check()
-        self._head = super().head()
-        self._link = GENESIS
-        if self._head:
-            with environment.begin() as transaction:
-                newest = transaction.get(_log_key(self._head))
-            assert newest is not None, "the head was just read"
-            self._link = bytes(newest)[:_CHAIN_BYTES]
+        with self._reading() as transaction:
+            kept = _summary(transaction, path)
+        if kept is None and not self._is_sealed:
+            msg = f"{path}: it is of format 1, and this desk writes format {FORMAT}; a start of the desk converts it"
+            raise StoreVersionError(msg)
+        self._now = kept or Summary(schema=schema)
+        if kept is None:
+            self.commit(())
 
     @classmethod
-    def open(cls, path: Path, *, is_synced: bool = True, map_bytes: int = MAP_BYTES_DEFAULT) -> Self:
+    def open(
+        cls, path: Path, *, is_synced: bool = True, map_bytes: int = MAP_BYTES_DEFAULT, schema: int | None = None
+    ) -> Self:
         """Open or create a store for writing.
 
         Args:
@@ -145,15 +259,53 @@ class Store(Reader):
             is_synced: Every commit reaches the disk before it returns. Without, a commit survives the death of
                 the process but perhaps not of the machine.
             map_bytes: Most the store may ever hold.
+            schema: The owner's version. A new store is of this one; None takes an old one as it is.
 
         Raises:
-            StoreError: It cannot be created or opened.
+            StoreError: It cannot be created or opened, or is of another version.
         """
-        return cls(_environment(path, writes=True, is_synced=is_synced, map_bytes=map_bytes), path)
+        environment = _environment(path, writes=True, is_synced=is_synced, map_bytes=map_bytes)
+        try:
+            store = cls(environment, path, schema or 1)
+            if schema is not None:
+                store.require(schema)
+        except BaseException:
+            environment.close()
+            raise
+        return store
+
+    def require(self, schema: int) -> None:
+        """Go on only with a store of this version.
+
+        Raises:
+            StoreError: It is of another one.
+        """
+        if self._now.schema > schema:
+            now = self._now.schema
+            msg = f"{self.path}: a newer version of the desk wrote it, in schema {now}; this one knows {schema}"
+            raise StoreVersionError(msg)
+        if self._now.schema < schema:
+            msg = f"{self.path}: it is of schema {self._now.schema}, and this desk writes {schema}; a start converts it"
+            raise StoreVersionError(msg)
+
+    def convert(self, schema: Schema) -> None:
+        """Bring the store to a schema, each step in one transaction; one that has it stays as it is.
+
+        Raises:
+            StoreError: It is of a newer schema, or damaged. It is what it was before the step that failed.
+        """
+        while self._now.schema < schema.version:
+            number = self._now.schema + 1
+            self._commit(tuple(schema.steps[number](self)), self._now._replace(schema=number))
+        self.require(schema.version)
 
     def head(self) -> int:
         """Give the sequence of the newest log record; 0 where there is none."""
-        return self._head
+        return self._now.head
+
+    def head_link(self) -> bytes:
+        """Give the link of the newest log record (16 bytes)."""
+        return self._now.link
 
     def commit(self, writes: Sequence[Write], *, is_durable: bool = False) -> None:
         """Write everything or nothing.
@@ -165,33 +317,120 @@ class Store(Reader):
         Raises:
             StoreError: Nothing was written: the disk or the map is full, or a record was not the next one.
         """
-        head, link = self._head, self._link
+        self._commit(writes, self._now, is_durable=is_durable)
+
+    def _commit(self, writes: Sequence[Write], now: Summary, *, is_durable: bool = False) -> None:
         try:
             with self._environment.begin(write=True) as transaction:
-                for write in writes:
-                    if isinstance(write, Append):
-                        if write.sequence != head + 1:
-                            msg = f"{self.path}: record {write.sequence} cannot follow {head}"
-                            raise StoreError(msg)
-                        head, link = write.sequence, chain(link, write.data)
-                        transaction.put(_log_key(head), link + write.data, append=False)
-                    elif isinstance(write, Put):
-                        transaction.put(_table_key(write.table, write.key), write.data)
-                    else:
-                        transaction.delete(_table_key(write.table, write.key))
+                after = _written(transaction, writes, now, self.path)
             if is_durable:
                 self._environment.sync(True)
         except lmdb.Error as error:
             msg = f"{self.path}: nothing was written: {error}"
             raise StoreError(msg) from error
-        self._head, self._link = head, link
+        self._now = after
+
+
+def _written(transaction: lmdb.Transaction, writes: Sequence[Write], now: Summary, path: Path) -> Summary:
+    """Write into a transaction; give the summary that goes with it."""
+    head, link, entries, total = now.head, now.link, now.entries, now.total
+    for write in writes:
+        if isinstance(write, Append):
+            if write.sequence != head + 1:
+                msg = f"{path}: record {write.sequence} cannot follow {head}"
+                raise StoreError(msg)
+            head, link = write.sequence, chain(link, write.data)
+            transaction.put(log_key(head), link + write.data, append=False)
+            continue
+        key = table_key(write.table, write.key)
+        if isinstance(write, Put):
+            stored = seal(key, write.data)
+            before = transaction.replace(key, stored)
+            entries, total = entries + 1, total + seal_number(stored)
+        else:
+            before = transaction.pop(key)
+        if before is not None:
+            entries, total = entries - 1, total - seal_number(bytes(before))
+    now = Summary(now.format, now.schema, head, link, entries, total & TOTAL_MASK)
+    transaction.put(SUMMARY_KEY, now.write())
+    return now
 
 
 def _head(cursor: lmdb.Cursor) -> int:
     """Find the last log key below the end of the log's range."""
-    found = cursor.prev() if cursor.set_range(b"log\x01") else cursor.last()
+    found = cursor.prev() if cursor.set_range(LOG_END) else cursor.last()
     key = bytes(cursor.key())
-    return int.from_bytes(key[len(_LOG) :], "big") if found and key.startswith(_LOG) else 0
+    return log_sequence(key) if found and key.startswith(LOG) else 0
+
+
+def _summary(transaction: lmdb.Transaction, path: Path) -> Summary | None:
+    stored = transaction.get(SUMMARY_KEY)
+    if stored is None:
+        return None
+    summary = Summary.read(bytes(stored))
+    if summary is None:
+        msg = f"{path}: its summary is damaged"
+        raise StoreError(msg)
+    return summary
+
+
+def _format_of(transaction: lmdb.Transaction, path: Path) -> int:
+    """Say which layout a store has.
+
+    Raises:
+        StoreError: It is one that this version of the desk does not know.
+    """
+    summary = _summary(transaction, path)
+    if summary is None:
+        with transaction.cursor() as cursor:
+            return 1 if cursor.first() else FORMAT
+    if summary.format > FORMAT:
+        msg = f"{path}: a newer version of the desk wrote it, in format {summary.format}; this one knows {FORMAT}"
+        raise StoreVersionError(msg)
+    return summary.format
+
+
+def _broken(path: Path, sequence: int) -> StoreError:
+    return StoreError(f"{path}: the log is broken at record {sequence}")
+
+
+def _disordered(path: Path, key: bytes) -> StoreError:
+    return StoreError(f"{path}: {entry_words(key)} stands where it cannot be")
+
+
+def seal_store(path: Path) -> bool:
+    """Bring a store of format 1 to the present one, in one transaction; say whether it was of format 1.
+
+    The caller keeps a copy of it first.
+
+    Raises:
+        StoreError: It is damaged, or a newer version wrote it. It is what it was then.
+    """
+    environment = _environment(path, writes=True)
+    try:
+        reader = Reader(environment, path)
+        if reader.summary().format >= FORMAT:
+            return False
+        head = reader.verify()
+        with environment.begin(write=True) as transaction, transaction.cursor() as cursor:
+            total = 0
+            entries = [(bytes(key), bytes(data)) for key, data in cursor if not key.startswith(LOG)]
+            for key, data in entries:
+                if unseal(key, data) is not None:
+                    msg = f"{path}: it lost its summary, and is no store of format 1"
+                    raise StoreError(msg)
+                stored = seal(key, data)
+                transaction.put(key, stored)
+                total += seal_number(stored)
+            now = Summary(head=head, link=reader.link(head) or GENESIS, entries=len(entries), total=total & TOTAL_MASK)
+            transaction.put(SUMMARY_KEY, now.write())
+        environment.sync(True)
+    except lmdb.Error as error:
+        msg = f"{path}: it could not be converted and is as it was: {error}"
+        raise StoreError(msg) from error
+    finally:
+        environment.close()
+    return True
 
 
 def _environment(

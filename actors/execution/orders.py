@@ -37,7 +37,7 @@ class Orders:
     def __init__(self, venue: str, traits: VenueTraits, journal: Journal, clock: Clock) -> None:
         """Know nothing to be on the wire: after a fall that is what ``recover`` and the venue have to say."""
         self.venue, self.traits, self.journal, self._clock = venue, traits, journal, clock
-        self.market_ns = max((order.changed_ns for order in journal.ledger.orders()), default=0)
+        self.market_ns = journal.market_ns
         self.venue_epoch = 0
         self._on_wire: set[str] = set()
 

@@ -210,6 +210,13 @@ class Execution(Room):
             effects.timer(RECONCILE, self._clock.monotonic_ns() + RECONCILE_NS)
         return effects
 
+    @override
+    def stopping(self) -> Effects:
+        """Leave the books as they are for the next start, which then has nothing to fold."""
+        effects = Effects()
+        self._journal.keep_snapshot(effects)
+        return effects
+
     def _ask_venue(self, effects: Effects) -> None:
         self._queries += 1
         since_ns = max(0, self._since_ns - OVERLAP_NS)

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.effects import Append, Delete, Put, Write
-from runtime.errors import StoreError
-from runtime.store import Reader, Store
+from runtime.errors import StoreError, StoreVersionError
+from runtime.store import Reader, Schema, Store, seal_store
+from runtime.store_format import DIGEST_BYTES, SUMMARY_KEY, Summary
 
 
 @pytest.fixture
@@ -231,6 +232,158 @@ def test_two_records_that_changed_places_are_found(store: Store) -> None:
 
     with pytest.raises(StoreError, match=r"broken at record 1$"):
         store.verify()
+
+
+# --- entries, and the whole ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spoil", [changed_data, changed_link, cut_short], ids=["data", "digest", "short"])
+def test_an_entry_that_is_not_what_was_put_is_an_error_wherever_it_is_read(
+    store: Store, spoil: Callable[[bytes], bytes | None]
+) -> None:
+    store.commit([Put("bread", b"rye", b"baked in the morning")])
+    with store._environment.begin() as transaction:
+        stored = bytes(transaction.get(b"bread\x00rye") or b"")
+    changed(store, b"bread\x00rye", spoil(stored))
+
+    for read in (lambda: store.get("bread", b"rye"), lambda: list(store.scan("bread")), store.verify):
+        with pytest.raises(StoreError, match="entry b'rye' of table 'bread' is damaged"):
+            read()
+
+
+def test_an_entry_under_another_key_is_an_error(store: Store) -> None:
+    store.commit([Put("bread", b"rye", b"baked")])
+    with store._environment.begin() as transaction:
+        stored = bytes(transaction.get(b"bread\x00rye") or b"")
+    changed(store, b"bread\x00oat", stored)
+
+    with pytest.raises(StoreError, match="entry b'oat' of table 'bread' is damaged"):
+        store.get("bread", b"oat")
+
+
+def test_entries_that_are_gone_are_missed(store: Store) -> None:
+    store.commit([Put("bread", b"rye", b"1"), Put("bread", b"oat", b"2"), Put("bread", b"wheat", b"3")])
+    store.commit([Delete("bread", b"oat"), Put("bread", b"rye", b"4")])
+    changed(store, b"bread\x00rye", None)
+
+    with pytest.raises(StoreError, match="tables hold 1 entries, and are not the 2 that were put there"):
+        store.verify()
+
+
+def test_an_older_entry_in_the_place_of_a_newer_one_is_found(store: Store) -> None:
+    store.commit([Put("bread", b"rye", b"dough")])
+    with store._environment.begin() as transaction:
+        older = bytes(transaction.get(b"bread\x00rye") or b"")
+    store.commit([Put("bread", b"rye", b"baked")])
+    changed(store, b"bread\x00rye", older)
+
+    with pytest.raises(StoreError, match="are not the 1 that were put there"):
+        store.verify()
+
+
+def test_a_log_that_lost_its_end_is_found(store: Store) -> None:
+    store.commit([Append(n, b"record %d" % n) for n in range(1, 11)])
+    for sequence in (9, 10):
+        changed(store, key_of(sequence), None)
+
+    with pytest.raises(StoreError, match="ends at record 8, and was written up to 10"):
+        store.verify()
+
+
+def test_a_changed_record_is_an_error_also_where_it_is_only_read(store: Store) -> None:
+    store.commit([Append(n, b"record %d" % n) for n in range(1, 11)])
+    changed(store, key_of(5), changed_data(raw(store, 5)))
+
+    with pytest.raises(StoreError, match=r"broken at record 5$"):
+        store.record(5)
+    with pytest.raises(StoreError, match=r"broken at record 5$"):
+        list(store.records(after=3))
+    assert [sequence for sequence, _ in store.records(after=6)] == [7, 8, 9, 10]
+
+
+# --- versions -----------------------------------------------------------------------------------------
+
+
+def of_format_1(path: Path) -> None:
+    """Turn a store into what desks wrote before entries were sealed."""
+    store = Store.open(path)
+    with store._environment.begin(write=True) as transaction:
+        entries = [(bytes(key), bytes(value)) for key, value in transaction.cursor()]
+        for key, value in entries:
+            if not key.startswith((b"log\x00", SUMMARY_KEY)):
+                transaction.put(key, value[DIGEST_BYTES:])
+        transaction.delete(SUMMARY_KEY)
+    store.close()
+
+
+def test_a_store_of_format_1_is_read_and_converted_and_not_written_before(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    store.commit([Append(1, b"one"), Append(2, b"two"), Put("bread", b"rye", b"baked"), Put("oven", b"1", b"")])
+    store.close()
+    of_format_1(tmp_path)
+
+    reader = Reader.open(tmp_path)
+    assert (reader.get("bread", b"rye"), reader.verify()) == (b"baked", 2)
+    reader.close()
+    with pytest.raises(StoreVersionError, match="a start of the desk converts it"):
+        Store.open(tmp_path)
+    assert seal_store(tmp_path)
+    assert not seal_store(tmp_path)
+    store = Store.open(tmp_path)
+    store.commit([Append(3, b"three"), Put("bread", b"rye", b"eaten")])
+
+    assert store.verify() == 3
+    assert (store.get("bread", b"rye"), store.get("oven", b"1")) == (b"eaten", b"")
+    store.close()
+
+
+def test_a_store_that_lost_its_summary_is_not_taken_for_an_old_one(store: Store) -> None:
+    store.commit([Append(1, b"one"), Put("bread", b"rye", b"baked")])
+    changed(store, SUMMARY_KEY, None)
+    store.close()
+
+    with pytest.raises(StoreError, match="it lost its summary"):
+        seal_store(store.path)
+
+
+def test_a_store_of_a_newer_version_is_refused_by_all(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "format")
+    changed(store, SUMMARY_KEY, Summary(format=3).write())
+    store.close()
+    Store.open(tmp_path / "schema", schema=5).close()
+
+    with pytest.raises(StoreVersionError, match="in format 3; this one knows 2"):
+        Reader.open(tmp_path / "format")
+    with pytest.raises(StoreVersionError, match="in schema 5; this one knows 4"):
+        Store.open(tmp_path / "schema", schema=4)
+
+
+def test_a_store_comes_to_a_schema_step_by_step_and_a_step_that_fails_leaves_it_at_the_one_before(
+    tmp_path: Path,
+) -> None:
+    def to_2(reader: Reader) -> list[Put]:
+        return [Put("loaf", key, data) for key, data in reader.scan("bread")]
+
+    def to_3(reader: Reader) -> list[Put]:
+        return [Put("count", b"", b"%d" % len(list(reader.scan("loaf")))), Put("", b"a table without a name", b"")]
+
+    store = Store.open(tmp_path, schema=1)
+    store.commit([Put("bread", b"rye", b"baked"), Put("bread", b"oat", b"dough")])
+
+    with pytest.raises(AssertionError, match="a table has a name"):
+        store.convert(Schema(3, {2: to_2, 3: to_3}))
+
+    assert store.summary().schema == 2
+    assert list(store.scan("loaf")) == [(b"oat", b"dough"), (b"rye", b"baked")]
+    assert list(store.scan("count")) == []
+    store.verify()
+
+    def rightly_to_3(reader: Reader) -> list[Put]:
+        return to_3(reader)[:1]
+
+    store.convert(Schema(3, {3: rightly_to_3}))
+    assert store.get("count", b"") == b"2"
+    store.close()
 
 
 # --- opening ------------------------------------------------------------------------------------------
