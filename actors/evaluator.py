@@ -233,21 +233,23 @@ class Evaluator:
                     self.counters["malformed"] += 1
                     self._why_not[NoTradeCode.MALFORMED_SIGNAL] += 1
                     continue
-                if not door.admits(effect_of(signal)):
-                    continue
-                intents.append(
+                intents += [
                     intent_of(
                         signal,
                         strategy=self._strategy,
                         place=(*place, number),
                         reference_price=self._book.mark_of(signal.symbol),
-                        position=self._book.held(signal),
+                        position=aim.position,
+                        tag=aim.tag,
+                        part=aim.part,
                         decided_ns=decided_ns,
                         expires_ns=decided_ns + INTENT_TTL_NS,
                         epoch=self._epoch,
                         bar_sequence=sequence,
                     )
-                )
+                    for aim in self._book.aims(signal, (*self._pending.values(), *intents))
+                    if door.admits(effect_of(signal))
+                ]
         self._count(door)
         for intent in intents:
             self.counters["intents"] += 1

@@ -7,6 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from actors.calendar import NewYork
+from actors.tag_rules import Aim, aims, auto_number, number_after
 from desk.messages import (
     CapitalChanged,
     Effect,
@@ -18,7 +19,7 @@ from desk.messages import (
 )
 from desk.portfolio import ClosedTrade, Ledger, LedgerState, Position
 from desk.units import ZERO, decimal_of
-from strategies.base import Action, Signal, Strategy, View
+from strategies.base import Signal, Strategy, View
 
 RECENT_TRADES_MAX = 100
 #: Days of which profit and fees are remembered.
@@ -32,6 +33,7 @@ class BookState(msgspec.Struct, frozen=True, array_like=True):
     day: str
     pnl: dict[str, Decimal]
     fees: dict[str, Decimal]
+    autos: dict[str, int] = {}
 
 
 class OwnBook:
@@ -50,6 +52,7 @@ class OwnBook:
         self._day = ""
         self._pnl: dict[str, Decimal] = {}
         self._fees: dict[str, Decimal] = {}
+        self._autos: dict[str, int] = {}
         self._recent_view: tuple[ClosedTrade, ...] = ()
         self.is_changed = False
         self.has_new_trades = False
@@ -58,7 +61,7 @@ class OwnBook:
 
     def state(self) -> BookState:
         """Give the book without marks and recent trades."""
-        return BookState(self._ledger.state(), self._day, dict(self._pnl), dict(self._fees))
+        return BookState(self._ledger.state(), self._day, dict(self._pnl), dict(self._fees), dict(self._autos))
 
     @property
     def marks(self) -> dict[str, Decimal]:
@@ -78,6 +81,7 @@ class OwnBook:
         """
         self._ledger.restore(state.ledger)
         self._day, self._pnl, self._fees = state.day, dict(state.pnl), dict(state.fees)
+        self._autos = dict(state.autos)
         self._marks = dict(marks)
         self._recent.extend(recent)
         self._recent_view = tuple(self._recent)
@@ -120,7 +124,11 @@ class OwnBook:
             self._recent.append(trade)
         self._recent_view = tuple(self._recent) if trades else self._recent_view
         if isinstance(body, OrderChanged):
-            strategy.on_order(body.order)
+            order = body.order
+            number = max(self._autos.get(order.symbol, 0), auto_number(order.symbol, order.tag))
+            if number:
+                self._autos[order.symbol] = number
+            strategy.on_order(order)
         elif isinstance(body, FillBooked):
             strategy.on_fill(body)
         for trade in trades:
@@ -134,13 +142,10 @@ class OwnBook:
         """Give a symbol's last price, 0 before the first one."""
         return self._marks.get(symbol, ZERO)
 
-    def held(self, signal: Signal) -> Position | None:
-        """Give the own position that a signal speaks of: of its tag, or the oldest of its symbol for a sale without."""
-        mine = [p for p in self._ledger.positions.values() if p.symbol == signal.symbol]
-        tagged = [p for p in mine if p.tag == signal.tag]
-        if tagged or signal.tag or signal.action is Action.BUY:
-            return tagged[0] if tagged else None
-        return mine[0] if mine else None
+    def aims(self, signal: Signal, unanswered: Iterable[Intent]) -> tuple[Aim, ...]:
+        """Give the own positions that a signal speaks of, where these intents have no order yet."""
+        number = number_after(signal.symbol, self._autos.get(signal.symbol, 0), unanswered)
+        return aims(signal, self.positions, number)
 
     def view(self, ts_ns: int, pending: Iterable[Intent]) -> View:
         """Give what the strategy sees at the evaluation of the event at ``ts_ns``."""

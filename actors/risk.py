@@ -223,7 +223,9 @@ class Risk(Room):
                     effects.delete("unbooked", name.encode())
 
     def _judge_all(self, effects: Effects) -> None:
-        queue = sorted(self._waiting.values(), key=lambda i: (i.strategy, i.symbol, i.timeframe, i.bar_ts_ns, i.number))
+        queue = sorted(
+            self._waiting.values(), key=lambda i: (i.strategy, i.symbol, i.timeframe, i.bar_ts_ns, i.number, i.tag)
+        )
         for intent in queue:
             judged = self._judge(intent)
             del self._waiting[intent.intent_id]

@@ -68,6 +68,8 @@ def malformed(signal: Signal, symbols: tuple[str, ...]) -> str:  # noqa: PLR0911
         return "a LIMIT without limit_price"
     if signal.action is Action.BUY and (signal.quantity is None) == (signal.size_pct is None):
         return "a BUY names exactly one of quantity and size_pct"
+    if signal.action is Action.MODIFY and not signal.tag:
+        return "a MODIFY without the tag of its position"
     if signal.size_pct is not None and signal.size_pct > ONE:
         return f"size_pct {signal.size_pct} is above 1"
     return "a time to live below 0" if signal.ttl_s < 0 else ""
@@ -80,6 +82,8 @@ def intent_of(  # noqa: PLR0913 - an intent has these parts
     place: tuple[str, int, int],
     reference_price: Decimal,
     position: Position | None,
+    tag: str | None = None,
+    part: str = "",
     decided_ns: int,
     expires_ns: int,
     epoch: int,
@@ -87,10 +91,13 @@ def intent_of(  # noqa: PLR0913 - an intent has these parts
 ) -> Intent:
     """Make the intent of a well-formed signal; ``place`` is (timeframe, event time, number of the signal).
 
-    SELL and CLOSE reduce, whatever the side of the position; without quantity they close all of it.
+    ``tag`` None leaves it to the position, or the signal. SELL and CLOSE reduce, whatever the side of the position;
+    without quantity they close all of it.
     """
     timeframe, ts_ns, number = place
     name = strategy.instance.name
+    if tag is None:
+        tag = position.tag if position is not None else signal.tag
     effect = effect_of(signal)
     is_short = position is not None and position.quantity < ZERO
     side = Side.BUY if effect is Effect.OPEN or is_short else Side.SELL
@@ -99,7 +106,7 @@ def intent_of(  # noqa: PLR0913 - an intent has these parts
         share = signal.size_pct if signal.action is Action.SELL and signal.size_pct is not None else ONE
         quantity = abs(position.quantity) * share
     return Intent(
-        intent_id=intent_id(name, signal.symbol, timeframe, ts_ns, number),
+        intent_id=intent_id(name, signal.symbol, timeframe, ts_ns, number, part),
         strategy=name,
         symbol=signal.symbol,
         timeframe=timeframe,
@@ -118,7 +125,7 @@ def intent_of(  # noqa: PLR0913 - an intent has these parts
         decided_ns=decided_ns,
         expires_ns=expires_ns,
         reference_price=reference_price,
-        tag=position.tag if position is not None else signal.tag,
+        tag=tag,
         reason=signal.reason,
         epoch=epoch,
         confidence=signal.confidence,

@@ -10,7 +10,7 @@ def _identity(letter: str, *parts: str | int) -> str:
     return letter + blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def intent_id(strategy: str, symbol: str, timeframe: str, bar_ts_ns: int, number: int) -> str:
+def intent_id(strategy: str, symbol: str, timeframe: str, bar_ts_ns: int, number: int, part: str = "") -> str:
     """Name the intent that one evaluation yields; the same evaluation again gives the same name.
 
     Args:
@@ -19,11 +19,13 @@ def intent_id(strategy: str, symbol: str, timeframe: str, bar_ts_ns: int, number
         timeframe: The bar's timeframe.
         bar_ts_ns: The bar's open time (for a tick its sequence).
         number: The signal's place among those of this evaluation, from 0.
+        part: What tells the intents of one signal apart, where it becomes several.
 
     Returns:
         17 characters of [a-z0-9].
     """
-    return _identity("i", strategy, symbol, timeframe, bar_ts_ns, number)
+    parts = (part,) if part else ()
+    return _identity("i", strategy, symbol, timeframe, bar_ts_ns, number, *parts)
 
 
 def order_id(intent: str, attempt: int = 0) -> str:

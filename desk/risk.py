@@ -11,6 +11,7 @@ import msgspec
 
 from desk.exposure import ROOMS, Case, MissingFigureError, RiskLimits, RiskPicture, case_of, reducible
 from desk.messages import Effect, Intent, OrderType, Side
+from desk.portfolio import HORIZON_DEFAULT
 from desk.sizing import quantity_of_notional
 from desk.units import NS_PER_S, ONE, ZERO
 
@@ -207,8 +208,8 @@ def _close_faults(case: Case) -> list[str]:
 
 def _modify_faults(case: Case) -> list[str]:
     intent, held = case.intent, case.held
-    if intent.stop_loss is None and intent.take_profit is None:
-        return ["a MODIFY names a stop_loss or a take_profit"]
+    if intent.stop_loss is None and intent.take_profit is None and intent.horizon == HORIZON_DEFAULT:
+        return ["a MODIFY names a stop_loss, a take_profit or a longer horizon"]
     if held is None:
         return []
     return _level_faults(intent, intent.reference_price, 1 if held.quantity > ZERO else -1)
@@ -222,7 +223,10 @@ _SHAPES: dict[Effect, Callable[[Case], list[str]]] = {
 
 
 def _stop_missing(case: Case) -> str:
-    return "an entry carries a stop_loss" if case.intent.stop_loss is None else ""
+    held = case.held
+    if case.intent.stop_loss is not None or (held is not None and held.stop_loss is not None):
+        return ""  # who averages in keeps the recorded stop
+    return "an entry carries a stop_loss"
 
 
 # --- does it fit ------------------------------------------------------------------------------

@@ -62,7 +62,11 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """One wish of a strategy. It becomes an intent, and only risk can turn that into an order.
 
     A BUY names its size by exactly one of ``quantity`` and ``size_pct`` (share of the desk's equity, 0..1).
-    A SELL or CLOSE without size closes the whole position of ``tag``. MODIFY changes stop and target only.
+    A SELL or CLOSE without size closes the whole position; a SELL's ``size_pct`` is a share of it. A BUY without
+    ``tag`` opens a new position, named ``auto_<SYMBOL without slash>_NNN``; with the tag of one that is held it
+    averages in, and recorded levels stay unless given. A SELL without tag speaks of the oldest position of the symbol,
+    a CLOSE of all of them. MODIFY needs a tag and changes the levels and the horizon that it names, nothing else; a
+    DAY never shortens a longer horizon.
     Prices are absolute, > 0. ``ttl_s`` limits a LIMIT order's life in market time (0: no limit).
     ``reason`` names an exit in the words of the journal (STOP_LOSS, MEAN_REVERSION, FORCE_FLAT, SIGNAL …).
     """

@@ -33,6 +33,7 @@ from desk.messages import (
     FillBooked,
     HoldersGiven,
     HoldersWanted,
+    Intent,
     IntentJudged,
     LevelsChanged,
     Order,
@@ -52,6 +53,7 @@ from desk.messages import (
     VenueWanted,
 )
 from desk.order import REASON_FLATTEN, REASON_TTL, course, order_from_judgement
+from desk.portfolio import HORIZON_DEFAULT, Position
 from desk.units import NS_PER_S
 from desk.venue import VenueTraits
 from runtime.bus_words import StreamItem
@@ -357,8 +359,7 @@ class Execution(Room):
             self._orders.change(order, OrderState.REJECTED, "; ".join(reasons), source, effects)
         elif intent.effect is Effect.MODIFY:
             key = (intent.strategy, intent.symbol, intent.tag)
-            levels = LevelsChanged(*key, intent.stop_loss, intent.take_profit, order.created_ns)
-            self._journal.write(levels, effects)
+            self._journal.write(_levels(intent, self._journal.ledger.position(*key), order.created_ns), effects)
             self._orders.change(order, OrderState.CANCELLED, "LEVELS_CHANGED", "ours", effects)
             self._protection.settle(key, effects)
         else:
@@ -511,6 +512,20 @@ class Execution(Room):
 _UNSEEN = frozenset({OrderState.PENDING, OrderState.UNKNOWN})
 
 
+def _levels(intent: Intent, held: Position | None, ts_ns: int) -> LevelsChanged:
+    """Change what a MODIFY names and leave the rest: nothing takes a stop away, and a DAY shortens no horizon."""
+    stop, target = (None, None) if held is None else (held.stop_loss, held.take_profit)
+    return LevelsChanged(
+        intent.strategy,
+        intent.symbol,
+        intent.tag,
+        stop if intent.stop_loss is None else intent.stop_loss,
+        target if intent.take_profit is None else intent.take_profit,
+        ts_ns,
+        "" if intent.horizon == HORIZON_DEFAULT else intent.horizon,
+    )
+
+
 def _fill(order: Order, report: OrderFilled, venue: str = "", account: str = "") -> FillBooked:
     is_entry = order.purpose is Purpose.ENTRY
     return FillBooked(
@@ -531,4 +546,5 @@ def _fill(order: Order, report: OrderFilled, venue: str = "", account: str = "")
         reference_price=order.reference_price,
         venue=venue,
         account=account,
+        horizon=order.horizon if is_entry else HORIZON_DEFAULT,
     )

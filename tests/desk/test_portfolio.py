@@ -124,6 +124,26 @@ def test_levels_change_only_where_there_is_a_position() -> None:
     assert (held.stop_loss, held.take_profit, len(ledger.positions)) == (Decimal(98), None, 1)
 
 
+def test_a_longer_horizon_is_never_shortened_by_a_day() -> None:
+    ledger = a_ledger()
+    horizons: list[str] = []
+    levels = LevelsChanged("alpha", "SPY", "t", None, None, 9)
+    bodies = [
+        replace(a_fill("e1", BUY, "1", "100"), horizon="SWING"),
+        a_fill("e2", BUY, "1", "100"),
+        levels,
+        replace(levels, horizon="POSITION"),
+        replace(a_fill("e3", BUY, "1", "100"), horizon="SWING"),
+    ]
+    for body in bodies:
+        ledger.apply(body)
+        held = ledger.position("alpha", "SPY", "t")
+        assert held is not None
+        horizons.append(held.horizon)
+
+    assert horizons == ["SWING", "SWING", "SWING", "POSITION", "SWING"]
+
+
 def test_an_order_works_until_it_is_finished() -> None:
     ledger = a_ledger()
     ledger.apply(OrderChanged(an_order(OrderState.SUBMITTED), "", "desk", 1))

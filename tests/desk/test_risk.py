@@ -345,6 +345,7 @@ def test_an_exit_is_refused_only_for_what_would_harm(intent: Intent, change: dic
         ({"stop_loss": None}, ["MALFORMED"]),
         ({"stop_loss": Decimal(102)}, ["MALFORMED"]),
         ({"stop_loss": Decimal(98), "tag": "none"}, ["NO_POSITION"]),
+        ({"stop_loss": None, "horizon": "SWING"}, []),
     ],
 )
 def test_levels_change_where_there_is_a_position_and_on_their_own_side(
@@ -353,6 +354,15 @@ def test_levels_change_where_there_is_a_position_and_on_their_own_side(
     intent = msgspec.structs.replace(replace(an_exit(), effect=MODIFY), **change)
 
     assert codes(intent, a_dark_picture(a_position()), TIGHT) == expected
+
+
+def test_who_averages_in_keeps_the_recorded_stop_and_needs_no_new_one() -> None:
+    intent = replace(an_intent(), stop_loss=None)
+    protected = replace(a_position(), stop_loss=Decimal(99))
+
+    assert codes(intent, replace(a_picture(), positions=(protected,))) == []
+    assert codes(intent, replace(a_picture(), positions=(a_position(),))) == ["STOP_MISSING"]
+    assert codes(replace(intent, tag="other"), replace(a_picture(), positions=(protected,))) == ["STOP_MISSING"]
 
 
 # --- properties -------------------------------------------------------------------------------
