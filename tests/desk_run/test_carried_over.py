@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from runtime.clock import NS_PER_S
 from tests.desk_run.harness import Desk
 from tests.desk_run.markets import configuration
@@ -25,6 +27,7 @@ def told_market(folder: Path) -> dict[str, Path]:
     return files
 
 
+@pytest.mark.slow
 def test_a_strategy_that_became_another_one_while_the_desk_was_down_sells_out_first(tmp_path: Path) -> None:
     files = told_market(tmp_path / "market")
     folder = with_obedient(tmp_path / "desk")

@@ -66,6 +66,7 @@ def test_a_process_killed_again_and_again_is_replaced_alone_and_changes_no_trade
     check_like_calm(desk, calm)
 
 
+@pytest.mark.slow
 def test_a_zygote_killed_again_and_again_costs_no_process_its_life(calm: Calm, tmp_path: Path) -> None:
     chance = random.Random(ZYGOTE)
     with calm.desk(tmp_path) as desk:

@@ -15,8 +15,7 @@ from tests.strategies.oracle_vwap import Rules, Trade, trades_of
 FILLS = ("next_open", "close")
 DEVIATIONS = {"three": 0.003, "one": 0.001}
 EXIT_REFUSED = 3
-#: Of the recorded markets this one is always tried, the others by the slow tests.
-QUICK = ("SPY_1m_2019-02_eqker", "next_open")
+RECORDED = ("SPY_1m_2019-02_eqker", "SPY_1m_2025-05_bswdemo")
 
 
 def replay(file: Path, fill: str, speed: str = "max") -> str:
@@ -68,14 +67,9 @@ def test_on_a_made_up_market_the_trades_are_those_of_the_loop(fill: str, tmp_pat
     check_against_the_loop(desk, file, fill)
 
 
-@pytest.mark.parametrize(
-    ("name", "fill"),
-    [
-        pytest.param(name, fill, marks=() if (name, fill) == QUICK else pytest.mark.slow)
-        for name in ("SPY_1m_2019-02_eqker", "SPY_1m_2025-05_bswdemo")
-        for fill in FILLS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("name", RECORDED)
 def test_on_recorded_days_the_trades_are_those_of_the_loop(name: str, fill: str, tmp_path: Path) -> None:
     file = real_data() / "bars" / f"{name}.csv.gz"
 
@@ -85,6 +79,7 @@ def test_on_recorded_days_the_trades_are_those_of_the_loop(name: str, fill: str,
     check_against_the_loop(desk, file, fill)
 
 
+@pytest.mark.slow
 def test_a_finished_replay_that_is_run_again_trades_no_more_and_says_the_same(small: Path, tmp_path: Path) -> None:
     with Desk(tmp_path / "desk", replay(small, "next_open")) as desk:
         trades = desk.run().trades()

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from desk.units import NS_PER_S
 from tests.desk_run.harness import Desk
 from tests.desk_run.markets import configuration, vwap, write_market
@@ -22,6 +24,7 @@ def _trades(desk: Desk) -> list[tuple[str, ...]]:
     return [tuple(str(trade[name]) for name in kept) for trade in desk.trades()]
 
 
+@pytest.mark.slow
 def test_a_replay_of_ticks_trades_as_the_replay_of_their_bars(tmp_path: Path) -> None:
     files = write_market(tmp_path, 150, symbols=("SPY",))
     ticks = tmp_path / "ticks.csv"

@@ -423,7 +423,7 @@ def prepare(state: Path, tree: NodeSpec) -> None:
     note(state, "prepared")
 
 
-def main() -> int:
+def main(on_round: Callable[[Root], None] = lambda _root: None) -> int:
     """Run the tree that lies in the state folder."""
     state, clock = Path(sys.argv[1]), Clock()
     tree = msgspec.msgpack.decode((state / "tree").read_bytes(), type=NodeSpec)
@@ -442,7 +442,7 @@ def main() -> int:
         gentle_ns=60 * NS_PER_S,
     )
     log = Log.open(state / "log", "root", "INFO")
-    root = Root(tree, settings, keeper, CODEC, clock, log, lambda _root: None, lambda tree: prepare(state, tree))
+    root = Root(tree, settings, keeper, CODEC, clock, log, on_round, lambda tree: prepare(state, tree))
     code = root.run()
     keeper.close()
     return code

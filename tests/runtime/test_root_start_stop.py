@@ -194,6 +194,18 @@ def test_a_process_that_is_stopped_by_a_signal_is_ended_all_the_same(state: Path
         assert house.stop() == 0
 
 
+def test_an_end_in_the_round_in_which_a_hang_is_told_is_an_end_in_good_order(state: Path) -> None:
+    silent = apprentice("silent", "hangs", shutdown_ns=NS_PER_S // 10, progress_timeout_ns=NS_PER_S // 2)
+    house = Bakehouse(state, silent)
+    house.program = "tests.runtime.sudden_end"
+    house.start()
+    code = house.wait()
+    house.__exit__(None, None, None)
+
+    assert (code, house.said()) == (0, "")
+    assert '"reason":"the given duration is over"' in house.log()
+
+
 def test_sigterm_to_one_child_is_a_stop_in_good_order_after_which_it_comes_back(state: Path) -> None:
     with Bakehouse(state, apprentice("one")) as house:
         os.kill(house.all_running()["one"]["pid"], signal.SIGTERM)
