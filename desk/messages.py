@@ -431,13 +431,17 @@ class OrderFilled(Message, frozen=True, tag="venue.filled"):
 
 
 class OrderCancelled(Message, frozen=True, tag="venue.cancelled"):
-    """Report. The order is gone: cancelled on request, by its OCO sibling, or expired at the venue."""
+    """Report. The order is gone: cancelled on request, by its OCO sibling, or expired at the venue.
+
+    ``filled_quantity`` is all that had filled by then, None where the venue does not say.
+    """
 
     report: int
     order_id: str
     reason: str
     is_expired: bool
     ts_ns: int
+    filled_quantity: Decimal | None = None
 
 
 class CancelRejected(Message, frozen=True, tag="venue.cancel_rejected"):

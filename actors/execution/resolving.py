@@ -163,7 +163,9 @@ class Resolver:
             return
         if theirs.state in _ENDED and order.filled_quantity >= theirs.filled_quantity:
             is_expired = theirs.state is OrderState.EXPIRED
-            report = OrderCancelled(0, theirs.order_id, theirs.reason, is_expired, self._orders.market_ns)
+            report = OrderCancelled(
+                0, theirs.order_id, theirs.reason, is_expired, self._orders.market_ns, order.filled_quantity
+            )
             self._hear_report(report, effects)
         elif theirs.state not in _OPEN:
             self._doubted.add(order.order_id)  # it ended, and not all of what it traded has come yet

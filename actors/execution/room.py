@@ -408,6 +408,9 @@ class Execution(Room):
         report = msgspec.structs.replace(report, order_id=order.order_id)
         if isinstance(report, OrderFilled) and not self._book(order, report, effects):
             return
+        if self._traits.is_remote and _leaves_open_how_it_ended(order, report):
+            self._resolver.doubt(order.order_id, effects)
+            return
         previous = order
         for changed in course(order, report):
             self._orders.write(changed, previous.state, self._venue, effects)
@@ -427,9 +430,10 @@ class Execution(Room):
 
     def _book(self, order: Order, report: OrderFilled, effects: Effects) -> bool:
         """Book one execution, once, and say whether it was new."""
-        if self._journal.ledger.has_execution(report.execution_id, self._venue, self._account):
+        account = self._venue.rpartition("/")[2]  # each account has a process, and so a name, of its own
+        if self._journal.ledger.has_execution(report.execution_id, self._venue, account):
             return False
-        self._journal.write(_fill(order, report, self._venue, self._account), effects)
+        self._journal.write(_fill(order, report, self._venue, account), effects)
         self._fills += 1
         self._last_fill = f"{order.strategy}: {order.side.value} {report.quantity} {order.symbol} at {report.price}"
         if is_late(order, report):
@@ -449,8 +453,8 @@ class Execution(Room):
             self._resolver.end_attempt(order, effects)
         elif isinstance(report, OrderUnclear):
             self._resolver.wake(effects)
-        elif isinstance(report, CancelUnclear | CancelRejected | ReplaceRejected) and self._traits.is_remote:
-            self._resolver.doubt(order.order_id, effects)  # that it is not open says nothing about what it traded
+        elif isinstance(report, CancelUnclear | ReplaceRejected) and self._traits.is_remote:
+            self._resolver.doubt(order.order_id, effects)
         if order.purpose is Purpose.ENTRY:
             self._protection.flatten(key, effects)  # an entry that was filled while its strategy left
         elif order.exit_reason == REASON_FLATTEN and self._journal.ledger.position(*key) is None:
@@ -494,10 +498,14 @@ class Execution(Room):
             self._protection.look_after_all(effects)
 
     def _take_account(self, account: str, effects: Effects) -> None:
-        """Keep which account this is: it is part of every execution's name, also right after a fall."""
-        if account and account != self._account:
-            self._account = account
-            effects.put("account", self._venue.encode(), account.encode())
+        """Remember whose account this is; under other keys the books would be another one's."""
+        if not account or account == self._account:
+            return
+        if self._account:
+            self._sentinel.write(f"ACCOUNT_CHANGED: {self._venue} was {self._account}, and is {account} now")
+            return
+        self._account = account
+        effects.put("account", self._venue.encode(), account.encode())
 
     def _drop_withheld(self, at_venue: set[str], effects: Effects) -> None:
         """End the entries that a halt kept back at the start, unless the venue has had them all along."""
@@ -506,6 +514,13 @@ class Execution(Room):
             order = self._journal.ledger.order(order_id)
             if order is not None and order.state is OrderState.PENDING:
                 self._orders.change(order, OrderState.CANCELLED, "HALTED", "ours", effects)
+
+
+def _leaves_open_how_it_ended(order: Order, report: VenueReport) -> bool:
+    """Say whether an order is gone and may have traded more than we have heard: what is held is not known then."""
+    if isinstance(report, OrderCancelled):
+        return report.filled_quantity != order.filled_quantity
+    return isinstance(report, CancelRejected)
 
 
 #: States in which nothing has proved yet that the venue took the order.

@@ -380,9 +380,15 @@ class LoneExecution:
         if self._happens("dropped"):
             self._answer(CancelUnclear(0, word.order_id, "dropped", 0), epoch)
         elif is_done:
-            self._answer(OrderCancelled(0, word.order_id, word.reason, False, 0), epoch)
+            self._answer(OrderCancelled(0, word.order_id, word.reason, False, 0, self._filled(word)), epoch)
         else:
             self._answer(CancelRejected(0, word.order_id, "not open", 0), epoch)
+
+    def _filled(self, word: CancelOrder) -> Decimal | None:
+        """Give what had filled when the cancel came; some venues do not say."""
+        if self.chance.random() < 0.5:
+            return None
+        return next(o.filled for o in self.exchange.orders if o.name == word.venue_order_id or not word.venue_order_id)
 
     def _found(self, word: OrdersWanted) -> OrdersFound:
         if self._happens("lost"):
