@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -30,6 +31,15 @@ class PaperArguments(msgspec.Struct, frozen=True):
     balance: Decimal
     symbols: tuple[str, ...]
     is_stepped: bool
+
+
+class GatewayArguments(msgspec.Struct, frozen=True):
+    """What the gateway to a venue is told: the adapter, where to look for it first, and the adapter's own options."""
+
+    adapter: str
+    folder: str
+    options: dict[str, Any]
+    symbols: tuple[str, ...]
 
 
 class Owner(msgspec.Struct, frozen=True):

@@ -357,7 +357,7 @@ class SubmitOrder(Message, frozen=True, tag="venue.submit"):
 
     At the paper venue the same ``order_id`` again is the same order, never a second one. A venue behind a wire of its
     own takes the command only in the incarnation ``venue_epoch`` of its process, and refuses it behind
-    ``deadline_ns`` (wall time; 0 for none).
+    ``deadline_ns`` (wall time; 0 for none). With ``is_exit`` it is sent before what opens something.
     """
 
     order_id: str
@@ -371,6 +371,7 @@ class SubmitOrder(Message, frozen=True, tag="venue.submit"):
     oco_group: str
     deadline_ns: int = 0
     venue_epoch: int = 0
+    is_exit: bool = False
 
 
 class CancelOrder(Message, frozen=True, tag="venue.cancel"):

@@ -56,6 +56,7 @@ class SocketInbox:
         """Open the two descriptors that wake the poll from outside."""
         self._poller = Poller()
         self._others: deque[Envelope[Any]] = deque()
+        self._is_woken = False
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poller.register(self._event, READABLE)
         self.next_timer: Callable[[], int | None] = lambda: None
@@ -78,6 +79,17 @@ class SocketInbox:
         """Take an envelope from any thread."""
         self._others.append(envelope)
         os.eventfd_write(self._event, 1)
+
+    def wake(self) -> None:
+        """End the poll from any thread; many calls are as one until the loop has heard of them."""
+        if not self._is_woken:
+            self._is_woken = True
+            os.eventfd_write(self._event, 1)
+
+    def was_woken(self) -> bool:
+        """Say whether somebody called ``wake`` since this was asked last."""
+        was, self._is_woken = self._is_woken, False
+        return was
 
     def get(self) -> Envelope[Any]:
         """Wait for the next envelope: one put by a thread, or the set of what is ready now."""
@@ -168,6 +180,7 @@ class RoomActor(pykka.Actor):
         inbox.wake_on_signals()
         signal.signal(signal.SIGTERM, self._on_signal)
         self._open_sockets(inbox)
+        self._room.take_waker(inbox.wake)
         effects = self._room.recover()
         if self._publisher is not None:
             self._publisher.start(*self._room.stream_heads())
@@ -190,6 +203,9 @@ class RoomActor(pykka.Actor):
             if handler is not None:
                 handler(effects)
         self._hear_timers(effects)
+        if cast("SocketInbox", self.actor_inbox).was_woken():
+            self._beacon.word("awake")
+            effects.add(self._room.awake())
         if self._doors is not None:
             self._doors.tend(effects)
         is_last = self._is_stopping  # a signal that comes from here on makes the next turn the last one

@@ -1,5 +1,6 @@
 """What a room is: state, and answers to what it hears. It imports neither pykka nor zmq."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -126,6 +127,17 @@ class Room:
     def timer(self, name: str) -> Effects:
         """Hear that a timer came due."""
         raise NotImplementedError
+
+    def take_waker(self, wake: Callable[[], None]) -> None:
+        """Take what threads of the room's own call, once each time that they have something for it.
+
+        Comes once, before ``recover``. The room itself lives on the loop's thread alone: a thread leaves what it has
+        in a queue, calls ``wake``, and ``awake`` fetches it.
+        """
+
+    def awake(self) -> Effects:
+        """Hear that a thread of the room's own has called its waker, once for all calls since the last time."""
+        return NOTHING
 
     def connected(self, peer: str) -> Effects:
         """Hear that the link to a hub stands (again); sure posts need no care, datagrams may have been lost."""

@@ -127,6 +127,7 @@ class Orders:
                 order.oco_group,
                 order.deadline_ns,
                 self.venue_epoch,
+                order.purpose is not Purpose.ENTRY,
             ),
         )
 

@@ -81,6 +81,9 @@ class VenuePort(Protocol):
     def submit(self, order: SubmitOrder) -> Accepted | Refused:
         """Place one order.
 
+        ``expires_ns`` is market time and the desk's own business: the venue is not told. ``oco_group`` is passed on
+        where ``traits.has_oco`` and left out elsewhere, ``deadline_ns`` where ``traits.has_deadline``.
+
         The same client id again: where ids are unique for ever it is refused as a duplicate, and there is one order.
         Where they are unique among open orders only, it may become a second order: the caller does not do that.
         ``deadline_ns`` (venue time, 0 for none) is given to the venue's engine, which refuses the order behind it.
@@ -94,6 +97,9 @@ class VenuePort(Protocol):
     def cancel(self, order_id: str, venue_order_id: str) -> Accepted | Refused:
         """Cancel one open order. Twice is as once: the second one is refused with ``is_gone``.
 
+        ``venue_order_id`` is "" where the caller never learned it; then the client id alone has to do. It may be that
+        of a forerunner, where a replacement gave the order another one.
+
         ``is_gone`` says that it is not open: it may have filled, or never have been. It does not say that nothing
         filled.
 
@@ -106,7 +112,9 @@ class VenuePort(Protocol):
     def replace(self, order: ReplaceOrder) -> Accepted | Refused:
         """Change quantity and price of one open order in place; there are never two live orders.
 
-        Only where ``traits.can_replace``. Twice with the same figures is as once.
+        Only where ``traits.can_replace``. Twice with the same figures is as once, also where the first answer was lost
+        and ``order.venue_order_id`` is that of a forerunner. Under every name of its own that the venue gives the
+        replacement, the adapter goes on to call it by the client id that the caller knows.
 
         Raises:
             UnclearError: It has the old figures or the new ones.
@@ -114,10 +122,19 @@ class VenuePort(Protocol):
         """
         ...
 
+    def now_ns(self) -> int:
+        """Give the venue's own time, UTC, as its engine holds deadlines against it. One cheap question.
+
+        Raises:
+            UnreachableError: The venue did not answer.
+        """
+        ...
+
     def find(self, order_ids: Sequence[str]) -> tuple[VenueOrder, ...]:
         """Look up orders by client id among the open, the closed and the traded ones; the absent are left out.
 
-        One question for many ids wherever the venue allows that.
+        One question for many ids wherever the venue allows that. Where several places have to be looked at, open orders
+        come first: an order moves from there to the others and never back.
 
         Raises:
             UnreachableError: Not every place could be looked at; an absence would prove nothing.

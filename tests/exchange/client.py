@@ -113,6 +113,10 @@ class ExchangePort:
 
     # --- what only looks ----------------------------------------------------------------------
 
+    def now_ns(self) -> int:
+        """See the port."""
+        return self._look(Request(call="time")).time_ns
+
     def find(self, order_ids: Sequence[str]) -> tuple[VenueOrder, ...]:
         """See the port. The open ones are looked at before the closed ones: that is how an order moves."""
         if not order_ids:

@@ -133,7 +133,7 @@ class Exchange:
         self._tell(Order(do="instrument", instrument=instrument))
 
     def anew(self) -> None:
-        """Begin with an empty book and good manners; connections stay."""
+        """Begin with an empty book, good manners and open doors; connections stay."""
         self._tell(Order(do="anew"))
 
     def dump(self) -> Dump:

@@ -67,6 +67,11 @@ class PaperPort:
         """Refuse: the paper venue changes no order in place."""
         return Refused(f"order {order.order_id}: nothing is replaced here")
 
+    def now_ns(self) -> int:
+        """See the port."""
+        self._require_open(UnreachableError)
+        return self._market_ns
+
     def find(self, order_ids: Sequence[str]) -> tuple[VenueOrder, ...]:
         """See the port."""
         self._require_open(UnreachableError)

@@ -278,6 +278,8 @@ class Server:
             if not order.is_on:
                 await self._open()
             return Reply()
+        if order.do == "anew" and self._front is None:
+            await self._open()
         deeds: dict[str, Callable[[], object]] = {
             "mark": lambda: self._engine.mark(order.symbol, order.price, self._now_ns()),
             "go_on": lambda: self._engine.go_on(self._now_ns()),

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import threading
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from typing_extensions import override
@@ -41,6 +44,27 @@ class Scribe(Room):
         self._clock, self._store = context.clock, store
         self._is_done = True
         self._is_signalled = False
+        self._wake: Callable[[], None] = lambda: None
+        self._fetched: deque[int] = deque()
+
+    @override
+    def take_waker(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    @override
+    def awake(self) -> Effects:
+        effects = Effects()
+        while self._fetched:
+            effects.add(self._say(f"fetched {self._fetched.popleft()}"))
+        return effects
+
+    def _start_threads(self, count: int) -> None:
+        for number in range(count):
+            threading.Thread(target=self._fetch, args=(number,), daemon=True).start()
+
+    def _fetch(self, number: int) -> None:
+        self._fetched.append(number)
+        self._wake()
 
     @override
     def recover(self) -> Effects:
@@ -74,10 +98,11 @@ class Scribe(Room):
                 effects.timer("never", 0)
             case "due":
                 effects.timer("long ago", now_ns - NS_PER_S)
-            case "unfinished" | "finished":
-                self._is_done = word.verb == "finished"
-            case "signal":
-                self._is_signalled = True
+            case "unfinished" | "finished" | "signal":
+                self._is_done = word.verb != "unfinished"
+                self._is_signalled = word.verb == "signal"
+            case "threads":
+                self._start_threads(word.number)
             case "nowhere":
                 effects.post("nobody", Noted("?"))
             case _:

@@ -386,6 +386,16 @@ def test_a_conductor_that_fell_may_begin_a_step_anew(stage: Stage) -> None:
 
 # --- other threads ------------------------------------------------------------------------------------
 
+
+def test_what_threads_of_its_own_leave_for_a_room_reaches_it_though_nothing_else_happens(stage: Stage) -> None:
+    stage.start()
+
+    stage.order("threads", 200)
+
+    stage.until(lambda: len(stage.noted) == 201)
+    assert sorted(stage.noted[1:]) == sorted(f"fetched {number}" for number in range(200))
+
+
 #: Runs a scribe's actor on the main thread; a second thread does what the argument says with its reference.
 THREADS = """
 import os, sys, threading
