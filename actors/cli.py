@@ -14,6 +14,7 @@ import typer
 from actors import log_view, screens, views
 from actors.arguments import store_path
 from actors.cli_control import audit, keys
+from actors.cli_journal import books, reading, whole_journal
 from actors.cli_parts import (
     CONFIG_DEFAULT,
     EXIT_DEGRADED,
@@ -38,7 +39,6 @@ from actors.cli_parts import show as _show
 from actors.control_client import DeskDownError, Remote, VerbRefusedError
 from actors.desk import run_desk
 from actors.foreground import Foreground
-from actors.journal import read_journal
 from actors.last_good import TEXT_FILE, read_last_good
 from actors.pinned_code import CodeShelf
 from actors.problem import render
@@ -47,8 +47,6 @@ from actors.screen_words import plain_text
 from actors.settings import Settings
 from actors.settings_apart import read_apart
 from actors.top_source import DeskSource
-from actors.words import desk_codec
-from desk.messages import JournalRecord
 from runtime.clock import NS_PER_S, Clock
 from runtime.errors import OperatingError
 from runtime.folder import Sentinel
@@ -71,6 +69,7 @@ FOLLOW_S = 0.25
 
 app.add_typer(keys, name="keys")
 app.command()(audit)
+app.add_typer(books)
 
 
 def main() -> None:
@@ -237,9 +236,15 @@ def why(name: str, state: State = STATE_DEFAULT, as_json: Json = False) -> None:
     found = next((row for row in rows if row["name"] == name), None)
     if found is None:
         _fail(f"there is no strategy {name!r}; there are {', '.join(row['name'] for row in rows)}", EXIT_REFUSED)
-    if remote() is None:
-        found = {**found, "orders_refused": views.refusals_view(_journal(state), name)}
-    _show(found, screens.why_text(found), as_json=as_json)
+    if remote() is not None:
+        _show(found, screens.why_text(found), as_json=as_json)
+        return
+
+    def work() -> None:
+        whole = {**found, "orders_refused": views.refusals_view(whole_journal(state), name)}
+        _show(whole, screens.why_text(whole), as_json=as_json)
+
+    reading(store_path(state, "execution"), work)
 
 
 @app.command()
@@ -371,38 +376,6 @@ def stop(reason: Reason = "stopped by an operator", state: State = STATE_DEFAULT
     _verb(state, "stop", {"reason": reason}, "the desk is stopping", as_json=as_json)
 
 
-@app.command()
-def orders(state: State = STATE_DEFAULT, as_json: Json = False) -> None:
-    """List all orders; also of a stopped desk."""
-    rows = views.orders_view(_journal(state))
-    _show(rows, screens.orders_text(rows), as_json=as_json)
-
-
-@app.command()
-def positions(state: State = STATE_DEFAULT, as_json: Json = False) -> None:
-    """List open positions; also of a stopped desk."""
-    rows = views.positions_view(_journal(state))
-    _show(rows, screens.positions_text(rows), as_json=as_json)
-
-
-@app.command()
-def trades(state: State = STATE_DEFAULT, as_json: Json = False) -> None:
-    """List closed trades; also of a stopped desk."""
-    rows = views.trades_view(_journal(state))
-    _show(rows, screens.trades_text(rows), as_json=as_json)
-
-
-@app.command()
-def journal(
-    state: State = STATE_DEFAULT,
-    tail: Annotated[int, typer.Option("--tail", min=0, help="Only the last so many records; 0: all.")] = 0,
-    as_json: Json = False,
-) -> None:
-    """Show the journal, record by record; also of a stopped desk."""
-    rows = views.journal_view(_journal(state), tail or None)
-    _show(rows, screens.journal_text(rows), as_json=as_json)
-
-
 # --- the parts ------------------------------------------------------------------------------------
 
 
@@ -454,24 +427,12 @@ def _verb(state: Path, verb: str, arguments: dict[str, Any], text: str, *, as_js
     _show(answer or {"done": text}, text, as_json=as_json)
 
 
-def _journal(state: Path) -> list[JournalRecord]:
-    refuse_remote("this command")
-    try:
-        reader = Reader.open(store_path(state, "execution"))
-    except OperatingError as error:
-        _fail(f"{error}; has a desk ever run on {state}?", EXIT_DOWN)
-    try:
-        return list(read_journal(reader, desk_codec()))
-    finally:
-        reader.close()
-
-
 def _summary(state: Path) -> dict[str, Any]:
     """Sum up the run from the stores; the desk is down."""
     market = Reader.open(store_path(state, "market_data"))
     bars, refused = market.head(), _refused(market)
     market.close()
-    return views.summary_view(_journal(state), bars, refused)
+    return views.summary_view(whole_journal(state), bars, refused)
 
 
 def _refused(market: Reader) -> dict[str, int]:

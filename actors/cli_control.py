@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from actors.cli_journal import reading
 from actors.cli_parts import (
     CONFIG_DEFAULT,
     EXIT_DOWN,
@@ -15,7 +16,6 @@ from actors.cli_parts import (
     Json,
     State,
     fail,
-    refuse_remote,
     show,
 )
 from actors.console.audit import entries
@@ -104,19 +104,23 @@ def audit(
 
     Also of a stopped desk. The chain of all records is checked first; exit code 3 where it is broken.
     """
-    refuse_remote("audit")
-    try:
-        reader = Reader.open(store_path(state, "console"))
-    except OperatingError as error:
-        fail(f"{error}; has a desk ever run on {state}?", EXIT_DOWN)
-    try:
-        reader.verify()
-        rows = audit_view(entries(reader), tail or None)
-    except (OperatingError, msgspec.MsgspecError) as error:
-        fail(f"the audit trail was changed or is damaged: {error}", EXIT_REFUSED)
-    finally:
-        reader.close()
-    show(rows, audit_text(rows), as_json=as_json)
+    folder = store_path(state, "console")
+
+    def work() -> None:
+        try:
+            reader = Reader.open(folder)
+        except OperatingError as error:
+            fail(f"{error}; has a desk ever run on {state}?", EXIT_DOWN)
+        try:
+            reader.verify()
+            rows = audit_view(entries(reader), tail or None)
+        except (OperatingError, msgspec.MsgspecError) as error:
+            fail(f"the audit trail was changed or is damaged: {error}", EXIT_REFUSED)
+        finally:
+            reader.close()
+        show(rows, audit_text(rows), as_json=as_json)
+
+    reading(folder, work)
 
 
 def _list_of(config: Path, clients: Path | None) -> tuple[Path, str]:
