@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from actors.settings import FeedSettings, OnDisable, PaperSettings, RiskConfig, RiskLimits, Settings
+from actors.settings import ExecutionSettings, FeedSettings, OnDisable, PaperSettings, RiskConfig, RiskLimits, Settings
 from actors.step import Route
 from desk.venue import PAPER as PAPER_TRAITS
 from desk.venue import VenueTraits
@@ -58,6 +58,7 @@ class ExecutionArguments(msgspec.Struct, frozen=True):
     owners: dict[str, Owner]
     venue: str = PAPER
     traits: VenueTraits = PAPER_TRAITS
+    pace: ExecutionSettings = ExecutionSettings()
 
 
 class RiskArguments(msgspec.Struct, frozen=True):

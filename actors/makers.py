@@ -106,6 +106,7 @@ def execution(context: Context, arguments: bytes) -> Made:
         log=context.log,
         owners=told.owners,
         is_stepped=told.is_stepped,
+        pace=told.pace,
     )
     wiring = Wiring(
         has_hub=True,

@@ -146,6 +146,21 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     taker_fee_bps: Decimal = Decimal(0)
 
 
+class ExecutionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When nothing more is opened because of the venue's pace; exits, cancels and stops always leave.
+
+    At ``queue_max`` orders without an answer, no entry is added. An answer after more than ``breaker_latency_s``, or
+    ``breaker_failures`` orders in a row without any, opens the breaker for ``breaker_open_s``; each time that it opens
+    again at its first try, for twice as long, at most ``breaker_open_max_s``.
+    """
+
+    queue_max: int = 10
+    breaker_latency_s: float = 5.0
+    breaker_failures: int = 3
+    breaker_open_s: float = 60.0
+    breaker_open_max_s: float = 900.0
+
+
 class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The control socket's second door, for clients with keys. ``listen`` is "" where there is only the local one.
 
@@ -166,6 +181,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     risk: RiskLimits = RiskLimits()
     supervision: SupervisionSettings = ROOM_SUPERVISION
     control: ControlSettings = ControlSettings()
+    execution: ExecutionSettings = ExecutionSettings()
     default_balance: Decimal = Decimal(10_000)
     paper_trading: bool = True
     log_level: str = "INFO"

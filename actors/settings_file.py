@@ -8,7 +8,7 @@ import msgspec
 
 from actors import settings_rule
 from actors.problem import Problem
-from actors.settings import ROOM_SUPERVISION, RiskLimits, Settings
+from actors.settings import ROOM_SUPERVISION, ExecutionSettings, RiskLimits, Settings
 from actors.settings_entry import read_entries
 from actors.settings_feed import FeedReader
 from actors.settings_reader import Reader, Spot
@@ -132,13 +132,14 @@ def _read_settings(
     pair = tree.pair("global")
     spot = Spot(pair.line if pair else tree.line, "global")
     branch = reader.branch(pair.node if pair else None, spot)
-    nested = ("feed", "paper", "risk", "supervision", "control")
+    nested = ("feed", "paper", "risk", "supervision", "control", "execution")
     values = reader.values(branch, "global", settings_rule.GLOBAL, nested)
     feed = FeedReader(reader, branch, spot.line, entries, path.parent).read(str(values.get("zmq_market_url", "")))
     values["paper"] = reader.section(branch, "global", "paper", settings_rule.PAPER)
     values["risk"] = reader.section(branch, "global", "risk", settings_rule.RISK_LIMITS, RiskLimits())
     supervision = reader.section(branch, "global", "supervision", settings_rule.SUPERVISION, ROOM_SUPERVISION)
     values["supervision"] = msgspec.structs.asdict(ROOM_SUPERVISION) | supervision
+    values["execution"] = reader.section(branch, "global", "execution", settings_rule.EXECUTION, ExecutionSettings())
     values["control"] = _door(reader.section(branch, "global", "control", settings_rule.CONTROL), path.parent)
     settings = reader.build(Settings, {**values, "feed": feed, "strategies": [entry.settings for entry in entries]})
     if settings is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from actors.settings import FeedSettings, PaperSettings, RiskConfig, RiskLimits, SupervisionSettings
+from actors.settings import ExecutionSettings, FeedSettings, PaperSettings, RiskConfig, RiskLimits, SupervisionSettings
 
 
 class Policy(StrEnum):
@@ -51,6 +51,7 @@ POLICIES: Mapping[str, Policy] = {
     "strategies[].limits.message_rate": Policy.STRATEGY_RESTART,
     **_all("global.risk", RiskLimits, Policy.LIVE),
     **_all("global.supervision", SupervisionSettings, Policy.LIVE),
+    **_all("global.execution", ExecutionSettings, Policy.LIVE),
     **_all("global.paper", PaperSettings, Policy.DESK_RESTART),
     **_all("global.feed", FeedSettings, Policy.DESK_RESTART),
     "global.feed.speed": Policy.LIVE,

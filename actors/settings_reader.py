@@ -20,6 +20,7 @@ ORDERED = (
     ("backoff_base_s", "backoff_cap_s"),
     ("max_positions_per_symbol", "max_positions"),
     ("default_trade_pct", "max_position_size"),
+    ("breaker_open_s", "breaker_open_max_s"),
 )
 
 #: Stands for a value that was refused, where the walk goes on to find more.

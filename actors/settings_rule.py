@@ -267,6 +267,13 @@ PAPER: Table = {
     "maker_fee_bps": _BPS,
     "taker_fee_bps": _BPS,
 }
+EXECUTION: Table = {
+    "queue_max": _COUNT,
+    "breaker_latency_s": seconds(),
+    "breaker_failures": _COUNT,
+    "breaker_open_s": seconds(),
+    "breaker_open_max_s": seconds(),
+}
 CONTROL: Table = {
     "listen": door,
     "clients": PATH_RULE,

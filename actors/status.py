@@ -200,7 +200,10 @@ def _headline(row: Json) -> str:
     match row["path"]:
         case "execution":
             gate = facts.get("gate")
+            breaker = (facts.get("pace") or {}).get("breaker") or {}
             tail = f"gate: {gate}" if gate else "gate open"
+            if breaker.get("state", "closed") != "closed":
+                tail = f"{tail}  breaker {breaker['state']}"
             return f"{facts.get('orders_working', 0)} working  journal {facts.get('journal', 0)}  {tail}"
         case "risk":
             return f"judged {facts.get('judged', 0)}  approved {facts.get('approved', 0)}"
@@ -217,9 +220,21 @@ def _headline(row: Json) -> str:
             return ""
 
 
+def _pace_alarms(pace: Json) -> list[str]:
+    """Say that nothing more is opened because of the venue's pace, and until when."""
+    breaker: Json = pace.get("breaker") or {}
+    if breaker.get("state") == "open":
+        left = f"for {float(breaker['left_s']):.0f} s more"
+        return [f"BREAKER_OPEN: {breaker['reason']}; nothing is opened {left}, exits and stops leave"]
+    if breaker.get("state") == "half open":
+        return [f"BREAKER_OPEN: {breaker['reason']}; the next entry shows whether the venue answers again"]
+    return []
+
+
 def _alarms(rows: Mapping[str, Json], halted: str) -> list[str]:
     found = [f"HALTED: {halted}"] if halted else []
     found += _facts(rows, "execution").get("residue", ())
+    found += _pace_alarms(_facts(rows, "execution").get("pace") or {})
     found += [f"a strategy gets no bars: {words}" for words in _facts(rows, "market_data").get("unbuilt", ())]
     for row in rows.values():
         if row["state"] == "QUARANTINED" and row["kind"] != "node":

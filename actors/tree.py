@@ -67,7 +67,13 @@ def desk_tree(
     balance = settings.default_balance
     rooms = {
         "paper": PaperArguments(settings.paper, balance, symbols, is_stepped),
-        "execution": ExecutionArguments(balance, symbols, is_stepped, {e.name: _owner(e) for e in settings.strategies}),
+        "execution": ExecutionArguments(
+            balance,
+            symbols,
+            is_stepped,
+            {e.name: _owner(e) for e in settings.strategies},
+            pace=settings.execution,
+        ),
         "console": ConsoleArguments(settings, file),
         "risk": RiskArguments({e.name: e.risk_config for e in runnable}, settings.risk, symbols, is_stepped),
         MARKET_DATA: MarketDataArguments(settings.feed, tuple(_route(entry) for entry in runnable)),

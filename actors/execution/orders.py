@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from actors.execution.pace import Pace
 from actors.journal import Journal, Key
 from desk.messages import (
     CancelOrder,
@@ -34,9 +35,9 @@ class Orders:
     while none is up; only a remote venue needs it.
     """
 
-    def __init__(self, venue: str, traits: VenueTraits, journal: Journal, clock: Clock) -> None:
+    def __init__(self, venue: str, traits: VenueTraits, journal: Journal, clock: Clock, pace: Pace) -> None:
         """Know nothing to be on the wire: after a fall that is what ``recover`` and the venue have to say."""
-        self.venue, self.traits, self.journal, self._clock = venue, traits, journal, clock
+        self.venue, self.traits, self.journal, self._clock, self._pace = venue, traits, journal, clock, pace
         self.market_ns = journal.market_ns
         self.venue_epoch = 0
         self._on_wire: set[str] = set()
@@ -66,6 +67,7 @@ class Orders:
         self.journal.write(
             OrderChanged(order, previous.value if previous is not None else "", source, order.changed_ns), effects
         )
+        self._pace.follow(order)
 
     def change(self, order: Order, to: OrderState, reason: str, source: str, effects: Effects) -> Order:
         """Take an order to another state on our own account, and give it as it then is."""
@@ -113,6 +115,7 @@ class Orders:
 
     def _post(self, order: Order, effects: Effects) -> None:
         self._on_wire.add(order.client_id)
+        self._pace.leaves(order)
         effects.post(
             self.venue,
             SubmitOrder(

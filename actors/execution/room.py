@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from actors.arguments import MARKET_DATA, ExecutionArguments, Owner
 from actors.execution.orders import Orders, is_late
+from actors.execution.pace import Pace
 from actors.execution.protection import PROTECTIVE, Protection
 from actors.execution.reconciling import Reconciler
 from actors.execution.resolving import TIMER as RESOLVE
@@ -16,7 +17,7 @@ from actors.execution.resolving import Resolver
 from actors.journal import Journal, Key
 from actors.owners import Owners
 from actors.peer_table import PeerTable
-from actors.settings import OnDisable
+from actors.settings import ExecutionSettings, OnDisable
 from actors.step import EXECUTION
 from actors.topics import PUT_AWAY, tick_topic
 from actors.words import Joined, JournalHead
@@ -75,6 +76,9 @@ ASK_NS_MIN, ASK_NS_MAX = NS_PER_S // 2, 30 * NS_PER_S
 #: How far behind the last look at the venue executions are asked for again, for those that it tells late.
 OVERLAP_NS = 300 * NS_PER_S
 
+#: What holds where nobody says otherwise.
+PACE_DEFAULT = ExecutionSettings()
+
 _REPORTS = (
     OrderAccepted,
     OrderRejected,
@@ -104,6 +108,7 @@ class Execution(Room):
         log: Log,
         owners: Mapping[str, Owner],
         is_stepped: bool,
+        pace: ExecutionSettings = PACE_DEFAULT,
     ) -> None:
         """Fold the journal; nothing is sent before ``recover``."""
         self._venue, self._traits, self._capital = venue, traits, capital
@@ -116,7 +121,9 @@ class Execution(Room):
         self._queries = 0
         self._peers = PeerTable()
         self._owners, self._configured = Owners(store, owners), owners
-        self._orders = Orders(venue, traits, self._journal, clock)
+        self._pace = Pace(pace, clock, self._journal.ledger.working.values(), has_breaker=not is_stepped)
+        self._held: dict[str, None] = {}
+        self._orders = Orders(venue, traits, self._journal, clock, self._pace)
         self._protection = Protection(self._orders, self._owners, self._peers.state)
         self._resolver = Resolver(
             self._orders,
@@ -184,6 +191,7 @@ class Execution(Room):
             "fills": self._fills,
             "last_fill": self._last_fill,
             "residue": self._protection.residue(),
+            "pace": self._pace.facts(),
         }
 
     @override
@@ -229,6 +237,7 @@ class Execution(Room):
         """Hear the time of other symbols too; look after what strategies do not look after any more."""
         effects, told = Effects(), msgspec.msgpack.decode(arguments, type=ExecutionArguments)
         self._owners.reconfigure(told.owners, effects)
+        self._pace.reconfigure(told.pace)
         self._protection.look_after_all(effects)
         if not self._is_stepped:
             effects.listen(MARKET_DATA, tuple(map(tick_topic, told.symbols)))
@@ -295,6 +304,9 @@ class Execution(Room):
     def _pass_time(self, market_ns: int, effects: Effects) -> None:
         """Cancel what has lived its time."""
         self._orders.market_ns = max(self._orders.market_ns, market_ns)
+        ended = self._pace.pass_time(self._orders.market_ns)
+        if ended is not None:
+            self._log.info("session.latency", **ended)
         for order in self._orders.working():
             if 0 < order.expires_ns <= self._orders.market_ns:
                 self._orders.cancel(order, REASON_TTL, effects)
@@ -353,7 +365,7 @@ class Execution(Room):
         purpose = Purpose.ENTRY if intent.effect is Effect.OPEN else Purpose.EXIT
         order = order_from_judgement(judged, purpose, ts_ns=max(self._orders.market_ns, intent.decided_ns))
         self._orders.write(order, None, "risk", effects)
-        reasons = judged.reasons or self._reasons_against(order)
+        reasons = judged.reasons or self._reasons_against_new(order)
         if reasons:
             source = "risk" if judged.reasons else "ours"
             self._orders.change(order, OrderState.REJECTED, "; ".join(reasons), source, effects)
@@ -380,15 +392,34 @@ class Execution(Room):
             return (f"UNKNOWN_ORDER: nobody knows whether the venue has {', '.join(unknown)}",)
         return ()
 
+    def _reasons_against_new(self, order: Order) -> tuple[str, ...]:
+        """Say what forbids to begin with an entry; for the pace of the venue simulated time waits instead."""
+        reasons = self._reasons_against(order)
+        if not reasons and order.purpose is Purpose.ENTRY and not self._is_stepped:
+            objection = self._pace.objection(order)
+            return (objection,) if objection else ()
+        return reasons
+
     def _is_entry_allowed(self, order: Order) -> bool:
-        return not self._reasons_against(order)
+        return not self._reasons_against(order) and not self._pace.breaker_objection()
 
     def _submit(self, order: Order, effects: Effects) -> None:
         """Put a PENDING order on the wire; an exit first waits until no resting order could sell the same again."""
         if order.purpose is Purpose.EXIT:
             self._protection.settle((order.strategy, order.symbol, order.tag), effects)
+        elif self._is_stepped and order.purpose is Purpose.ENTRY and (self._held or not self._pace.has_room()):
+            self._held[order.order_id] = None
         else:
             self._orders.send(order, effects)
+
+    def _send_held(self, effects: Effects) -> None:
+        """Put entries on the wire that waited within the step for the venue's answers to others, oldest first."""
+        while self._held and self._pace.has_room():
+            order_id = next(iter(self._held))
+            del self._held[order_id]
+            order = self._journal.ledger.working.get(order_id)
+            if order is not None and order.state is OrderState.PENDING:
+                self._orders.send(order, effects)
 
     # --- reports of the venue -----------------------------------------------------------------
 
@@ -416,6 +447,7 @@ class Execution(Room):
             self._orders.write(changed, previous.state, self._venue, effects)
             previous = changed
         self._follow(order, previous, report, effects)
+        self._send_held(effects)
 
     def _hear_of_old_attempt(self, order: Order, report: VenueReport, effects: Effects) -> bool:
         """Say whether a report on an attempt that was given up is booked; that it is alive is against all rules."""
@@ -449,9 +481,12 @@ class Execution(Room):
         """Do what follows from a report: the next attempt, another question, the orders around the position."""
         key = (order.strategy, order.symbol, order.tag)
         if isinstance(report, OrderRejected) and report.is_deadline and before.state in _UNSEEN:
+            self._pace.hear_unclear(order, report.reason)
             self._orders.forget(order)
             self._resolver.end_attempt(order, effects)
         elif isinstance(report, OrderUnclear):
+            if before.state is OrderState.PENDING:
+                self._pace.hear_unclear(order, report.reason)
             self._resolver.wake(effects)
         elif isinstance(report, CancelUnclear | ReplaceRejected) and self._traits.is_remote:
             self._resolver.doubt(order.order_id, effects)

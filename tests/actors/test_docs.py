@@ -19,6 +19,7 @@ from actors.console.verbs import VERBS
 from actors.settings import (
     ROOM_SUPERVISION,
     ControlSettings,
+    ExecutionSettings,
     FeedSettings,
     PaperSettings,
     ProcessLimits,
@@ -48,6 +49,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`global.paper`": PaperSettings,
     "`global.risk`": RiskLimits,
     "`global.control`": ControlSettings,
+    "`global.execution`": ExecutionSettings,
     "Parameters of `vwap_micro_mean_reversion`": VwapParameters,
     "Parameters of `ema_crossover_v001`": EmaParameters,
 }

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from actors.problem import render
 from actors.settings import (
     ControlSettings,
+    ExecutionSettings,
     FeedSettings,
     PaperSettings,
     ProcessLimits,
@@ -104,13 +105,16 @@ def test_every_key_of_the_file_has_a_policy_and_no_other_has() -> None:
     known |= keys("strategies[].risk_config", RiskConfig, frozenset())
     known |= keys("strategies[].limits", ProcessLimits, frozenset())
     known |= keys("strategies[].supervision", SupervisionSettings, frozenset())
-    inner = frozenset({"strategies", "strategies_folder", "feed", "paper", "risk", "supervision", "control"})
+    inner = frozenset(
+        {"strategies", "strategies_folder", "feed", "paper", "risk", "supervision", "control", "execution"}
+    )
     known |= keys("global", Settings, inner)
     known |= keys("global.feed", FeedSettings, frozenset())
     known |= keys("global.paper", PaperSettings, frozenset())
     known |= keys("global.risk", RiskLimits, frozenset())
     known |= keys("global.supervision", SupervisionSettings, frozenset())
     known |= keys("global.control", ControlSettings, frozenset())
+    known |= keys("global.execution", ExecutionSettings, frozenset())
 
     assert set(POLICIES) == known
 
