@@ -71,10 +71,11 @@ class RiskArguments(msgspec.Struct, frozen=True):
 
 
 class MarketDataArguments(msgspec.Struct, frozen=True):
-    """What market data is told: the feed, and who is fed what."""
+    """What market data is told: the feed, who is fed what, and which venues match against it."""
 
     feed: FeedSettings
     routes: tuple[Route, ...]
+    venues: tuple[str, ...] = (PAPER,)
 
 
 class ConsoleArguments(msgspec.Struct, frozen=True):

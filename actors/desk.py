@@ -115,6 +115,7 @@ def _summary(settings: Settings) -> dict[str, object]:
     """Give all limits in one line for the log."""
     return {
         "feed": msgspec.to_builtins(settings.feed),
+        "venue": settings.venue.name,
         "paper": msgspec.to_builtins(settings.paper),
         "risk": msgspec.to_builtins(settings.risk),
         "balance": str(settings.default_balance),
@@ -130,7 +131,8 @@ def _bind(state: Path, settings: Settings) -> None:
     path = state / "feed.json"
     feed = settings.feed
     source = feed.url or ", ".join(f"{s}: {p}" for s, p in feed.files.items()) or f"seed {feed.seed}"
-    ours = Binding(settings_fingerprint(feed), f"{feed.kind.value} ({source})")
+    venue = f"@{settings.venue.name}:{settings.venue.rules}" if settings.venue.is_remote else ""
+    ours = Binding(settings_fingerprint(feed) + venue, f"{feed.kind.value} ({source}), venue {settings.venue.name}")
     if not path.exists():
         path.write_bytes(msgspec.json.encode(ours))
         return
@@ -141,10 +143,10 @@ def _bind(state: Path, settings: Settings) -> None:
         raise StartError(msg) from error
     if kept.fingerprint != ours.fingerprint:
         msg = (
-            f"{state} belongs to another feed.\n  It was made with:   {kept.words}\n"
+            f"{state} belongs to another feed or venue.\n  It was made with:   {kept.words}\n"
             f"  The file now says:  {ours.words}\n"
-            "  Its positions and orders live in that feed's market. Nothing was started. Choose another folder with"
-            " --state, or restore the feed in the configuration"
+            "  Its positions and orders live in that market. Nothing was started. Choose another folder with"
+            " --state, or restore the feed and the venue in the configuration"
         )
         raise StartError(msg)
 

@@ -7,10 +7,10 @@ import msgspec
 
 from actors.arguments import (
     MARKET_DATA,
-    PAPER,
     STRATEGY_STORE_BYTES,
     ConsoleArguments,
     ExecutionArguments,
+    GatewayArguments,
     MarketDataArguments,
     PaperArguments,
     RiskArguments,
@@ -38,6 +38,8 @@ from actors.strategy_arguments import CandidateArguments, StrategyArguments, rea
 from actors.strategy_catalogue import adopt_folder, find_strategy
 from actors.strategy_memory import Memory
 from actors.topics import bar_topic, tick_topic
+from actors.venues.adapter import find_adapter
+from actors.venues.gateway import Gateway
 from actors.venues.paper import PaperVenue
 from actors.watchdog import Watchdog
 from actors.words import desk_codec
@@ -88,6 +90,14 @@ def paper(context: Context, arguments: bytes) -> Made:
         conductor=_barrier(is_stepped=told.is_stepped),
     )
     return Made(room, wiring, store, codec)
+
+
+def gateway(context: Context, arguments: bytes) -> Made:
+    """Make the gateway to a venue behind a wire; its adapter is imported and opened here, in its own process."""
+    told = msgspec.msgpack.decode(arguments, type=GatewayArguments)
+    port = find_adapter(told.adapter, told.folder)(told.options)
+    room = Gateway(port, told.symbols, epoch=context.epoch, clock=context.clock, log=context.log)
+    return Made(room, Wiring(has_hub=True), None, desk_codec())
 
 
 def execution(context: Context, arguments: bytes) -> Made:
@@ -224,7 +234,7 @@ def market_data(context: Context, arguments: bytes) -> Made:
         wiring = Wiring(has_hub=True, has_stream=True, foreign_url=feed.url, foreign_prefixes=feed.symbols)
         return Made(live, wiring, store, codec)
     room = SteppedMarketData(
-        open_feed(feed), feed.speed, told.routes, (PAPER,), store, codec, context.clock, has_barrier=feed.lockstep
+        open_feed(feed), feed.speed, told.routes, told.venues, store, codec, context.clock, has_barrier=feed.lockstep
     )
     return Made(room, Wiring(has_hub=True, has_stream=True), store, codec)
 

@@ -11,6 +11,9 @@ from typing import Any
 
 import msgspec
 
+from desk.units import NS_PER_S
+from desk.venue import PAPER, RULES, VenueTraits
+
 
 class FeedKind(StrEnum):
     """Where market data comes from."""
@@ -161,6 +164,43 @@ class ExecutionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     breaker_open_max_s: float = 900.0
 
 
+class VenueRules(StrEnum):
+    """After which venue's rules an adapter deals."""
+
+    KRAKEN = "kraken"
+    ALPACA = "alpaca"
+
+
+class VenueSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The venue that the desk trades at; without an ``adapter`` it is its own paper venue.
+
+    ``adapter`` is ``module:function``. ``deadline_s`` and ``margin_s`` are None where the rules' own hold. ``options``
+    are the adapter's own plain values.
+    """
+
+    name: str = "paper"
+    adapter: str = ""
+    rules: VenueRules | None = None
+    deadline_s: float | None = None
+    margin_s: float | None = None
+    options: dict[str, Any] = {}
+
+    @property
+    def is_remote(self) -> bool:
+        """True where the venue lies behind a wire."""
+        return bool(self.adapter)
+
+    @property
+    def traits(self) -> VenueTraits:
+        """What the venue is like, with the file's own deadline."""
+        if self.rules is None:
+            return PAPER
+        known = RULES[self.rules.value]
+        given = {"deadline_ns": self.deadline_s, "margin_ns": self.margin_s}
+        changed = {key: int(seconds * NS_PER_S) for key, seconds in given.items() if seconds is not None}
+        return msgspec.structs.replace(known, **changed)
+
+
 class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The control socket's second door, for clients with keys. ``listen`` is "" where there is only the local one.
 
@@ -178,6 +218,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     strategies: tuple[StrategySettings, ...]
     feed: FeedSettings
     paper: PaperSettings = PaperSettings()
+    venue: VenueSettings = VenueSettings()
     risk: RiskLimits = RiskLimits()
     supervision: SupervisionSettings = ROOM_SUPERVISION
     control: ControlSettings = ControlSettings()
@@ -191,6 +232,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     feature_api_url: str = ""
     strategies_folder: str = ""
     """The operator's own strategies, beside the file; "" where there are none."""
+    venues_folder: str = ""
+    """The operator's own adapters to venues, likewise."""
 
     def strategy(self, name: str) -> StrategySettings | None:
         """Give the entry of that name, or None."""

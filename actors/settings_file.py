@@ -12,6 +12,7 @@ from actors.settings import ROOM_SUPERVISION, ExecutionSettings, RiskLimits, Set
 from actors.settings_entry import read_entries
 from actors.settings_feed import FeedReader
 from actors.settings_reader import Reader, Spot
+from actors.settings_venue import own_venues, read_venue
 from actors.strategy_catalogue import adopt_folder, find_strategy, strategy_names
 from actors.yaml_tree import Branch, Leaf, Row, plant
 from strategies.base import Strategy
@@ -54,7 +55,8 @@ def load(
     text = _read_text(path, reader)
     settings = None if text is None else _read_settings(text, path, reader, find, names)
     if settings is not None:
-        settings = msgspec.structs.replace(settings, strategies_folder=own_folder)
+        venues_folder = own_venues(path.parent) if settings.venue.is_remote else ""
+        settings = msgspec.structs.replace(settings, strategies_folder=own_folder, venues_folder=venues_folder)
     problems = tuple(sorted(dict.fromkeys(reader.problems), key=lambda problem: problem.line))
     if problems or settings is None or text is None:
         return Loaded(settings=None, problems=problems)
@@ -132,9 +134,10 @@ def _read_settings(
     pair = tree.pair("global")
     spot = Spot(pair.line if pair else tree.line, "global")
     branch = reader.branch(pair.node if pair else None, spot)
-    nested = ("feed", "paper", "risk", "supervision", "control", "execution")
+    nested = ("feed", "paper", "venue", "risk", "supervision", "control", "execution")
     values = reader.values(branch, "global", settings_rule.GLOBAL, nested)
     feed = FeedReader(reader, branch, spot.line, entries, path.parent).read(str(values.get("zmq_market_url", "")))
+    values["venue"] = read_venue(reader, branch, feed, path.parent)
     values["paper"] = reader.section(branch, "global", "paper", settings_rule.PAPER)
     values["risk"] = reader.section(branch, "global", "risk", settings_rule.RISK_LIMITS, RiskLimits())
     supervision = reader.section(branch, "global", "supervision", settings_rule.SUPERVISION, ROOM_SUPERVISION)

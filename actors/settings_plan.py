@@ -12,7 +12,9 @@ from actors.settings_policy import Policy, policy_of
 STRUCTURE = ("symbols", "strategy", "model_path", "timeframe", "threshold")
 CODE = (*STRUCTURE, "parameters", "live_parameters", "wants_ticks", "refusal")
 #: What is no key of the file but follows from it, and is compared by what it follows from.
-DERIVED = frozenset({"name", "line", "refusal", "live_parameters", "wants_ticks", "flat_at", "strategies_folder"})
+DERIVED = frozenset(
+    {"name", "line", "refusal", "live_parameters", "wants_ticks", "flat_at", "strategies_folder", "venues_folder"}
+)
 NOTHING = "nothing"
 
 

@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from actors.settings import ExecutionSettings, FeedSettings, PaperSettings, RiskConfig, RiskLimits, SupervisionSettings
+from actors.settings import (
+    ExecutionSettings,
+    FeedSettings,
+    PaperSettings,
+    RiskConfig,
+    RiskLimits,
+    SupervisionSettings,
+    VenueSettings,
+)
 
 
 class Policy(StrEnum):
@@ -53,6 +61,7 @@ POLICIES: Mapping[str, Policy] = {
     **_all("global.supervision", SupervisionSettings, Policy.LIVE),
     **_all("global.execution", ExecutionSettings, Policy.LIVE),
     **_all("global.paper", PaperSettings, Policy.DESK_RESTART),
+    **_all("global.venue", VenueSettings, Policy.DESK_RESTART),
     **_all("global.feed", FeedSettings, Policy.DESK_RESTART),
     "global.feed.speed": Policy.LIVE,
     "global.control.listen": Policy.DESK_RESTART,

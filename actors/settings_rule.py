@@ -7,7 +7,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from actors.settings import FeedKind, FillMode, OnDisable
+from actors.settings import FeedKind, FillMode, OnDisable, VenueRules
+from actors.venues.adapter import NAME as ADAPTER
 from actors.yaml_tree import Leaf, Node, decimal_text, printable
 from desk.units import ONE, ZERO, timeframe_ns
 
@@ -68,6 +69,19 @@ def seconds(*, zero: bool = False) -> Rule:
         if number is not None and (number > 0 or (zero and number == 0)) and number <= SECONDS_MAX:
             return number
         msg = f"write seconds as a number, {bounds}"
+        raise UnfitError(msg)
+
+    return read
+
+
+def bounded_seconds(least: float, most: float) -> Rule:
+    """Make the rule of durations from ``least`` to ``most``."""
+
+    def read(node: Node) -> float:
+        number = _finite(node)
+        if number is not None and least <= number <= most:
+            return number
+        msg = f"write seconds as a number, from {least:g} to {most:g}"
         raise UnfitError(msg)
 
     return read
@@ -273,6 +287,15 @@ EXECUTION: Table = {
     "breaker_failures": _COUNT,
     "breaker_open_s": seconds(),
     "breaker_open_max_s": seconds(),
+}
+VENUE: Table = {
+    "name": text(
+        re.compile(r"(?!paper$)[a-z][a-z0-9_]{0,30}"), "write a name of small letters, digits and _, not paper"
+    ),
+    "adapter": text(ADAPTER, "write module:function, such as my_kraken:open_port"),
+    "rules": choice(VenueRules),
+    "deadline_s": bounded_seconds(0.1, 60.0),
+    "margin_s": bounded_seconds(0.5, 60.0),
 }
 CONTROL: Table = {
     "listen": door,

@@ -194,6 +194,13 @@ def _state(root: Json, rows: Mapping[str, Json], halted: str, execution: Json) -
     return "DEGRADED" if is_degraded else "RUNNING"
 
 
+def _venue_headline(facts: Json) -> str:
+    if "connected" not in facts:  # the paper venue
+        return f"{facts.get('orders_resting', 0)} resting  cash {money_words(facts.get('cash'))}"
+    link = "connected" if facts["connected"] else "NOT CONNECTED"
+    return f"{link}  {facts['orders_open']} open  {facts['under_way']} under way  {facts['unclear']} unclear"
+
+
 def _headline(row: Json) -> str:
     """Say in a few words what a process is about."""
     facts: Json = row["facts"]
@@ -210,7 +217,7 @@ def _headline(row: Json) -> str:
         case "market_data":
             return f"bars {facts.get('bars', 0)}  {iso(int(facts.get('market_ns', 0)))[:19]}"
         case path if path.startswith("venues/"):
-            return f"{facts.get('orders_resting', 0)} resting  cash {money_words(facts.get('cash'))}"
+            return _venue_headline(facts)
         case path if path.startswith("strategies/") and facts:
             why = sorted(facts.get("why_not", {}).items(), key=lambda pair: -pair[1])[:2]
             held = ",".join(f"{quantity} {symbol}" for symbol, quantity in facts.get("position", {}).items())

@@ -12,6 +12,7 @@ from actors.arguments import (
     STRATEGY_STORE_BYTES,
     ConsoleArguments,
     ExecutionArguments,
+    GatewayArguments,
     MarketDataArguments,
     Owner,
     PaperArguments,
@@ -66,21 +67,26 @@ def desk_tree(
     runnable = [entry for entry in settings.strategies if not entry.refusal]
     balance = settings.default_balance
     rooms = {
-        "paper": PaperArguments(settings.paper, balance, symbols, is_stepped),
         "execution": ExecutionArguments(
             balance,
             symbols,
             is_stepped,
             {e.name: _owner(e) for e in settings.strategies},
+            venue_path(settings),
+            settings.venue.traits,
             pace=settings.execution,
         ),
         "console": ConsoleArguments(settings, file),
         "risk": RiskArguments({e.name: e.risk_config for e in runnable}, settings.risk, symbols, is_stepped),
-        MARKET_DATA: MarketDataArguments(settings.feed, tuple(_route(entry) for entry in runnable)),
+        MARKET_DATA: MarketDataArguments(
+            settings.feed,
+            tuple(_route(entry) for entry in runnable),
+            () if settings.venue.is_remote else (PAPER,),
+        ),
         "watchdog": None,
     }
     worker = {name: _room(name, arguments) for name, arguments in rooms.items()}
-    venues = _node("venues", settings.supervision, (worker["paper"],))
+    venues = _node("venues", settings.supervision, (_venue(settings),))
     strategies = _node(
         "strategies",
         settings.supervision,
@@ -103,6 +109,11 @@ def desk_tree(
     )
 
 
+def venue_path(settings: Settings) -> str:
+    """Name the process of the venue that the desk trades at."""
+    return f"venues/{settings.venue.name}"
+
+
 def configured(settings: Settings) -> dict[str, bool]:
     """Say which strategies the file wants to run, by path."""
     return {f"strategies/{entry.name}": entry.enabled for entry in settings.strategies if not entry.refusal}
@@ -110,7 +121,8 @@ def configured(settings: Settings) -> dict[str, bool]:
 
 def store_paths(settings: Settings) -> list[str]:
     """Name the processes that keep a store, for whoever makes the folders before they start."""
-    return [PAPER, "execution", "console", "risk", MARKET_DATA, *configured(settings)]
+    own = () if settings.venue.is_remote else (PAPER,)
+    return [*own, "execution", "console", "risk", MARKET_DATA, *configured(settings)]
 
 
 def strategy_paths(tree: NodeSpec) -> list[str]:
@@ -118,6 +130,16 @@ def strategy_paths(tree: NodeSpec) -> list[str]:
     strategies = next(child for child in tree.children if child.id == "strategies")
     assert isinstance(strategies, NodeSpec), "the strategies stand under a node"
     return [f"strategies/{child.id}" for child in strategies.children]
+
+
+def _venue(settings: Settings) -> WorkerSpec:
+    """Give the venue's process: the paper venue, or the gateway to one behind a wire."""
+    venue, symbols = settings.venue, settings.feed.symbols
+    if not venue.is_remote:
+        told = PaperArguments(settings.paper, settings.default_balance, symbols, settings.feed.lockstep)
+        return _room("paper", told)
+    gateway = GatewayArguments(venue.adapter, settings.venues_folder, venue.options, symbols)
+    return msgspec.structs.replace(_room("gateway", gateway), id=venue.name)
 
 
 def _room(name: str, arguments: msgspec.Struct | None) -> WorkerSpec:

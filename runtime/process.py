@@ -21,8 +21,9 @@ from runtime.zygote import PACKET_BYTES_MAX, Spawned
 PR_SET_CHILD_SUBREAPER = 36
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-#: What the zygote and so every child finds in its environment: enough to run, no secret.
-ENVIRONMENT_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "HOME")
+#: What the zygote and so every child finds in its environment: enough to run, no secret. The last one says where the
+#: service manager has put its credentials; who is fenced cannot read there.
+ENVIRONMENT_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "CREDENTIALS_DIRECTORY")
 
 
 class ZygoteBusyError(Exception):

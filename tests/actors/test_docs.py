@@ -28,6 +28,7 @@ from actors.settings import (
     Settings,
     StrategySettings,
     SupervisionSettings,
+    VenueSettings,
 )
 from actors.settings_file import load
 from actors.settings_policy import POLICIES
@@ -47,6 +48,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`global`": Settings,
     "`global.feed`": FeedSettings,
     "`global.paper`": PaperSettings,
+    "`global.venue`": VenueSettings,
     "`global.risk`": RiskLimits,
     "`global.control`": ControlSettings,
     "`global.execution`": ExecutionSettings,
@@ -56,7 +58,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 #: Fields that no file can name, and keys that are no fields.
 NOT_IN_THE_FILE: dict[type[msgspec.Struct], set[str]] = {
     StrategySettings: {"refusal", "line", "live_parameters", "wants_ticks", "flat_at"},
-    Settings: {"strategies", "strategies_folder"},
+    Settings: {"strategies", "strategies_folder", "venues_folder"},
 }
 NOT_IN_THE_STRUCT: dict[type[msgspec.Struct], set[str]] = {StrategySettings: {"symbol"}}
 

@@ -20,6 +20,7 @@ from actors.settings import (
     Settings,
     StrategySettings,
     SupervisionSettings,
+    VenueSettings,
 )
 from actors.settings_file import Loaded, load
 from actors.settings_plan import Change, Plan, plan
@@ -106,11 +107,23 @@ def test_every_key_of_the_file_has_a_policy_and_no_other_has() -> None:
     known |= keys("strategies[].limits", ProcessLimits, frozenset())
     known |= keys("strategies[].supervision", SupervisionSettings, frozenset())
     inner = frozenset(
-        {"strategies", "strategies_folder", "feed", "paper", "risk", "supervision", "control", "execution"}
+        {
+            "strategies",
+            "strategies_folder",
+            "venues_folder",
+            "feed",
+            "paper",
+            "venue",
+            "risk",
+            "supervision",
+            "control",
+            "execution",
+        }
     )
     known |= keys("global", Settings, inner)
     known |= keys("global.feed", FeedSettings, frozenset())
     known |= keys("global.paper", PaperSettings, frozenset())
+    known |= keys("global.venue", VenueSettings, frozenset())
     known |= keys("global.risk", RiskLimits, frozenset())
     known |= keys("global.supervision", SupervisionSettings, frozenset())
     known |= keys("global.control", ControlSettings, frozenset())
