@@ -5,7 +5,7 @@ finished orders and the ids of executions are looked up in the store, which has 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,6 +16,7 @@ import desk.conservation
 import desk.holdings
 import desk.messages
 import desk.portfolio
+from desk.conservation import InvariantError
 from desk.executions import Execution, Executions
 from desk.messages import (
     DeskNoted,
@@ -29,7 +30,7 @@ from desk.messages import (
     OrderChanged,
     Purpose,
 )
-from desk.order import TERMINAL
+from desk.order import TERMINAL, entry_of_adoption
 from desk.portfolio import Ledger, LedgerState
 from desk.units import ZERO
 from runtime.clock import Clock
@@ -199,8 +200,19 @@ class _Memory(Executions):
 class Journal:
     """The single writer's view: books of the account, the entry behind each position, each strategy's last record."""
 
-    def __init__(self, store: Store, codec: Codec, clock: Clock, snapshot_every: int = SNAPSHOT_EVERY) -> None:
-        """Take up the last snapshot, and fold what was written behind it."""
+    def __init__(
+        self,
+        store: Store,
+        codec: Codec,
+        clock: Clock,
+        snapshot_every: int = SNAPSHOT_EVERY,
+        on_breach: Callable[[str], None] | None = None,
+    ) -> None:
+        """Take up the last snapshot, fold what was written behind it, and check the books from first principles.
+
+        ``on_breach`` is told in words of books that contradict themselves, before ``InvariantError`` is raised.
+        """
+        self._on_breach = on_breach
         self._store, self._codec, self._clock = store, codec, clock
         self._snapshot_every = snapshot_every
         self._memory = _Memory(StoredArchive(store, codec))
@@ -215,6 +227,23 @@ class Journal:
         for record in read_journal(store, codec, self.head):
             self._fold(record)
         self._memory.is_folding = False
+        self.audit()
+
+    def audit(self) -> None:
+        """Check the books from first principles.
+
+        Raises:
+            InvariantError: They contradict themselves; whoever wanted to know has been told.
+        """
+        try:
+            self.ledger.audit()
+        except InvariantError as breach:
+            self._tell_of(breach)
+            raise
+
+    def _tell_of(self, breach: InvariantError) -> None:
+        if self._on_breach is not None:
+            self._on_breach(f"INVARIANT: the books contradict themselves: {breach}")
 
     def _new_ledger(self) -> Ledger:
         return Ledger(
@@ -292,8 +321,14 @@ class Journal:
         body = record.body
         self.head = record.sequence
         self.own_last[strategy_of(body) or DESK_TOPIC] = record.sequence
-        self.ledger.apply(body)
-        if isinstance(body, OrderChanged):
+        try:
+            self.ledger.apply(body)
+        except InvariantError as breach:
+            self._tell_of(breach)
+            raise
+        if isinstance(body, ExternalAdopted):
+            self._found_entry(body)
+        elif isinstance(body, OrderChanged):
             self.market_ns = max(self.market_ns, body.order.changed_ns)
         elif isinstance(body, FillBooked) and body.purpose is Purpose.ENTRY:
             order = self.ledger.order(body.order_id) or self._memory.archive.order(body.order_id)
@@ -301,6 +336,13 @@ class Journal:
             self.entries[body.strategy, body.symbol, body.tag] = _as_placed(order)
         elif isinstance(body, DeskNoted):
             self.last_note[body.kind] = body.text
+
+    def _found_entry(self, adopted: ExternalAdopted) -> None:
+        """Give what was adopted an entry, from which its stop and its exit can be made, where nothing was held."""
+        key = (adopted.strategy, adopted.symbol, adopted.tag)
+        held = self.ledger.position(*key)
+        if held is not None and held.quantity == adopted.quantity:
+            self.entries[key] = entry_of_adoption(adopted)
 
     def knows(self, order_id: str) -> bool:
         """Say whether an order of this id was ever journalled."""

@@ -46,6 +46,11 @@ class Owners:
         configured = OnDisable.FLATTEN if name in self._flattened else OnDisable.HOLD
         return self._wishes.get(name, configured)
 
+    def owns(self, name: str, symbol: str) -> bool:
+        """Say whether a strategy trades a symbol by the configuration."""
+        owner = self._owners.get(name)
+        return owner is not None and symbol in owner.symbols
+
     def is_foreign(self, name: str, symbol: str) -> bool:
         """Say whether a strategy does not trade a symbol any more, and so does not look after what it holds of it."""
         owner = self._owners.get(name)

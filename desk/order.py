@@ -8,6 +8,7 @@ from desk.identity import child_order_id, intent_id, order_id
 from desk.messages import (
     CancelRejected,
     CancelUnclear,
+    ExternalAdopted,
     IntentJudged,
     Order,
     OrderAccepted,
@@ -18,6 +19,7 @@ from desk.messages import (
     OrderState,
     OrderType,
     OrderUnclear,
+    ProtectiveStop,
     Purpose,
     ReplaceRejected,
     Side,
@@ -184,6 +186,42 @@ def flattening_order(parent: Order, *, quantity: Decimal, attempt: int, ts_ns: i
         intent_expires_ns=0,
         new_quantity=None,
         new_price=None,
+    )
+
+
+def entry_of_adoption(adopted: ExternalAdopted) -> Order:
+    """Make what stands for the entry of a position that nobody entered: its stop and its exit are made from it.
+
+    It never was an order: it is in no journal and leaves for no venue. A stop that came with the adoption rests at the
+    venue.
+    """
+    quantity = abs(adopted.quantity)
+    return Order(
+        order_id=child_order_id(f"{adopted.strategy}/{adopted.symbol}/{adopted.tag}", Purpose.ENTRY, adopted.ts_ns),
+        intent_id="",
+        strategy=adopted.strategy,
+        symbol=adopted.symbol,
+        tag=adopted.tag,
+        purpose=Purpose.ENTRY,
+        side=Side.BUY if adopted.quantity > ZERO else Side.SELL,
+        type=OrderType.MARKET,
+        quantity=quantity,
+        limit_price=None,
+        stop_price=None,
+        expires_ns=0,
+        oco_group="",
+        state=S.FILLED,
+        filled_quantity=ZERO,
+        average_price=ZERO,
+        fees=ZERO,
+        venue_order_id="",
+        reason=adopted.reason,
+        stop_loss=adopted.stop_loss,
+        take_profit=adopted.take_profit,
+        protective_stop=ProtectiveStop.VENUE,
+        reference_price=adopted.cost / quantity,
+        created_ns=adopted.ts_ns,
+        changed_ns=adopted.ts_ns,
     )
 
 
@@ -409,6 +447,7 @@ __all__ = [
     "after_report",
     "child_order_id",
     "course",
+    "entry_of_adoption",
     "intent_id",
     "next_attempt",
     "order_from_judgement",

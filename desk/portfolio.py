@@ -64,6 +64,7 @@ class LedgerState(msgspec.Struct, frozen=True, array_like=True):
     ahead: dict[str, Decimal] = {}
     base_fees: dict[str, Decimal] = {}
     starting_capital: Decimal | None = None
+    deposits: Decimal = ZERO
 
 
 class Ledger:
@@ -106,6 +107,8 @@ class Ledger:
         self.trades: list[ClosedTrade] = []
         #: The first capital that came in; None before.
         self.starting_capital: Decimal | None = None
+        #: Cash that came in since, less what went out.
+        self.deposits: Decimal = ZERO
         self._keep_trades: bool = keep_trades
         self._executions: Executions = (executions or ExecutionSet()) if keep_executions else NoExecutions()
         self._finished_orders_max: int = finished_orders_max
@@ -247,6 +250,7 @@ class Ledger:
             ahead=dict(self._ahead),
             base_fees=dict(self._base_fees),
             starting_capital=self.starting_capital,
+            deposits=self.deposits,
         )
 
     def restore(self, state: LedgerState) -> None:
@@ -261,6 +265,7 @@ class Ledger:
         self.capital, self.cash, self.fees = state.capital, state.cash, state.fees
         self.realised, self.trade_count = state.realised, state.trade_count
         self.starting_capital = self.starting_capital if state.starting_capital is None else state.starting_capital
+        self.deposits = state.deposits
         self._realised, self._fees = dict(state.realised_of), dict(state.fees_of)
         self._ahead, self._base_fees = dict(state.ahead), dict(state.base_fees)
         for order in state.working:
@@ -295,6 +300,8 @@ class Ledger:
                 self.cash += amount
                 if self.starting_capital is None:
                     self.starting_capital = amount
+                else:
+                    self.deposits += amount
                 self._check()
             case ExternalBooked():
                 return self._book_external(body)

@@ -44,14 +44,19 @@ class Protection:
         self.release_exits(effects)
 
     def release_exits(self, effects: Effects) -> None:
-        """Give exits that wait a turn, also those whose position is gone."""
+        """Give exits that wait a turn, also those whose position is gone, and end what protects nothing any more."""
         keys = {
             (order.strategy, order.symbol, order.tag)
             for order in self._orders.working()
-            if order.purpose is Purpose.EXIT and not self._orders.has_left(order)
+            if (order.purpose is Purpose.EXIT and not self._orders.has_left(order)) or self._is_orphan(order)
         }
         for key in sorted(keys):
             self.settle(key, effects)
+
+    def _is_orphan(self, order: Order) -> bool:
+        """Say whether a stop or target rests without a position."""
+        key = (order.strategy, order.symbol, order.tag)
+        return order.purpose in PROTECTIVE and self._journal.ledger.position(*key) is None
 
     # --- flattening ---------------------------------------------------------------------------
 

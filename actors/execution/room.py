@@ -1,5 +1,6 @@
 """The room of execution: it hears, books, and hands on to those who know what follows."""
 
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ from actors.execution.protection import PROTECTIVE, Protection
 from actors.execution.reconciling import Reconciler
 from actors.execution.resolving import TIMER as RESOLVE
 from actors.execution.resolving import Resolver
+from actors.execution.wishes import Wishes
 from actors.journal import Journal, Key
 from actors.owners import Owners
 from actors.peer_table import PeerTable
@@ -22,6 +24,7 @@ from actors.step import EXECUTION
 from actors.topics import PUT_AWAY, tick_topic
 from actors.words import Joined, JournalHead
 from desk.messages import (
+    AdoptionWished,
     AwayWished,
     AwayWishKept,
     Bar,
@@ -29,6 +32,7 @@ from desk.messages import (
     CancelUnclear,
     CancelWanted,
     CapitalChanged,
+    CapitalWished,
     Effect,
     EventsWanted,
     FillBooked,
@@ -37,6 +41,7 @@ from desk.messages import (
     Intent,
     IntentJudged,
     LevelsChanged,
+    OperatorAnswered,
     Order,
     OrderAccepted,
     OrderCancelled,
@@ -47,6 +52,7 @@ from desk.messages import (
     OrderState,
     OrderUnclear,
     Purpose,
+    ReconciliationWished,
     ReplaceRejected,
     Tick,
     VenueReport,
@@ -54,7 +60,7 @@ from desk.messages import (
     VenueWanted,
 )
 from desk.order import REASON_FLATTEN, REASON_TTL, course, order_from_judgement
-from desk.portfolio import HORIZON_DEFAULT, Position
+from desk.portfolio import EXTERNAL, HORIZON_DEFAULT, Position
 from desk.units import NS_PER_S
 from desk.venue import VenueTraits
 from runtime.bus_words import StreamItem
@@ -115,7 +121,7 @@ class Execution(Room):
         self._store, self._codec, self._clock, self._log = store, codec, clock, log
         self._sentinel, self._is_stepped = sentinel, is_stepped
         self._account = (store.get("account", venue.encode()) or b"").decode()
-        self._journal = Journal(store, codec, clock)
+        self._journal = Journal(store, codec, clock, on_breach=sentinel.write)
         self._seen, self._since_ns = self._cursor("seen"), self._cursor("since")
         self._withheld: set[str] = set()
         self._queries = 0
@@ -133,7 +139,9 @@ class Execution(Room):
             lambda order, effects: self._protection.settle((order.strategy, order.symbol, order.tag), effects),
             lambda: max(0, self._since_ns - OVERLAP_NS),
         )
-        self._reconciler = Reconciler(self._orders, self._resolver, log)
+        self._reconciler = Reconciler(self._orders, self._resolver, clock, log)
+        self._wishes = Wishes(self._orders, store, self._owners.owns)
+        self._reconciliations: list[ReconciliationWished] = []
         self._protect_ns, self._ask_ns = PROTECT_NS_MIN, ASK_NS_MIN
         self._late_fills = self._fills = 0
         self._last_fill = ""
@@ -187,12 +195,33 @@ class Execution(Room):
             "positions": len(ledger.positions),
             "cash": str(ledger.cash),
             "realised": str(ledger.realised),
+            "capital": str(ledger.capital),
+            "reconciliation": reconciler.facts(),
+            "notices": self._notices(),
             "late_fills": self._late_fills,
             "fills": self._fills,
             "last_fill": self._last_fill,
             "residue": self._protection.residue(),
             "pace": self._pace.facts(),
         }
+
+    def _notices(self) -> list[str]:
+        """Say what an operator should know of the books, in words; what needs no hand is left out."""
+        notices: list[str] = []
+        start = self._journal.ledger.starting_capital
+        if start is not None and start != self._capital:
+            notices.append(
+                f"default_balance {self._capital} has no effect: this desk began with {start}; "
+                "use bulkhead capital deposit or withdraw"
+            )
+        for held in self._journal.ledger.positions.values():
+            if held.strategy == EXTERNAL:
+                how = "no strategy trades it; give it to one with bulkhead adopt"
+                notices.append(f"EXTERNAL holds {held.quantity} {held.symbol}: {how}")
+            elif not self._owners.owns(held.strategy, held.symbol):
+                what = f"{held.strategy} holds {held.quantity} {held.symbol} and does not trade it by the configuration"
+                notices.append(f"orphan position: {what}")
+        return notices
 
     @override
     def connected(self, peer: str) -> Effects:
@@ -298,6 +327,7 @@ class Execution(Room):
     def hear_stream(self, peer: str, item: StreamItem, word: Any) -> Effects:
         effects = Effects()
         if isinstance(word, Bar | Tick):
+            self._reconciler.mark(word.symbol, word.close if isinstance(word, Bar) else word.price)
             self._pass_time(word.end_ns if isinstance(word, Bar) else word.ts_ns, effects)
         return effects
 
@@ -322,17 +352,26 @@ class Execution(Room):
             self._hear_venue(word, effects)
         elif isinstance(word, EventsWanted):
             effects.post(peer, self._journal.given(word.strategy, word.after), is_sure=False, is_gated=False)
-        elif isinstance(word, AwayWished) and peer == "console":
-            self._hear_away_wish(word, effects)
         elif isinstance(word, HoldersWanted):
             effects.post(
                 peer, HoldersGiven(word.query, self._holders(), self._journal.head), is_sure=False, is_gated=False
             )
-        elif isinstance(word, CancelWanted) and peer == "console":
+        elif peer == "console":
+            self._hear_console(word, effects)
+        return effects
+
+    def _hear_console(self, word: Any, effects: Effects) -> None:
+        if isinstance(word, AwayWished):
+            self._hear_away_wish(word, effects)
+        elif isinstance(word, CapitalWished | AdoptionWished):
+            effects.post("console", self._wishes.hear(word, effects), is_gated=False)
+            self._protection.look_after_all(effects)
+        elif isinstance(word, ReconciliationWished):
+            self._hear_reconciliation_wish(word, effects)
+        elif isinstance(word, CancelWanted):
             for order in self._orders.working():
                 if order.purpose is Purpose.ENTRY and word.strategy in {"", order.strategy}:
                     self._orders.cancel(order, word.reason, effects)
-        return effects
 
     def _hear_venue(self, word: Any, effects: Effects) -> None:
         if isinstance(word, _REPORTS):
@@ -353,7 +392,8 @@ class Execution(Room):
     def _holders(self) -> tuple[str, ...]:
         """Name the strategies that hold a position or have an order that is not finished."""
         ledger = self._journal.ledger
-        return tuple(sorted({key[0] for key in ledger.positions} | {o.strategy for o in ledger.working.values()}))
+        names = {key[0] for key in ledger.positions} | {order.strategy for order in ledger.working.values()}
+        return tuple(sorted(names - {EXTERNAL}))
 
     # --- verdicts of risk ---------------------------------------------------------------------
 
@@ -526,7 +566,9 @@ class Execution(Room):
             self._ask_ns = min(2 * self._ask_ns, ASK_NS_MAX)
         else:
             self._ask_ns = ASK_NS_MIN
-        self._reconciler.compare(snapshot, self._seen, effects)
+        is_accepted = any(wished.is_accepted for wished in self._reconciliations)
+        self._reconciler.compare(snapshot, self._seen, effects, is_accepted=is_accepted)
+        self._answer_reconciliations(snapshot, effects)
         self._drop_withheld({order.order_id for order in snapshot.orders}, effects)
         if self._traits.is_remote and not snapshot.failure:
             self._leave(effects)
@@ -541,6 +583,24 @@ class Execution(Room):
             return
         self._account = account
         effects.put("account", self._venue.encode(), account.encode())
+
+    def _hear_reconciliation_wish(self, wished: ReconciliationWished, effects: Effects) -> None:
+        """Ask the venue now; the answer comes with what it says."""
+        state = self._peers.state(self._venue)
+        if state != "RUNNING":
+            answer = OperatorAnswered(wished.request, f"{self._venue} is {state}: nothing can be compared", "")
+            effects.post("console", answer, is_gated=False)
+            return
+        self._reconciliations.append(wished)
+        self._ask_venue(effects)
+
+    def _answer_reconciliations(self, snapshot: VenueSnapshot, effects: Effects) -> None:
+        wishes, self._reconciliations = self._reconciliations, []
+        result = json.dumps(self._reconciler.facts()) if wishes else ""
+        error = f"the venue cannot be asked: {snapshot.failure}" if snapshot.failure else ""
+        for wished in wishes:
+            answer = OperatorAnswered(wished.request, error, "" if error else result)
+            effects.post("console", answer, is_gated=False)
 
     def _drop_withheld(self, at_venue: set[str], effects: Effects) -> None:
         """End the entries that a halt kept back at the start, unless the venue has had them all along."""

@@ -1,0 +1,113 @@
+"""The operator's hand in the books: capital that comes and goes, and who owns what was found at the venue.
+
+Each wish bears the name of its request, which is in the journal's store with it: one request is carried out once,
+however often it comes.
+"""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+
+from actors.execution.orders import Orders, left_of
+from desk.messages import (
+    AdoptionWished,
+    CapitalChanged,
+    CapitalWished,
+    ExternalAdopted,
+    OperatorAnswered,
+    OrderType,
+    Purpose,
+)
+from desk.portfolio import EXTERNAL
+from desk.units import ZERO
+from runtime.effects import Effects
+from runtime.store import Store
+
+#: The requests that were carried out -> the answer they got.
+WISHES = "wish"
+
+
+class Wishes:
+    """Carries out what an operator wants of the books, or says why not."""
+
+    def __init__(self, orders: Orders, store: Store, owns: Callable[[str, str], bool]) -> None:
+        """Take the orders with their journal, the store, and what says whether a strategy trades a symbol."""
+        self._orders, self._journal, self._store, self._owns = orders, orders.journal, store, owns
+        self._done: dict[str, bytes] = {}
+
+    def hear(self, wish: CapitalWished | AdoptionWished, effects: Effects) -> OperatorAnswered:
+        """Carry out a wish once, and give its answer; a refused one changed nothing and may be asked again."""
+        known = self._done.get(wish.request) or self._store.get(WISHES, wish.request.encode())
+        if known is not None:
+            return OperatorAnswered(wish.request, "", known.decode())
+        refusal = self._capital(wish, effects) if isinstance(wish, CapitalWished) else self._adopt(wish, effects)
+        if refusal:
+            return OperatorAnswered(wish.request, refusal, "")
+        result = json.dumps(self._account()).encode()
+        self._done[wish.request] = result
+        effects.put(WISHES, wish.request.encode(), result)
+        return OperatorAnswered(wish.request, "", result.decode())
+
+    def _account(self) -> dict[str, object]:
+        ledger = self._journal.ledger
+        return {
+            "cash": str(ledger.cash),
+            "capital": str(ledger.capital),
+            "external": {held.symbol: str(held.quantity) for held in ledger.external()},
+        }
+
+    # --- capital ------------------------------------------------------------------------------
+
+    def _capital(self, wish: CapitalWished, effects: Effects) -> str:
+        if not wish.amount.is_finite() or wish.amount == ZERO or abs(wish.amount) >= Decimal(10**12):
+            return f"{wish.amount} is no amount of money"
+        free = self.free_cash()
+        if wish.amount < ZERO and -wish.amount > free:
+            return f"{-wish.amount} cannot be withdrawn: {free} of {self._journal.ledger.cash} in cash is free"
+        change = CapitalChanged(wish.amount, wish.reason, self._orders.market_ns, wish.request, wish.who)
+        self._journal.write(change, effects)
+        return ""
+
+    def free_cash(self) -> Decimal:
+        """Give the cash that nothing is owed from: not to working entries, and not to shorts.
+
+        The proceeds of a short are owed, and as much again stands against it.
+        """
+        ledger = self._journal.ledger
+        free = ledger.cash
+        for held in ledger.positions.values():
+            if held.quantity < ZERO:
+                free += 2 * held.quantity * held.average_price
+        for order in self._orders.working():
+            if order.purpose is Purpose.ENTRY:
+                price = order.limit_price if order.type is OrderType.LIMIT else order.reference_price
+                free -= left_of(order) * (price or order.reference_price)
+        return free
+
+    # --- what was found -----------------------------------------------------------------------
+
+    def _adopt(self, wish: AdoptionWished, effects: Effects) -> str:
+        held = self._journal.ledger.position(EXTERNAL, wish.symbol, "")
+        if held is None:
+            return f"nothing of {wish.symbol} stands under {EXTERNAL}"
+        if not self._owns(wish.strategy, wish.symbol):
+            return f"{wish.strategy} does not trade {wish.symbol} by the configuration"
+        if not wish.quantity.is_finite() or not ZERO < wish.quantity <= abs(held.quantity):
+            return f"{EXTERNAL} holds {held.quantity} {wish.symbol}: {wish.quantity} of it cannot be given"
+        if wish.stop_loss is not None and not (wish.stop_loss.is_finite() and wish.stop_loss > ZERO):
+            return f"{wish.stop_loss} is no price of a stop"
+        signed = wish.quantity.copy_sign(held.quantity)
+        adopted = ExternalAdopted(
+            wish.symbol,
+            signed,
+            self._journal.ledger.external_cost(wish.symbol, signed),
+            wish.strategy,
+            wish.tag,
+            wish.reason,
+            self._orders.market_ns,
+            wish.request,
+            wish.who,
+            stop_loss=wish.stop_loss,
+        )
+        self._journal.write(adopted, effects)
+        return ""
