@@ -6,6 +6,7 @@ from math import inf
 
 import msgspec
 
+from desk.holdings import money
 from desk.messages import (
     Bar,
     CancelOrder,
@@ -259,8 +260,8 @@ class PaperBook:
         is_maker = command.type is OrderType.LIMIT
         if not is_maker:
             price *= ONE + sign * terms.slippage_bps / BPS
-        notional = command.quantity * price
-        fee = notional * (terms.maker_fee_bps if is_maker else terms.taker_fee_bps) / BPS
+        notional = money(command.quantity * price)
+        fee = money(notional * (terms.maker_fee_bps if is_maker else terms.taker_fee_bps) / BPS)
         self.cash -= sign * notional + fee
         net = self._positions.get(command.symbol, ZERO) + sign * command.quantity
         self._positions[command.symbol] = net
