@@ -15,6 +15,7 @@ from actors import log_view, screens, views
 from actors.arguments import store_path
 from actors.cli_control import audit, keys
 from actors.cli_journal import books, reading, whole_journal
+from actors.cli_orders import commands as order_commands
 from actors.cli_parts import (
     CONFIG_DEFAULT,
     EXIT_DEGRADED,
@@ -70,6 +71,7 @@ FOLLOW_S = 0.25
 app.add_typer(keys, name="keys")
 app.command()(audit)
 app.add_typer(books)
+app.add_typer(order_commands)
 
 
 def main() -> None:

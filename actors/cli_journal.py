@@ -4,17 +4,19 @@ import select
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Never, get_args
+from typing import Annotated, Literal, Never, get_args
 
 import typer
 
 from actors import screens, views
 from actors.arguments import store_path
+from actors.cli_orders import resolve_order
 from actors.cli_parts import (
     EXIT_DOWN,
     EXIT_REFUSED,
     STATE_DEFAULT,
     Json,
+    Reason,
     State,
     fail,
     refuse_remote,
@@ -101,12 +103,27 @@ def orders(state: State = STATE_DEFAULT, as_json: Json = False) -> None:
 
 
 @books.command()
-def order(
+def order(  # noqa: PLR0913, PLR0917 - a command has its options
     name: Annotated[str, typer.Argument(metavar="ID", help="Its id at the desk or at the venue; a beginning will do.")],
+    action: Annotated[Literal["show", "resolve"], typer.Argument(help="Look at it, or settle it.")] = "show",
+    outcome: Annotated[str, typer.Option("--outcome", help="resolve: never, cancelled or filled.")] = "",
+    quantity: Annotated[str, typer.Option("--quantity", help="resolve: how much more of it filled.")] = "",
+    price: Annotated[str, typer.Option("--price", help="resolve: at which price.")] = "",
+    fee: Annotated[str, typer.Option("--fee", help="resolve: and for which fee.")] = "",
+    reason: Reason = "",
     state: State = STATE_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Show one order's whole life: every step with its times, who took it, each attempt, each execution."""
+    """Show one order's whole life: every step with its times, who took it, each attempt, each execution.
+
+    With `resolve` an order that is UNKNOWN is settled by your word, where the venue can never tell: `--outcome never`,
+    `cancelled`, or `filled` with its figures. Look at the venue yourself before: the books will say what you say.
+    """
+    if action == "resolve":
+        if not outcome:
+            fail("say --outcome never, cancelled or filled; nothing was changed", EXIT_REFUSED)
+        resolve_order(state, name, outcome, quantity=quantity, price=price, fee=fee, reason=reason, as_json=as_json)
+        return
 
     def work() -> None:
         try:

@@ -96,6 +96,8 @@ WORDS = (
     | desk.AwayWishKept
     | desk.HoldersWanted
     | desk.HoldersGiven
+    | desk.ResolutionWished
+    | desk.FlatteningWished
     | desk.CapitalWished
     | desk.AdoptionWished
     | desk.ReconciliationWished

@@ -697,6 +697,33 @@ class ReconciliationWished(Message, frozen=True, tag="operator.reconciliation_wi
     who: str
 
 
+class ResolutionWished(Message, frozen=True, tag="operator.resolution_wished"):
+    """Command. Settle an UNKNOWN order by a person's word: what they have found out at the venue themselves.
+
+    ``outcome`` is "never" (it is not there and never will be), "cancelled" (it is gone; what it traded is booked), or
+    "filled" (``quantity`` more of it traded, at ``price``, for ``fee``).
+    """
+
+    request: str
+    order_id: str
+    outcome: str
+    quantity: Decimal | None
+    price: Decimal | None
+    fee: Decimal
+    reason: str
+    who: str
+
+
+class FlatteningWished(Message, frozen=True, tag="operator.flattening_wished"):
+    """Command. Close positions at the market, of one strategy and one symbol, or of all where a name is ""."""
+
+    request: str
+    strategy: str
+    symbol: str
+    reason: str
+    who: str
+
+
 class OperatorAnswered(Message, frozen=True, tag="operator.answered"):
     """Answer of execution to a wish, by its ``request``; with an ``error`` nothing was done. ``result`` is JSON."""
 

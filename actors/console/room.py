@@ -19,7 +19,15 @@ from actors.screen_words import plain_text
 from actors.settings import OnDisable, Settings
 from actors.settings_plan import position_words
 from actors.status import desk_status, node_status
-from desk.messages import AwayWished, AwayWishKept, CancelWanted, HoldersGiven
+from desk.messages import (
+    AwayWished,
+    AwayWishKept,
+    CancelWanted,
+    FlatteningWished,
+    HoldersGiven,
+    OperatorAnswered,
+    ResolutionWished,
+)
 from runtime.clock import NS_PER_S, Clock
 from runtime.effects import Effects
 from runtime.folder import Sentinel
@@ -64,6 +72,8 @@ class Console(Room):
             "halt": self._halt,
             "resume": self._resume,
             "cancel": self._cancel,
+            "flatten": self._flatten,
+            "resolve": self._resolve,
             "reload": self._reload,
             "swap": self._swap,
         }
@@ -246,9 +256,53 @@ class Console(Room):
         effects.post("execution", CancelWanted(name, "OPERATOR"))
         return reply_to(asked.request.id, {})
 
+    def _flatten(self, asked: Asked, effects: Effects) -> Reply | None:
+        wanted = asked.arguments
+        if wanted.strategy and self._settings.strategy(wanted.strategy) is None:
+            return self._refuse(asked, self._no_strategy(wanted.strategy))
+        self._wish(
+            asked,
+            FlatteningWished(asked.name, wanted.strategy, wanted.symbol, plain_text(wanted.reason), asked.who.identity),
+            effects,
+        )
+        return None
+
+    def _resolve(self, asked: Asked, effects: Effects) -> None:
+        told = asked.arguments
+        self._wish(
+            asked,
+            ResolutionWished(
+                asked.name,
+                told.order,
+                told.outcome,
+                told.quantity,
+                told.price,
+                told.fee,
+                plain_text(told.reason),
+                asked.who.identity,
+            ),
+            effects,
+        )
+
+    def _wish(self, asked: Asked, wish: FlatteningWished | ResolutionWished, effects: Effects) -> None:
+        """Ask execution; it carries out what bears one name once, and answers each time."""
+        self._asked[asked.name] = asked
+        effects.post("execution", wish)
+
+    def _hear_operator_answer(self, answer: OperatorAnswered, effects: Effects) -> None:
+        asked = self._asked.pop(answer.request, None)
+        if asked is not None:
+            words = answer.error
+            result = msgspec.json.decode(answer.result) if answer.result else {}
+            reply = self._refuse(asked, words) if words else reply_to(asked.request.id, result)
+            self._doorkeeper.finish(asked, reply, effects)
+
     @override
     def hear(self, peer: str, epoch: int, word: Any) -> Effects:
         effects = Effects()
+        if peer == "execution" and isinstance(word, OperatorAnswered):
+            self._hear_operator_answer(word, effects)
+            return effects
         if peer == "execution" and isinstance(word, HoldersGiven):
             self._desired.hear_holders(word, effects)
         elif peer == "execution" and isinstance(word, AwayWishKept):

@@ -5,6 +5,7 @@ start. A verb has exactly one role, and arguments that it does not name are refu
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import IntEnum
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -83,6 +84,23 @@ class Swap(OfStrategy, frozen=True, kw_only=True):
     bars: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
 
 
+class Resolve(Reasoned, frozen=True, kw_only=True):
+    """What a person found out about an order that is UNKNOWN; ``quantity``, ``price`` and ``fee`` of what filled."""
+
+    order: Name
+    outcome: Literal["never", "cancelled", "filled"]
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    fee: Decimal = Decimal(0)
+
+
+class Flatten(Reasoned, frozen=True, kw_only=True):
+    """Positions to close at the market: of a strategy, of a symbol, of both, or all."""
+
+    strategy: Name = ""
+    symbol: Name = ""
+
+
 class Verb(NamedTuple):
     """One verb. ``arguments`` is the Struct that its arguments are read as.
 
@@ -107,6 +125,8 @@ VERBS: Mapping[str, Verb] = {
     "restart": Verb(Role.OPERATE, OfPath),
     "reload": Verb(Role.ADMIN, Reload),
     "cancel": Verb(Role.OPERATE, OfSome),
+    "flatten": Verb(Role.OPERATE, Flatten),
+    "resolve": Verb(Role.ADMIN, Resolve),
     "halt": Verb(Role.OPERATE, Reasoned, is_never_barred=True),
     "resume": Verb(Role.ADMIN, Reasoned, is_repeatable=False),
     "swap": Verb(Role.ADMIN, Swap),

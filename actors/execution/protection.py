@@ -3,16 +3,21 @@
 from collections.abc import Callable
 from decimal import Decimal
 
+import msgspec
+
 from actors.execution.orders import CANCELLABLE, Orders, left_of, level_of
 from actors.journal import Key
 from actors.owners import WANTED_AWAY, Owners
 from actors.settings import OnDisable
 from desk.messages import Order, OrderState, ProtectiveStop, Purpose
-from desk.order import flattening_order, protective_order
+from desk.order import REASON_FLATTEN, flattening_order, protective_order
 from desk.portfolio import Position
 from desk.units import ZERO
 from runtime.effects import Effects
+from runtime.store import Store
 
+#: The positions that an operator wants flat.
+_FLAT = "flat"
 PROTECTIVE = frozenset({Purpose.STOP_LOSS, Purpose.TAKE_PROFIT})
 REASON_POSITION_CLOSED = "POSITION_CLOSED"
 REASON_LEVELS_CHANGED = "LEVELS_CHANGED"
@@ -30,6 +35,7 @@ class Protection:
         self._orders, self._journal = orders, orders.journal
         self._owners, self._state_of = owners, state_of
         self.away: frozenset[str] | None = None
+        self._wanted_flat: set[Key] = set()
 
     # --- the whole ----------------------------------------------------------------------------
 
@@ -60,8 +66,35 @@ class Protection:
 
     # --- flattening ---------------------------------------------------------------------------
 
+    def recall(self, store: Store) -> None:
+        """Read which positions an operator wanted flat before a fall."""
+        self._wanted_flat = {(*msgspec.msgpack.decode(key, type=Key),) for key, _ in store.scan(_FLAT)}
+
+    def want_flat(self, key: Key, effects: Effects) -> None:
+        """Close a position because an operator says so, again and again until it is closed."""
+        if key not in self._wanted_flat:
+            self._wanted_flat.add(key)
+            effects.put(_FLAT, msgspec.msgpack.encode(key), b"")
+        for order in self._orders.around(key, {Purpose.ENTRY}):
+            self._orders.cancel(order, REASON_FLATTEN, effects)
+        self.flatten(key, effects)
+
+    def wanted_flat(self) -> list[Key]:
+        """Name the positions that an operator wants flat and that are not yet."""
+        return sorted(self._wanted_flat)
+
+    def see_flat(self, key: Key, effects: Effects) -> bool:
+        """Let go of an operator's wish once nothing is held and nothing can open it again; say whether it ended now."""
+        if key not in self._wanted_flat or self._journal.ledger.position(*key) is not None:
+            return False
+        if self._orders.around(key, {Purpose.ENTRY}):
+            return False
+        self._wanted_flat.discard(key)
+        effects.delete(_FLAT, msgspec.msgpack.encode(key))
+        return True
+
     def flatten(self, key: Key, effects: Effects) -> None:
-        """Begin to close a position whose strategy is wanted away, and flat; an exit that is at work may finish first.
+        """Begin to close a position that shall be flat; an exit that is at work may finish first.
 
         ``settle`` sends it. One that the venue refuses is not made again before the next look at all.
         """
@@ -85,7 +118,9 @@ class Protection:
         self.settle(key, effects)
 
     def is_to_be_flat(self, key: Key) -> bool:
-        """Say whether a position's strategy is away, was wanted away, and shall hold nothing meanwhile."""
+        """Say whether an operator wants it so, or its strategy is away, was wanted away, and shall hold nothing."""
+        if key in self._wanted_flat:
+            return True
         if self.away is None or key[0] not in self.away:
             return False
         is_wanted = self._state_of(f"strategies/{key[0]}") in WANTED_AWAY

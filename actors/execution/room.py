@@ -9,6 +9,7 @@ import msgspec
 from typing_extensions import override
 
 from actors.arguments import MARKET_DATA, ExecutionArguments, Owner
+from actors.execution.interventions import Interventions
 from actors.execution.orders import Orders, is_late
 from actors.execution.pace import Pace
 from actors.execution.protection import PROTECTIVE, Protection
@@ -36,6 +37,7 @@ from desk.messages import (
     Effect,
     EventsWanted,
     FillBooked,
+    FlatteningWished,
     HoldersGiven,
     HoldersWanted,
     Intent,
@@ -54,6 +56,7 @@ from desk.messages import (
     Purpose,
     ReconciliationWished,
     ReplaceRejected,
+    ResolutionWished,
     Tick,
     VenueReport,
     VenueSnapshot,
@@ -131,6 +134,8 @@ class Execution(Room):
         self._held: dict[str, None] = {}
         self._orders = Orders(venue, traits, self._journal, clock, self._pace)
         self._protection = Protection(self._orders, self._owners, self._peers.state)
+        self._protection.recall(store)
+        self._interventions = Interventions(self._orders, self._protection, store, self._hear_report)
         self._resolver = Resolver(
             self._orders,
             clock,
@@ -203,6 +208,7 @@ class Execution(Room):
             "last_fill": self._last_fill,
             "residue": self._protection.residue(),
             "pace": self._pace.facts(),
+            "wanted_flat": [list(key) for key in self._protection.wanted_flat()],
         }
 
     def _notices(self) -> list[str]:
@@ -350,6 +356,8 @@ class Execution(Room):
             self._hear_judgement(word, effects)
         elif peer == self._venue:
             self._hear_venue(word, effects)
+        elif isinstance(word, ResolutionWished | FlatteningWished) and peer == "console":
+            effects.post(peer, self._interventions.hear(word, effects), is_gated=False)
         elif isinstance(word, EventsWanted):
             effects.post(peer, self._journal.given(word.strategy, word.after), is_sure=False, is_gated=False)
         elif isinstance(word, HoldersWanted):
@@ -530,7 +538,9 @@ class Execution(Room):
             self._resolver.wake(effects)
         elif isinstance(report, CancelUnclear | ReplaceRejected) and self._traits.is_remote:
             self._resolver.doubt(order.order_id, effects)
-        if order.purpose is Purpose.ENTRY:
+        if self._protection.see_flat(key, effects):
+            self._journal.note("flattened", f"{order.strategy} holds no {order.symbol} any more", report.ts_ns, effects)
+        elif order.purpose is Purpose.ENTRY:
             self._protection.flatten(key, effects)  # an entry that was filled while its strategy left
         elif order.exit_reason == REASON_FLATTEN and self._journal.ledger.position(*key) is None:
             self._journal.note("flattened", f"{order.strategy} holds no {order.symbol} any more", report.ts_ns, effects)

@@ -26,6 +26,7 @@ from desk.messages import (
     FillBooked,
     IntentJudged,
     JournalRecord,
+    OperatorAnswered,
     Order,
     OrderAccepted,
     OrderCancelled,
@@ -195,6 +196,7 @@ class LoneExecution:
         self._number = 0
         self.epoch = 1
         self.sent: list[Any] = []
+        self.answers: list[OperatorAnswered] = []
         self.falls = 0
         self.steps = 0
         self.store: Store | None = None
@@ -258,6 +260,7 @@ class LoneExecution:
         if self._happens("falls_after"):
             return "fell after"
         self.timers |= {name: at_ns for name, at_ns in effects.timers if at_ns}
+        self.answers += [post.word for post in effects.posts if isinstance(post.word, OperatorAnswered)]
         for post in effects.posts:
             if post.peer == VENUE:
                 self.sent.append(post.word)
@@ -311,6 +314,12 @@ class LoneExecution:
 
         while not self._turn(hear):
             pass
+
+    def wish(self, word: Any) -> OperatorAnswered:
+        """Let the console ask for something, until it is acknowledged; give the answer that it gets."""
+        while not self._turn(lambda: self.room.hear("console", 1, word)):
+            pass
+        return self.answers[-1]
 
     def hear_risk(self, judged: IntentJudged) -> None:
         """Let risk say its verdict, until it is acknowledged."""

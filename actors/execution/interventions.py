@@ -1,0 +1,147 @@
+"""The operator's hand in orders and positions: what became of an order that nobody knows, and what shall be flat.
+
+Each wish bears the name of its request, which is kept with it: one request is carried out once, however often it comes.
+"""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from actors.execution.orders import Orders, left_of
+from actors.execution.protection import Protection
+from desk.messages import (
+    FlatteningWished,
+    OperatorAnswered,
+    Order,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderState,
+    ResolutionWished,
+    VenueReport,
+)
+from desk.units import ZERO
+from runtime.effects import Effects
+from runtime.store import Store
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+#: The requests that were carried out -> the answer they got.
+_DONE = "intervention"
+OUTCOMES = ("never", "cancelled", "filled")
+REASON_OPERATOR = "OPERATOR"
+
+
+class Interventions:
+    """Carries out what an operator wants of orders and positions, or says why not."""
+
+    def __init__(
+        self, orders: Orders, protection: Protection, store: Store, hear_report: Callable[[VenueReport, Effects], None]
+    ) -> None:
+        """Take the orders, what stands around positions, the store, and what books a report."""
+        self._orders, self._journal, self._protection = orders, orders.journal, protection
+        self._store, self._hear_report = store, hear_report
+        self._done: dict[str, str] = {}
+
+    def hear(self, wish: ResolutionWished | FlatteningWished, effects: Effects) -> OperatorAnswered:
+        """Carry out a wish once, and give its answer; a refused one changed nothing and may be asked again."""
+        kept = self._store.get(_DONE, wish.request.encode())
+        known = self._done.get(wish.request) or (kept.decode() if kept is not None else "")
+        if known:
+            return OperatorAnswered(wish.request, "", known)
+        if isinstance(wish, ResolutionWished):
+            order, refusal = self._find(wish)
+            result: dict[str, object] = {}
+            if order is not None and not refusal:
+                result = self._resolve(order, wish, effects)
+        else:
+            result, refusal = self._flatten(wish, effects), ""
+        if refusal:
+            return OperatorAnswered(wish.request, refusal, "")
+        answer = self._done[wish.request] = json.dumps(result)
+        effects.put(_DONE, wish.request.encode(), answer.encode())
+        return OperatorAnswered(wish.request, "", answer)
+
+    # --- what nobody knows --------------------------------------------------------------------
+
+    def _find(self, wish: ResolutionWished) -> tuple[Order | None, str]:
+        """Find the order that is meant, by the beginning of its id or of its client id, or say what is wrong."""
+        found = [
+            order
+            for order in self._orders.working()
+            if order.order_id.startswith(wish.order_id) or order.client_id.startswith(wish.order_id)
+        ]
+        if len(found) != 1:
+            count = "no order that works begins" if not found else f"{len(found)} orders that work begin"
+            return None, f"{count} with {wish.order_id!r}; see: bulkhead orders --open"
+        order = found[0]
+        if order.state is not OrderState.UNKNOWN:
+            return order, f"{order.order_id} is {order.state}: only an UNKNOWN order is settled by a person's word"
+        if wish.outcome not in OUTCOMES:
+            return order, f"the outcome is one of {', '.join(OUTCOMES)}, not {wish.outcome!r}"
+        if wish.outcome == "never" and order.filled_quantity > ZERO:
+            return order, f"{order.order_id} has filled {order.filled_quantity}: it cannot never have been"
+        return order, self._fault_of_fill(order, wish) if wish.outcome == "filled" else ""
+
+    @staticmethod
+    def _fault_of_fill(order: Order, wish: ResolutionWished) -> str:
+        figures: tuple[Decimal | None, ...] = (wish.quantity, wish.price)
+        if any(figure is None or not figure.is_finite() or figure <= ZERO for figure in figures):
+            return "what filled has a --quantity and a --price above 0"
+        assert wish.quantity is not None, "it was just looked at"
+        if wish.quantity > left_of(order):
+            return f"{wish.quantity} is more than the {left_of(order)} that {order.order_id} could still fill"
+        return "" if wish.fee.is_finite() else f"{wish.fee} is no fee"
+
+    def _resolve(self, order: Order, wish: ResolutionWished, effects: Effects) -> dict[str, object]:
+        """Book a person's word like a venue's report; the journal says whose word it was."""
+        ts_ns = self._orders.market_ns
+        text = f"{order.order_id} settled as {wish.outcome} by {wish.who}: {wish.reason}"
+        self._journal.note("resolved", text, ts_ns, effects, wish.who)
+        name = order.client_id
+        if wish.outcome == "never":
+            self._orders.change(order, OrderState.EXPIRED, REASON_OPERATOR, "operator", effects)
+            key = (order.strategy, order.symbol, order.tag)
+            self._protection.settle(key, effects)
+        elif wish.outcome == "cancelled":
+            if not order.venue_order_id:
+                self._hear_report(OrderAccepted(0, name, f"{REASON_OPERATOR}-{name}", ts_ns), effects)
+            cancelled = OrderCancelled(0, name, REASON_OPERATOR, False, ts_ns, order.filled_quantity)
+            self._hear_report(cancelled, effects)
+        else:
+            assert wish.quantity is not None, "it was looked at before"
+            assert wish.price is not None, "it was looked at before"
+            left = left_of(order) - wish.quantity
+            fill = OrderFilled(
+                0, name, f"operator/{wish.request}", wish.quantity, wish.price, wish.fee, False, left, ts_ns
+            )  # fmt: skip
+            self._hear_report(fill, effects)
+        now = self._journal.ledger.order(order.order_id)
+        assert now is not None, "what was just changed is known"
+        return {"order": now.order_id, "state": now.state.value, "filled": str(now.filled_quantity)}
+
+    # --- flat ---------------------------------------------------------------------------------
+
+    def _flatten(self, wish: FlatteningWished, effects: Effects) -> dict[str, object]:
+        """Begin to close what is meant; what could open it again is cancelled first."""
+        held = [
+            key
+            for key in self._journal.ledger.positions
+            if wish.strategy in {"", key[0]} and wish.symbol in {"", key[1]} and key in self._journal.entries
+        ]
+        opening = {
+            (order.strategy, order.symbol, order.tag)
+            for order in self._orders.working()
+            if wish.strategy in {"", order.strategy} and wish.symbol in {"", order.symbol}
+        }
+        keys = [*held, *sorted(opening - set(held))]
+        if keys:
+            what = ", ".join(f"{strategy} {symbol} {tag}".strip() for strategy, symbol, tag in keys)
+            self._journal.note(
+                "flatten", f"{what}: {wish.reason} ({wish.request})", self._orders.market_ns, effects, wish.who
+            )
+        for key in keys:
+            self._protection.want_flat(key, effects)
+            self._protection.see_flat(key, effects)
+        return {"closing": [list(key) for key in keys], "residue": self._protection.residue()}

@@ -1,0 +1,145 @@
+"""What a person may say of an order that nobody knows, and of positions that shall be closed."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from desk.messages import FlatteningWished, OrderState, ResolutionWished
+from desk.units import NS_PER_S, ZERO
+from desk.venue import ALPACA
+from tests.actors.lone_execution import Faults, LoneExecution
+
+ONE = Decimal(1)
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> Iterator[LoneExecution]:
+    lone = LoneExecution(tmp_path, ALPACA)
+    lone.run(1)
+    yield lone
+    assert lone.store is not None
+    lone.store.close()
+
+
+def unknown(lone: LoneExecution, number: int = 1) -> str:
+    """Have an entry of which nobody will ever know: it was lost, its intent has died, and nothing has a deadline."""
+    lone.faults = Faults(lost=1.0)
+    name = lone.enter(number)
+    lone.run(0.1)
+    lone.pass_time(lone.clock.wall_ns() + 60 * NS_PER_S)
+    lone.faults = Faults()
+    lone.run(10)
+    assert lone.order(name).state is OrderState.UNKNOWN
+    return name
+
+
+def resolution(order: str, outcome: str, quantity: str = "", price: str = "", request: str = "r1") -> ResolutionWished:
+    return ResolutionWished(
+        request, order, outcome, Decimal(quantity) if quantity else None, Decimal(price) if price else None, ZERO,
+        "looked it up", "anna",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"), [("never", OrderState.EXPIRED), ("cancelled", OrderState.CANCELLED)]
+)  # fmt: skip
+def test_a_person_may_say_that_nothing_came_of_it(lone: LoneExecution, outcome: str, state: OrderState) -> None:
+    name = unknown(lone)
+
+    answer = lone.wish(resolution(name[:6], outcome))
+    allowed = lone.enter(2)
+    lone.run(1)
+
+    assert (answer.error, lone.order(name).state) == ("", state)
+    assert lone.order(allowed).state is OrderState.FILLED, "entries in the symbol are free again"
+
+
+def test_a_person_may_say_what_it_traded(lone: LoneExecution) -> None:
+    name = unknown(lone)
+
+    answer = lone.wish(resolution(name, "filled", "1", "101.5"))
+
+    assert answer.error == ""
+    assert (lone.order(name).state, lone.order(name).average_price) == (OrderState.FILLED, Decimal("101.5"))
+    assert lone.room._journal.ledger.net_quantities() == {"SPY": ONE}
+    assert "anna" in next(str(r.body) for r in lone.journal() if "settled as filled" in str(r.body))
+
+
+def test_the_same_word_twice_is_one(lone: LoneExecution) -> None:
+    name = unknown(lone)
+    wish = resolution(name, "filled", "0.4", "100")
+
+    first = lone.wish(wish)
+    lone.fall()
+    second = lone.wish(wish)
+
+    assert first == second
+    assert lone.order(name).filled_quantity == Decimal("0.4")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "quantity", "price", "says"),
+    [
+        ("filled", "", "", "--quantity"),
+        ("filled", "2", "100", "more than the 1"),
+        ("filled", "-1", "100", "above 0"),
+        ("filled", "1", "NaN", "above 0"),
+        ("gone", "", "", "one of never, cancelled, filled"),
+    ],
+)
+def test_what_cannot_be_changes_nothing(
+    lone: LoneExecution, outcome: str, quantity: str, price: str, says: str
+) -> None:
+    name = unknown(lone)
+    records = len(lone.journal())
+
+    answer = lone.wish(resolution(name, outcome, quantity, price))
+
+    assert says in answer.error
+    assert len(lone.journal()) == records
+
+
+def test_an_order_that_is_known_is_not_settled_by_a_word(lone: LoneExecution) -> None:
+    name = lone.enter(1, limit="50")
+    lone.run(1)
+
+    assert "only an UNKNOWN order" in lone.wish(resolution(name, "never")).error
+    assert "no order that works begins" in lone.wish(resolution("nope", "never")).error
+
+
+def test_flattening_closes_what_is_meant_and_nothing_else(lone: LoneExecution) -> None:
+    lone.enter(1)
+    lone.enter(2, symbol="QQQ")
+    waiting = lone.enter(3, limit="50")
+    lone.run(5)
+
+    answer = lone.wish(FlatteningWished("r1", "", "SPY", "enough", "anna"))
+    lone.run(10)
+
+    assert msgspec.json.decode(answer.result)["closing"] == [["alpha", "SPY", "t1"], ["alpha", "SPY", "t3"]]
+    assert lone.exchange.positions() == {"QQQ": ONE}
+    assert lone.order(waiting).state is OrderState.CANCELLED
+    assert {o.command.symbol for o in lone.exchange.orders if o.is_open} == {"QQQ"}
+    assert lone.room.facts()["wanted_flat"] == []
+
+
+def test_a_wish_for_flatness_outlives_falls_of_everyone_and_a_venue_that_refuses(lone: LoneExecution) -> None:
+    lone.enter(1)
+    lone.run(5)
+    lone.faults = Faults(lost=1.0)
+    lone.wish(FlatteningWished("r1", "alpha", "", "enough", "anna"))
+    lone.run(3)
+    lone.fall()
+    lone.gateway_falls()
+    lone.run(3)
+    held = lone.room.facts()["wanted_flat"]
+    lone.faults = Faults()
+
+    lone.run(200)
+
+    assert held == [["alpha", "SPY", "t1"]]
+    assert lone.exchange.positions() == {}
+    assert lone.room.facts()["wanted_flat"] == []
