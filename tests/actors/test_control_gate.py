@@ -4,16 +4,14 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import lmdb
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from actors.cli import app
 from actors.console.audit import Audit, digest_of, entries
 from actors.console.clients import Client, fingerprint, read_clients, write_clients
 from actors.console.doorkeeper import Asked, Doorkeeper
@@ -38,6 +36,7 @@ from runtime.errors import StoreError
 from runtime.log import Log
 from runtime.room import ControlRequest, DoorState
 from runtime.store import Store
+from tests.desk_run.command_line import bulkhead
 from tests.runtime.fakes import HandClock
 
 ANN = Who("ann's key", "ann", Role.ADMIN, "guarded")
@@ -200,7 +199,7 @@ def test_where_no_record_can_be_written_nothing_but_halt_and_stop_is_done(tmp_pa
     house = House(tmp_path, map_bytes=256 * 1024)
     _fill(house.store)
     let_through = {
-        verb: house.hear({"v": 1, "id": verb, "verb": verb, "arguments": _needed(verb)})
+        verb: house.hear({"v": 1, "id": verb, "verb": verb, "arguments": needed(verb)})
         for verb in VERBS
         if VERBS[verb].is_change
     }
@@ -220,8 +219,14 @@ def _fill(store: Store) -> None:
                 store.commit([Append(store.head() + 1, b'{"at_ns":1,"kind":"noted"}'.ljust(size))])
 
 
-def _needed(verb: str) -> dict[str, str]:
-    return {field.name: "a" for field in msgspec.structs.fields(VERBS[verb].arguments) if field.required}
+def needed(verb: str) -> dict[str, str]:
+    """Give a verb what it cannot do without."""
+    fields = [field for field in msgspec.structs.fields(VERBS[verb].arguments) if field.required]
+    return {field.name: (*get_args(field.type), "a")[0] if _is_literal(field.type) else "a" for field in fields}
+
+
+def _is_literal(kind: Any) -> bool:
+    return get_origin(kind) is Literal
 
 
 def test_a_trail_that_somebody_changed_is_found(tmp_path: Path) -> None:
@@ -229,17 +234,17 @@ def test_a_trail_that_somebody_changed_is_found(tmp_path: Path) -> None:
     for number in range(5):
         house.finish(house.hear(change(name=str(number), reason="why"))[0])
     house.store.close()
-    whole = CliRunner().invoke(app, ["audit", "--state", str(tmp_path)])
+    whole = bulkhead("audit", state=tmp_path)
     with lmdb.open(str(tmp_path / "audit")) as environment, environment.begin(write=True) as transaction:
         with transaction.cursor() as cursor:
             assert cursor.set_range(b"log\x00" + (3).to_bytes(8, "big"))
             key, value = cursor.item()
         transaction.put(bytes(key), bytes(value).replace(b'"why"', b'"lie"'))
 
-    changed = CliRunner().invoke(app, ["audit", "--state", str(tmp_path)])
+    changed = bulkhead("audit", state=tmp_path)
 
-    assert (whole.exit_code, whole.output.count("(why): done")) == (0, 5)
-    assert (changed.exit_code, "the log is broken at record 3" in changed.output) == (3, True)
+    assert (whole.code, whole.out.count("(why): done")) == (0, 5)
+    assert (changed.code, "the log is broken at record 3" in changed.out + changed.err) == (3, True)
 
 
 # --- floods -----------------------------------------------------------------------------------------
