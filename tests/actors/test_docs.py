@@ -32,6 +32,7 @@ from actors.settings import (
 )
 from actors.settings_file import load
 from actors.settings_policy import POLICIES
+from desk.transition import CONFIRMED, NEXT
 from strategies.ema_crossover_v001 import EmaParameters
 from strategies.vwap_micro_mean_reversion import VwapParameters
 
@@ -254,3 +255,18 @@ def test_the_strategy_of_the_readme_loads(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_control_document_is_of_the_version_that_is_spoken() -> None:
     assert f"Protocol, version {PROTOCOL}" in sections(read("docs/control.md"))
+
+
+# --- what execution promises ------------------------------------------------------------------
+
+
+def test_the_table_of_transitions_is_the_one_that_orders_obey() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*) \|$", read("docs/execution-invariants.md"), re.MULTILINE)
+    told = {before: re.findall(r"(\*\*)?`([A-Z_]+)`", followers) for before, followers in rows}
+
+    assert {before: {after for _, after in followers} for before, followers in told.items()} == {
+        before.value: {after.value for after in following} for before, following in NEXT.items()
+    }
+    assert {(before, after) for before, followers in told.items() for bold, after in followers if bold} == {
+        (before.value, after.value) for before, after in CONFIRMED
+    }
