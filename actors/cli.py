@@ -13,6 +13,7 @@ import typer
 
 from actors import log_view, screens, views
 from actors.arguments import store_path
+from actors.cli_backup import backups
 from actors.cli_control import audit, keys
 from actors.cli_journal import books, reading, whole_journal
 from actors.cli_orders import commands as order_commands
@@ -72,6 +73,7 @@ app.add_typer(keys, name="keys")
 app.command()(audit)
 app.add_typer(books)
 app.add_typer(order_commands)
+app.add_typer(backups)
 
 
 def main() -> None:

@@ -43,13 +43,13 @@ books = typer.Typer(rich_markup_mode=None)
 def reading(store: Path, work: Callable[[], None]) -> Never:
     """Do what reads a store in a process that may die of it, then end with its exit code."""
     refuse_remote("this command")
-    ended = in_child(lambda: _code_of(work))
+    ended = in_child(lambda: code_of(work))
     if isinstance(ended, Died):
         fail_damaged(f"{store}: reading it killed the reader ({ended.signal})")
     raise typer.Exit(ended)
 
 
-def _code_of(work: Callable[[], None]) -> int:
+def code_of(work: Callable[[], None]) -> int:
     """Do it, and give the exit code with which it ended; damage has been said then."""
     try:
         try:

@@ -11,6 +11,7 @@ import msgspec
 
 from actors.alarm_rules import WATCHED_FACTS
 from actors.arguments import store_path
+from actors.backup import refuse_unfinished
 from actors.carried_over import carry_over
 from actors.migrations import convert_stores, schema_of
 from actors.pinned_code import CodeShelf
@@ -53,6 +54,7 @@ def run_desk(
     lock = FolderLock(state)
     lock.take(clock)
     log = Log.open(state / "log", "root", settings.log_level, is_echoed=True)
+    refuse_unfinished(state)
     _bind(state, settings)
     _check_stores(state)
     converted = convert_stores(state)

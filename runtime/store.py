@@ -5,7 +5,7 @@ LMDB has no checksums: every record is bound by the chain, every table entry by 
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Self
@@ -36,6 +36,8 @@ from runtime.store_format import (
 #: Address space of a store where its owner names none. Only touched pages take room on the disk.
 MAP_BYTES_DEFAULT = 1 << 30
 READERS_MAX_DEFAULT = 512
+#: Larger than any store: whoever opens all of them need not know how large each may become.
+MAP_BYTES_MAX = 16 << 30
 
 #: What turns a store of the version before into one of the next: the writes, made from what it holds.
 Step = Callable[["Reader"], Iterable[Write]]
@@ -200,13 +202,7 @@ class Reader:
         Raises:
             StoreError: It cannot be read whole, or not be written there; what is there then is of no use.
         """
-        try:
-            folder.mkdir(mode=0o700, parents=True)
-            self._environment.copy(str(folder), compact=True)
-            (folder / "data.mdb").chmod(0o600)
-        except (lmdb.Error, OSError) as error:
-            msg = f"{self.path}: it could not be copied to {folder}: {error}"
-            raise StoreError(msg) from error
+        _copy(self._environment, self.path, folder)
 
     @contextmanager
     def _reading(self) -> Generator[lmdb.Transaction]:
@@ -329,6 +325,59 @@ class Store(Reader):
             msg = f"{self.path}: nothing was written: {error}"
             raise StoreError(msg) from error
         self._now = after
+
+
+class Pinned:
+    """One store as it was at a moment, whatever its writer has done since."""
+
+    def __init__(self, environment: lmdb.Environment, transaction: lmdb.Transaction, path: Path) -> None:
+        """Wrap a reading transaction; use ``at_one_moment``."""
+        self._environment, self._transaction = environment, transaction
+        self.path = path
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the store, as it was then, into a new folder. Free pages stay behind.
+
+        Raises:
+            StoreError: It cannot be read whole, or not be written there; what is there then is of no use.
+        """
+        _copy(self._environment, self.path, folder, self._transaction)
+
+
+@contextmanager
+def at_one_moment(paths: Sequence[Path]) -> Generator[list[Pinned]]:
+    """Pin stores as they all are at one moment: no writer commits anywhere while the last of them is taken.
+
+    Every writer is kept back for as long as it takes to look at all stores, some tens of microseconds each. What is
+    pinned could have been left by an end of all processes at once. The caller sees to it that it dies itself where it
+    waits too long for a writer that hangs: the kernel then gives free what it holds.
+
+    Raises:
+        StoreError: One of them cannot be opened.
+    """
+    with ExitStack() as opened:
+        environments: list[lmdb.Environment] = []
+        for path in sorted(paths):
+            if not (path / "data.mdb").exists():
+                msg = f"{path}: there is no store here"
+                raise StoreError(msg)
+            environments.append(_environment(path, writes=True, map_bytes=MAP_BYTES_MAX))
+            opened.callback(environments[-1].close)
+        with ExitStack() as held:
+            for environment in environments:
+                held.callback(environment.begin(write=True).abort)
+            pins = [opened.enter_context(environment.begin()) for environment in environments]
+        yield [Pinned(e, pin, path) for e, pin, path in zip(environments, pins, sorted(paths), strict=True)]
+
+
+def _copy(environment: lmdb.Environment, path: Path, folder: Path, transaction: lmdb.Transaction | None = None) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+        environment.copy(str(folder), compact=True, txn=transaction)
+        (folder / "data.mdb").chmod(0o600)
+    except (lmdb.Error, OSError) as error:
+        msg = f"{path}: it could not be copied to {folder}: {error}"
+        raise StoreError(msg) from error
 
 
 def _written(transaction: lmdb.Transaction, writes: Sequence[Write], now: Summary, path: Path) -> Summary:

@@ -1,0 +1,42 @@
+"""A desk is backed up while it trades, restored elsewhere, and trades on as if nothing had been."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.desk_run.command_line import bulkhead
+from tests.desk_run.conftest import Calm, _desk, release
+from tests.desk_run.falls import check_books, market_step, until_all_run, until_step
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", [0.3, 0.7])
+def test_a_trading_desk_that_is_backed_up_and_restored_elsewhere_trades_on_as_if_nothing_had_been(
+    calm: Calm, tmp_path: Path, part: float
+) -> None:
+    backup = tmp_path / "backup"
+    held_at = "SPY", int(calm.bars("SPY") * part)
+    with _desk(tmp_path / "a", calm.files, held_at, ()) as desk:
+        until_all_run(desk.start())
+        until_step(desk, int(calm.steps * (part - 0.1)))
+        made = bulkhead("backup", backup, "--json", state=desk.state)
+        assert made.code == 0, made.err
+        refused = bulkhead("restore", backup, "--replace", state=desk.state)
+        assert release(desk) == 0, desk.said()
+    assert (desk.trades(), desk.orders()) == (calm.trades, calm.orders)
+    assert refused.code == 3
+    assert "a desk runs on" in refused.err
+
+    with calm.desk(tmp_path / "b") as other:
+        restored = bulkhead("restore", backup, state=other.state)
+        assert restored.code == 0, restored.err
+        step = market_step(other)
+        until_all_run(other.start())
+        verdict = other.status()["desk"]["reconciled"]
+        until_step(other, calm.steps)
+        assert release(other) == 0, other.said()
+
+    assert 0 < step < calm.steps
+    assert verdict.startswith("ok")
+    assert (other.trades(), other.orders()) == (calm.trades, calm.orders)
+    check_books(other)
