@@ -137,7 +137,7 @@ def _plain_files(state: Path) -> Iterator[Path]:
     yield from (state / name for name in _FILES if (state / name).is_file())
     for folder in _FOLDERS:
         for path in sorted((state / folder).rglob("*")):
-            if path.is_file() and not path.is_symlink() and path.name not in {"data.mdb", "lock.mdb"}:
+            if path.is_file() and not path.is_symlink() and path.name not in {"data.mdb", "lock.mdb", "witness"}:
                 yield path
 
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Self
 
 import lmdb
+from typing_extensions import override
 
 from runtime.effects import Append, Put, Write
 from runtime.errors import StoreError, StoreVersionError
@@ -32,6 +33,7 @@ from runtime.store_format import (
     table_key,
     unseal,
 )
+from runtime.store_witness import Witness, witnessed
 
 #: Address space of a store where its owner names none. Only touched pages take room on the disk.
 MAP_BYTES_DEFAULT = 1 << 30
@@ -173,8 +175,10 @@ class Reader:
         Raises:
             StoreError: Something is missing or was changed; the message names the record or the entry.
         """
+        witness = witnessed(self.path)  # before we look: a store that is written to meanwhile is only newer
         with self._reading() as transaction, transaction.cursor() as cursor:
             kept = _summary(transaction, self.path)
+            _refuse_older(self.path, kept, witness)
             head, link, entries, total, last = 0, GENESIS, 0, 0, b""
             for raw_key, value in cursor.iternext():
                 key, stored = bytes(raw_key), bytes(value)
@@ -237,10 +241,12 @@ class Store(Reader):
         environment.reader_check()
         with self._reading() as transaction:
             kept = _summary(transaction, path)
+        _refuse_older(path, kept, witnessed(path))
         if kept is None and not self._is_sealed:
             msg = f"{path}: it is of format 1, and this desk writes format {FORMAT}; a start of the desk converts it"
             raise StoreVersionError(msg)
         self._now = kept or Summary(schema=schema)
+        self._witness = Witness.open(path)
         if kept is None:
             self.commit(())
 
@@ -295,6 +301,13 @@ class Store(Reader):
             self._commit(tuple(schema.steps[number](self)), self._now._replace(schema=number))
         self.require(schema.version)
 
+    @override
+    def close(self) -> None:
+        """Close the environment; the store must not be used afterwards."""
+        self._witness.close()
+        super().close()
+
+    @override
     def head(self) -> int:
         """Give the sequence of the newest log record; 0 where there is none."""
         return self._now.head
@@ -325,6 +338,7 @@ class Store(Reader):
             msg = f"{self.path}: nothing was written: {error}"
             raise StoreError(msg) from error
         self._now = after
+        self._witness.write(after.commits)
 
 
 class Pinned:
@@ -400,7 +414,7 @@ def _written(transaction: lmdb.Transaction, writes: Sequence[Write], now: Summar
             before = transaction.pop(key)
         if before is not None:
             entries, total = entries - 1, total - seal_number(bytes(before))
-    now = Summary(now.format, now.schema, head, link, entries, total & TOTAL_MASK)
+    now = Summary(now.format, now.schema, head, link, entries, total & TOTAL_MASK, now.commits + 1)
     transaction.put(SUMMARY_KEY, now.write())
     return now
 
@@ -439,6 +453,20 @@ def _format_of(transaction: lmdb.Transaction, path: Path) -> int:
     return summary.format
 
 
+def _refuse_older(path: Path, kept: Summary | None, witness: int) -> None:
+    """Refuse a store that lacks commits which it has had.
+
+    Raises:
+        StoreError: It does.
+    """
+    commits = 0 if kept is None else kept.commits
+    if commits < witness:
+        msg = (
+            f"{path}: it is as it was {witness - commits} commits ago: its newest root is damaged, or it is an old copy"
+        )
+        raise StoreError(msg)
+
+
 def _broken(path: Path, sequence: int) -> StoreError:
     return StoreError(f"{path}: the log is broken at record {sequence}")
 
@@ -471,7 +499,9 @@ def seal_store(path: Path) -> bool:
                 stored = seal(key, data)
                 transaction.put(key, stored)
                 total += seal_number(stored)
-            now = Summary(head=head, link=reader.link(head) or GENESIS, entries=len(entries), total=total & TOTAL_MASK)
+            now = Summary(
+                commits=1, head=head, link=reader.link(head) or GENESIS, entries=len(entries), total=total & TOTAL_MASK
+            )
             transaction.put(SUMMARY_KEY, now.write())
         environment.sync(True)
     except lmdb.Error as error:

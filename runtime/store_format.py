@@ -16,7 +16,7 @@ DIGEST_BYTES = 8
 #: What the chain starts from, before the first record.
 GENESIS = bytes(CHAIN_BYTES)
 TOTAL_MASK = (1 << 64) - 1
-_SUMMARY = struct.Struct(">HIQ16sQQ")
+_SUMMARY = struct.Struct(">HIQ16sQQQ")
 
 
 def log_key(sequence: int) -> bytes:
@@ -73,7 +73,7 @@ class Summary(NamedTuple):
 
     ``head`` and ``link`` end the log; ``entries`` counts the entries of all tables, and ``total`` is the sum of their
     digests, modulo 2**64. So a log that lost its end, and tables that lost a part, are told from whole ones.
-    ``schema`` is the owner's own version of what its records and tables mean.
+    ``schema`` is the owner's own version of what its records and tables mean, ``commits`` how often it was written to.
     """
 
     format: int = FORMAT
@@ -82,6 +82,7 @@ class Summary(NamedTuple):
     link: bytes = GENESIS
     entries: int = 0
     total: int = 0
+    commits: int = 0
 
     @classmethod
     def read(cls, stored: bytes) -> Self | None:

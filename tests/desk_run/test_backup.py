@@ -6,7 +6,7 @@ import pytest
 
 from tests.desk_run.command_line import bulkhead
 from tests.desk_run.conftest import Calm, _desk, release
-from tests.desk_run.falls import check_books, market_step, until_all_run, until_step
+from tests.desk_run.falls import desk_books, market_step, until_all_run, until_step, venue_books
 
 
 @pytest.mark.slow
@@ -39,4 +39,5 @@ def test_a_trading_desk_that_is_backed_up_and_restored_elsewhere_trades_on_as_if
     assert 0 < step < calm.steps
     assert verdict.startswith("ok")
     assert (other.trades(), other.orders()) == (calm.trades, calm.orders)
-    check_books(other)
+    ours, theirs = desk_books(other), venue_books(other)
+    assert (ours.positions, ours.executions) == (theirs.positions, theirs.executions)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from runtime.effects import Append, Delete, Put, Write
 from runtime.errors import StoreError, StoreVersionError
 from runtime.store import Reader, Schema, Store, seal_store
-from runtime.store_format import DIGEST_BYTES, SUMMARY_KEY, Summary
+from runtime.store_format import DIGEST_BYTES, SUMMARY_KEY, Summary, seal
+from runtime.store_witness import witnessed
 
 
 @pytest.fixture
@@ -314,6 +315,7 @@ def of_format_1(path: Path) -> None:
                 transaction.put(key, value[DIGEST_BYTES:])
         transaction.delete(SUMMARY_KEY)
     store.close()
+    (path / "witness").unlink()
 
 
 def test_a_store_of_format_1_is_read_and_converted_and_not_written_before(tmp_path: Path) -> None:
@@ -342,8 +344,49 @@ def test_a_store_that_lost_its_summary_is_not_taken_for_an_old_one(store: Store)
     changed(store, SUMMARY_KEY, None)
     store.close()
 
+    with pytest.raises(StoreError, match="it is as it was 2 commits ago"):
+        seal_store(store.path)
+    (store.path / "witness").unlink()
     with pytest.raises(StoreError, match="it lost its summary"):
         seal_store(store.path)
+
+
+def test_a_store_whose_newest_root_is_damaged_is_not_taken_for_what_it_was_before(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    for number in range(1, 6):
+        store.commit([Append(number, b"record %d" % number)])
+    store.close()
+    data = bytearray((tmp_path / "data.mdb").read_bytes())
+    roots = [int.from_bytes(data[at : at + 8], "little") for at in (16 + 24 + 48 * 2 + 8, 4096 + 16 + 24 + 48 * 2 + 8)]
+    newest = roots.index(max(roots))
+    at = newest * 4096 + 16 + 24 + 48 * 2 + 8
+    data[at : at + 8] = (max(roots) - 2).to_bytes(8, "little")
+    (tmp_path / "data.mdb").write_bytes(bytes(data))
+
+    reader = Reader.open(tmp_path)
+    assert reader.head() == 4
+    with pytest.raises(StoreError, match="it is as it was 1 commits ago"):
+        reader.verify()
+    reader.close()
+    with pytest.raises(StoreError, match="it is as it was 1 commits ago"):
+        Store.open(tmp_path)
+
+
+def test_a_witness_of_an_earlier_boot_or_a_damaged_one_says_nothing(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    store.commit([Append(1, b"one")])
+    store.close()
+    kept = (tmp_path / "witness").read_bytes()
+
+    assert witnessed(tmp_path) == 2
+    (tmp_path / "witness").write_bytes(kept[:-1] + b"!")
+    assert witnessed(tmp_path) == 0
+    other = seal(b"\x00witness", (99).to_bytes(8, "big") + b"00000000-0000-0000-0000-000000000000")
+    (tmp_path / "witness").write_bytes(other)
+    assert witnessed(tmp_path) == 0
+    (tmp_path / "witness").unlink()
+    assert witnessed(tmp_path) == 0
+    Store.open(tmp_path).close()
 
 
 def test_a_store_of_a_newer_version_is_refused_by_all(tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""A store's witness: a small file beside it that says how far it was written, should the store not know any more.
+
+LMDB keeps two roots and takes the newer one that it finds. Where that one is damaged, the store is what it was one
+commit ago, and whole. The witness is written behind each commit, so no store is ever older than its own.
+"""
+
+import os
+from pathlib import Path
+from typing import Self
+
+from runtime.store_format import seal, unseal
+
+NAME = "witness"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_KEY = b"\x00witness"
+_COUNT_BYTES = 8
+
+
+def _boot() -> bytes:
+    """Name this boot of the machine; b"" where that cannot be told."""
+    try:
+        return _BOOT.read_bytes().strip()
+    except OSError:
+        return b""
+
+
+class Witness:
+    """Counts the commits of one store, outside of it."""
+
+    def __init__(self, descriptor: int, boot: bytes) -> None:
+        """Take the open file; use ``open``."""
+        self._descriptor, self._boot = descriptor, boot
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open the witness of a store that is about to be written; where this boot has no name, there is none.
+
+        A witness of an earlier boot says nothing: after a power cut a store may be older, for not all are synced.
+        """
+        boot = _boot()
+        if not boot:
+            return cls(-1, boot)
+        return cls(os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), boot)
+
+    def write(self, commits: int) -> None:
+        """Say that so many commits were made. A disk that is full changes nothing: the file is there already."""
+        if self._descriptor >= 0:
+            os.pwrite(self._descriptor, seal(_KEY, commits.to_bytes(_COUNT_BYTES, "big") + self._boot), 0)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def witnessed(folder: Path) -> int:
+    """Give how many commits a store has had at least; 0 where nobody can tell."""
+    boot = _boot()
+    try:
+        data = unseal(_KEY, (folder / NAME).read_bytes())
+    except OSError:
+        return 0
+    if data is None or not boot or data[_COUNT_BYTES:] != boot:
+        return 0
+    return int.from_bytes(data[:_COUNT_BYTES], "big")
