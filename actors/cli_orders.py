@@ -46,7 +46,7 @@ def flatten(  # noqa: PLR0913, PLR0917 - a command has its options
         fail("name --strategy, --symbol, or --all; nothing was closed", EXIT_REFUSED)
     answer = ask_or_fail(state, "flatten", {"strategy": strategy, "symbol": symbol, "reason": reason})
     closing = {tuple(key) for key in answer["closing"]}
-    left = _held_after(state, closing, wait_s) if closing else set[tuple[str, ...]]()
+    left = _held_after(state, closing, answer["journal"], wait_s) if closing else set[tuple[str, ...]]()
     result = {"closing": sorted(map(list, closing)), "residue": sorted(map(list, left))}
     names = ", ".join(" ".join(filter(None, key)) for key in sorted(left or closing))
     text = f"closed: {names}" if closing else "nothing was held"
@@ -57,14 +57,15 @@ def flatten(  # noqa: PLR0913, PLR0917 - a command has its options
         raise typer.Exit(EXIT_DEGRADED)
 
 
-def _held_after(state: Path, keys: set[tuple[str, ...]], wait_s: float) -> set[tuple[str, ...]]:
+def _held_after(state: Path, keys: set[tuple[str, ...]], head: int, wait_s: float) -> set[tuple[str, ...]]:
     """Look until none of these is wanted flat any more, or the time is over; give what is left."""
     clock = Clock()
     until_ns = clock.monotonic_ns() + int(wait_s * NS_PER_S)
     with until_interrupted():
         while True:
-            wanted = ask_or_fail(state, "status", {"path": "execution"})["facts"].get("wanted_flat", [])
-            left = keys & {tuple(key) for key in wanted}
+            facts = ask_or_fail(state, "status", {"path": "execution"})["node"].get("facts", {})
+            is_news = facts.get("journal", 0) >= head  # what it said before, or while it is down, says nothing
+            left = keys & {tuple(key) for key in facts["wanted_flat"]} if is_news else keys
             if not left or clock.monotonic_ns() >= until_ns:
                 return left
             select.select([], [], [], _LOOK_S)

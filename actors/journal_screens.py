@@ -13,7 +13,7 @@ _FILLS = (
     Column("execution", "execution_id", most=22),
     Column("quantity", "quantity", is_number=True, most=12),
     Column("price", "price", is_number=True, most=12),
-    Column("fee", "fee", is_number=True, most=10),
+    Column("fee", "fee", is_number=True, kind="money"),
 )
 
 

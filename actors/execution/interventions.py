@@ -144,4 +144,8 @@ class Interventions:
         for key in keys:
             self._protection.want_flat(key, effects)
             self._protection.see_flat(key, effects)
-        return {"closing": [list(key) for key in keys], "residue": self._protection.residue()}
+        return {
+            "closing": [list(key) for key in keys],
+            "residue": self._protection.residue(),
+            "journal": self._journal.head,
+        }

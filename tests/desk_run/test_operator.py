@@ -405,6 +405,21 @@ def test_a_halt_needs_no_console(busy: Market) -> None:
     assert not busy.orders(state="SUBMITTED")
 
 
+def test_a_flatten_closes_what_is_held_and_says_so_once_it_is_closed(busy: Market) -> None:
+    halted = bulkhead("halt", state=busy.desk.state)
+    nothing = bulkhead("flatten", state=busy.desk.state)
+    command = [BULKHEAD, "flatten", "--strategy", "holder", "--json", "--state", busy.desk.state]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as asking:
+        busy.until(lambda: asking.poll() is not None, HHH=101, RRR=101)
+        assert asking.stdout is not None
+        said = json.loads(asking.stdout.read())
+
+    assert (halted.code, nothing.code, asking.returncode) == (0, 3, 0)
+    assert ([key[:2] for key in said["closing"]], said["residue"]) == ([["holder", "HHH"]], [])
+    assert busy.desk.positions() == []
+    assert "FLATTEN" in str(busy.orders(strategy="holder", purpose="EXIT"))
+
+
 def test_a_sentinel_that_another_hand_wrote_cancels_working_entries(busy: Market) -> None:
     (busy.desk.state / "HALT").write_text("the watchdog says so\n", encoding="utf-8")
 
