@@ -147,14 +147,17 @@ def protective_order(  # noqa: PLR0913 - each argument is a figure of its own, a
     )
 
 
-def flattening_order(parent: Order, *, quantity: Decimal, attempt: int, ts_ns: int) -> Order:
-    """Make the PENDING market exit of a position whose strategy is away; ``parent`` is the entry that opened it.
+def flattening_order(
+    parent: Order, *, quantity: Decimal, attempt: int, ts_ns: int, reason: str = REASON_FLATTEN
+) -> Order:
+    """Make the PENDING market exit of a position that the desk itself closes; ``parent`` is the entry that opened it.
 
     Args:
         parent: The position's entry.
         quantity: All that is held, > 0.
         attempt: Makes its name one of its own; the journal's next sequence will do.
         ts_ns: When, in market time.
+        reason: Why, as the trade will bear it.
     """
     assert parent.purpose is Purpose.ENTRY, "only what was entered is left"
     assert quantity > ZERO, "nothing is held"
@@ -179,7 +182,7 @@ def flattening_order(parent: Order, *, quantity: Decimal, attempt: int, ts_ns: i
         take_profit=None,
         created_ns=ts_ns,
         changed_ns=ts_ns,
-        exit_reason=REASON_FLATTEN,
+        exit_reason=reason,
         attempt=0,
         client_order_id="",
         deadline_ns=0,

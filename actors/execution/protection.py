@@ -101,7 +101,18 @@ class Protection:
         if self.is_to_be_flat(key):
             self.close(key, effects)
 
-    def close(self, key: Key, effects: Effects) -> None:
+    def watch(self, symbol: str, price: Decimal, effects: Effects) -> None:
+        """Close positions whose target the price has reached, where the venue lets a target not rest beside a stop."""
+        if self._orders.traits.has_oco:
+            return
+        for key, position in tuple(self._journal.ledger.positions.items()):
+            target = position.take_profit
+            if key[1] != symbol or target is None or position.stop_loss is None or not self._is_native(key):
+                continue
+            if (price - target) * position.quantity >= ZERO:
+                self.close(key, effects, Purpose.TAKE_PROFIT.value)
+
+    def close(self, key: Key, effects: Effects, reason: str = REASON_FLATTEN) -> None:
         """Begin to close a position at the market, unless an exit is at work already."""
         position = self._journal.ledger.position(*key)
         if position is None or self._orders.around(key, {Purpose.EXIT}):
@@ -113,6 +124,7 @@ class Protection:
             quantity=abs(position.quantity),
             attempt=self._journal.head + 1,
             ts_ns=max(self._orders.market_ns, position.opened_ns),
+            reason=reason,
         )
         self._orders.write(order, None, "ours", effects)
         self.settle(key, effects)
@@ -180,8 +192,8 @@ class Protection:
     def _wanted_levels(self, key: Key, position: Position) -> dict[Purpose, Decimal]:
         """Say which levels of a position should rest at the venue now.
 
-        Where the venue knows no groups only the stop rests: two orders of which each could close the position may
-        both fill.
+        Where the venue knows no groups only the stop rests, and ``watch`` looks after the target: of two orders of
+        which each could close the position both may fill.
         """
         is_native = self._is_native(key)
         is_away = self.away is not None and (key[0] in self.away or self._owners.is_foreign(key[0], key[1]))

@@ -64,7 +64,7 @@ from desk.messages import (
 )
 from desk.order import REASON_FLATTEN, REASON_TTL, course, order_from_judgement
 from desk.portfolio import EXTERNAL, HORIZON_DEFAULT, Position
-from desk.units import NS_PER_S
+from desk.units import NS_PER_S, decimal_of
 from desk.venue import VenueTraits
 from runtime.bus_words import StreamItem
 from runtime.clock import Clock
@@ -335,6 +335,9 @@ class Execution(Room):
         if isinstance(word, Bar | Tick):
             self._reconciler.mark(word.symbol, word.close if isinstance(word, Bar) else word.price)
             self._pass_time(word.end_ns if isinstance(word, Bar) else word.ts_ns, effects)
+            if self._reconciler.is_reconciled:
+                price = decimal_of(word.close if isinstance(word, Bar) else word.price)
+                self._protection.watch(word.symbol, price, effects)
         return effects
 
     def _pass_time(self, market_ns: int, effects: Effects) -> None:

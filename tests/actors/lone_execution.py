@@ -131,6 +131,7 @@ class Exchange:
             )  # fmt: skip
             self.fills.append(fill)
             self.tell(fill)
+            self._end_group(order)
 
     def move(self, price: Decimal) -> None:
         """Let the price be another one: limits and stops that it touches trade, whole or in part."""
@@ -142,6 +143,14 @@ class Exchange:
             if (order.price - price) * sign >= ZERO:
                 left = order.quantity - order.filled
                 self._trade(order, left / 2 if self._chance.random() < self.parts else left, order.price)
+
+    def _end_group(self, filled: Resting) -> None:
+        """Cancel the other orders of a group of which one filled, where the venue knows groups."""
+        for order in self.orders:
+            group = order.command.oco_group
+            if self.traits.has_oco and group and group == filled.command.oco_group and order.is_open:
+                order.state = OrderState.CANCELLED
+                self.tell(OrderCancelled(0, order.command.order_id, "OCO", False, 0, order.filled))
 
     def cancel(self, name: str) -> bool:
         order = next((o for o in self.orders if o.name == name or (o.command.order_id == name and o.is_open)), None)
@@ -304,12 +313,12 @@ class LoneExecution:
         while not self._turn(lambda: self.room.hear(VENUE, epoch, word)):
             pass
 
-    def pass_time(self, market_ns: int) -> None:
-        """Let the market's time be this."""
+    def pass_time(self, market_ns: int, price: float = 1.0) -> None:
+        """Let the market's time be this, by a tick at this price."""
 
         def hear() -> Effects:
             return self.room.hear_stream(
-                "market_data", StreamItem("SPY/tick", 1, 0, b"", False), Tick("SPY", market_ns, 1.0)
+                "market_data", StreamItem("SPY/tick", 1, 0, b"", False), Tick("SPY", market_ns, price)
             )
 
         while not self._turn(hear):
@@ -426,16 +435,37 @@ class LoneExecution:
 
     # --- work ---------------------------------------------------------------------------------
 
-    def enter(self, number: int, *, symbol: str = "SPY", quantity: str = "1", limit: str = "", stop: str = "90") -> str:
+    def enter(
+        self,
+        number: int,
+        *,
+        symbol: str = "SPY",
+        quantity: str = "1",
+        limit: str = "",
+        stop: str = "90",
+        target: str = "",
+    ) -> str:
         """Let risk approve an entry whose stop rests at the venue; give the order's id."""
-        return self._decide(number, Effect.OPEN, symbol, Decimal(quantity), limit, stop)
+        return self._decide(number, Effect.OPEN, symbol, Decimal(quantity), limit, stop, target=target)
+
+    def modify(self, number: int, tag: int, *, stop: str = "", target: str = "", symbol: str = "SPY") -> str:
+        """Let risk approve other levels for what entry ``tag`` bought."""
+        return self._decide(number, Effect.MODIFY, symbol, Decimal(1), "", stop, tag, target)
 
     def leave(self, number: int, tag: int, *, symbol: str = "SPY", quantity: str = "1") -> str:
         """Let risk approve an exit of what entry ``tag`` bought."""
         return self._decide(number, Effect.CLOSE, symbol, Decimal(quantity), "", "", tag)
 
     def _decide(  # noqa: PLR0913, PLR0917 - a decision has its figures
-        self, number: int, effect: Effect, symbol: str, quantity: Decimal, limit: str, stop: str, tag: int = -1
+        self,
+        number: int,
+        effect: Effect,
+        symbol: str,
+        quantity: Decimal,
+        limit: str,
+        stop: str,
+        tag: int = -1,
+        target: str = "",
     ) -> str:
         market_ns = self.clock.wall_ns()
         intent = msgspec.structs.replace(
@@ -449,6 +479,7 @@ class LoneExecution:
             limit_price=Decimal(limit) if limit else None,
             quantity=quantity,
             stop_loss=Decimal(stop) if stop else None,
+            take_profit=Decimal(target) if target else None,
             protective_stop=ProtectiveStop.VENUE,
             decided_ns=market_ns,
             expires_ns=market_ns + 30 * NS_PER_S,

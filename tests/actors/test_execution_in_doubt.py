@@ -285,6 +285,36 @@ def test_an_exit_leaves_only_after_its_stop_is_gone_and_closes_what_is_held(begi
     assert not [o for o in lone.exchange.orders if o.is_open]
 
 
+def test_a_target_closes_the_position_also_where_it_cannot_rest_beside_the_stop(begin: Begin) -> None:
+    lone = begin(KRAKEN)
+    lone.enter(1, target="103")
+    lone.run(5)
+    resting = [o.command.stop_price for o in lone.exchange.orders if o.is_open]
+
+    lone.exchange.move(Decimal("103.5"))
+    lone.pass_time(lone.clock.wall_ns(), 103.5)
+    lone.run(10)
+
+    assert resting == [Decimal(90)]
+    assert lone.exchange.positions() == {}
+    assert not [o for o in lone.exchange.orders if o.is_open]
+    assert lone.booked()[-1].exit_reason == "TAKE_PROFIT"
+
+
+def test_stop_and_target_are_one_group_where_the_venue_knows_groups(begin: Begin) -> None:
+    lone = begin(ALPACA)
+    lone.enter(1, target="103")
+    lone.run(5)
+    groups = {o.command.oco_group for o in lone.exchange.orders if o.is_open}
+
+    lone.exchange.move(Decimal("103.5"))
+    lone.run(10)
+
+    assert len(groups) == 1
+    assert groups != {""}
+    assert (lone.exchange.positions(), [o for o in lone.exchange.orders if o.is_open]) == ({}, [])
+
+
 def test_a_thousand_doubtful_orders_cost_ten_questions(begin: Begin) -> None:
     lone = begin()
     for number in range(1000):

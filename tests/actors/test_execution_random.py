@@ -20,21 +20,26 @@ def story(lone: LoneExecution) -> None:
     """Let a day pass: entries, exits, moves of the price, each after a while, with whatever goes wrong meanwhile."""
     chance, entries = lone.chance, list[int]()
     for number in range(DECISIONS):
-        if entries and chance.random() < 0.4:
+        kind = chance.random()
+        if entries and kind < 0.35:
             lone.leave(100 + number, chance.choice(entries))
+        elif entries and kind < 0.5:
+            lone.modify(200 + number, chance.choice(entries), stop=chance.choice(("91", "94", "97")))
         else:
             entries.append(number)
             limit = chance.choice(("", "", "99", "101"))
-            lone.enter(number, symbol="SPY", quantity=chance.choice(("1", "3")), limit=limit)
+            target = chance.choice(("", "", "103"))
+            lone.enter(number, symbol="SPY", quantity=chance.choice(("1", "3")), limit=limit, target=target)
         lone.run(chance.choice((0.01, 0.3, 4)))
         lone.exchange.move(lone.exchange.price + chance.choice((-2, -1, 0, 1, 2)))
+        lone.pass_time(lone.clock.wall_ns(), float(lone.exchange.price))
         lone.run(chance.choice((0.01, 0.3, 12)))
     lone.faults = Faults()
     lone.exchange.parts = 0.0
     lone.run(40)
     market_ns = lone.clock.wall_ns() + 60 * NS_PER_S
     for _ in range(3):  # whatever has a time to live has outlived it
-        lone.pass_time(market_ns)
+        lone.pass_time(market_ns, float(lone.exchange.price))
         lone.run(120)
 
 
@@ -69,7 +74,11 @@ def differences(lone: LoneExecution) -> list[str]:  # noqa: C901 - one look for 
             if o.is_open and (order := lone.room._journal.named(o.command.order_id)) is not None
             and (order.strategy, order.symbol, order.tag) == key
         ]  # fmt: skip
-        if sum((o.quantity - o.filled for o in stops), ZERO) != position.quantity:
+        rest = [o for o in stops if o.command.stop_price is not None]
+        targets = [o for o in stops if o.command.stop_price is None]
+        if targets and not (lone.traits.has_oco and {o.command.oco_group for o in stops} != {""}):
+            found.append(f"{key} has a target beside its stop at a venue that may fill both")
+        if len(rest) > 1 or len(targets) > 1 or {o.quantity - o.filled for o in stops} != {position.quantity}:
             found.append(f"{key} holds {position.quantity}, and at rest is {[str(o.quantity) for o in stops]}")
     halted = lone.sentinel.reason()
     if halted is not None:
