@@ -56,7 +56,7 @@ def run_desk(
     log = Log.open(state / "log", "root", settings.log_level, is_echoed=True)
     refuse_unfinished(state)
     _bind(state, settings)
-    _check_stores(state)
+    check_stores(state)
     converted = convert_stores(state)
     if converted:
         log.info("stores.converted", stores=", ".join(str(folder.relative_to(state)) for folder in converted))
@@ -153,7 +153,7 @@ def _bind(state: Path, settings: Settings) -> None:
         raise StartError(msg)
 
 
-def _check_stores(state: Path) -> None:
+def check_stores(state: Path) -> None:
     """Open and walk every store in a throw-away process first: a damaged one may kill its reader.
 
     Raises:

@@ -1,9 +1,10 @@
-"""A desk is backed up while it trades, restored elsewhere, and trades on as if nothing had been."""
+"""A desk is backed up while it trades, restored elsewhere, and trades on; and what damage does to its stores."""
 
 from pathlib import Path
 
 import pytest
 
+from tests.actors.test_damage import damaged
 from tests.desk_run.command_line import bulkhead
 from tests.desk_run.conftest import Calm, _desk, release
 from tests.desk_run.falls import desk_books, market_step, until_all_run, until_step, venue_books
@@ -41,3 +42,18 @@ def test_a_trading_desk_that_is_backed_up_and_restored_elsewhere_trades_on_as_if
     assert (other.trades(), other.orders()) == (calm.trades, calm.orders)
     ours, theirs = desk_books(other), venue_books(other)
     assert (ours.positions, ours.executions) == (theirs.positions, theirs.executions)
+
+
+@pytest.mark.slow
+def test_five_hundred_damages_to_the_stores_of_a_desk_that_traded_are_each_told_or_harmless(
+    calm: Calm, tmp_path: Path
+) -> None:
+    with calm.desk(tmp_path / "a") as desk:
+        until_all_run(desk.start())
+        until_step(desk, calm.steps)
+        assert release(desk) == 0, desk.said()
+
+    found = damaged(desk.state, "500", 11)
+
+    assert (found["silent"], found["examples"], found["unforeseen"]) == (0, [], 0)
+    assert found["unguarded"] > 0

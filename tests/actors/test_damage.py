@@ -1,0 +1,88 @@
+"""Whatever happens to the bytes of a store is told, or changes nothing that is read."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.arguments import store_path
+from actors.desk import check_stores
+from runtime.effects import Append, Put
+from runtime.errors import StartError
+from runtime.folder import Sentinel
+from runtime.store import Store
+from tests.actors.booked import Book
+
+ROOT = Path(__file__).parents[2]
+
+
+def a_state(folder: Path) -> Path:
+    """Give a state folder with books and with the stores of others, some of many pages."""
+    state = folder / "var"
+    book = Book(store_path(state, "execution"), snapshot_every=100)
+    book.capital()
+    book.trade(closed=20, open_orders=5)
+    book.close()
+    for name, count in (("risk", 30), ("market", 200), ("venue-paper", 80), ("supervisor", 5)):
+        store = Store.open(state / name, is_synced=False)
+        for number in range(1, count + 1):
+            store.commit([Append(number, b"report %d" % number * 9), Put("known", b"%d" % number, b"x" * number)])
+        store.close()
+    return state
+
+
+def damaged(state: Path, count: str, seed: int = 7) -> dict[str, Any]:
+    """Damage the stores of a folder; say what a reader made of it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.actors.damaging", state, count, str(seed)],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return {"silent": 0, "unforeseen": 0, "hung": 0, "killed": 0, **json.loads(done.stdout)}
+
+
+def test_forty_damages_are_each_told_or_harmless(tmp_path: Path) -> None:
+    found = damaged(a_state(tmp_path), "40")
+
+    assert (found["silent"], found["examples"], found["unforeseen"]) == (0, [], 0)
+    assert found["named"] >= 5
+    assert found["unguarded"] >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_five_hundred_damages_are_each_told_or_harmless(tmp_path: Path, seed: int) -> None:
+    found = damaged(a_state(tmp_path), "500", seed)
+
+    assert (found["silent"], found["examples"], found["unforeseen"]) == (0, [], 0)
+    assert found["unguarded"] >= 50
+
+
+@pytest.mark.slow
+def test_every_bit_of_both_roots_is_told_or_harmless(tmp_path: Path) -> None:
+    state = tmp_path / "var"
+    book = Book(store_path(state, "execution"))
+    book.capital()
+    book.trade(closed=4, open_orders=1)
+    book.close()
+
+    found = damaged(state, "roots")
+
+    assert (found["silent"], found["examples"], found["unforeseen"]) == (0, [], 0)
+
+
+def test_a_damaged_entry_keeps_the_desk_from_starting_and_halts_it(tmp_path: Path) -> None:
+    state = a_state(tmp_path)
+    check_stores(state)
+    store = Store.open(state / "risk")
+    with store._environment.begin(write=True) as transaction:
+        transaction.put(b"known\x007", b"digested" + b"x" * 7)
+    store.close()
+
+    with pytest.raises(StartError, match=r"entry b'7' of table 'known' is damaged[^$]*Nothing was started"):
+        check_stores(state)
+
+    assert "risk: entry b'7' of table 'known' is damaged" in (Sentinel(state).reason() or "")
