@@ -16,7 +16,7 @@ from actors.carried_over import carry_over
 from actors.migrations import convert_stores, schema_of
 from actors.pinned_code import CodeShelf
 from actors.settings import Settings, settings_fingerprint
-from actors.tree import PRELOAD, ROOM, VERDICT, configured, desk_tree, store_paths, strategy_paths
+from actors.tree import PRELOAD, REHEARSAL, ROOM, VERDICT, configured, desk_tree, store_paths, strategy_paths
 from actors.words import desk_codec
 from runtime.beacon import SUFFIX
 from runtime.clock import NS_PER_S, Clock
@@ -78,6 +78,8 @@ def run_desk(
             sockets=sockets,
             lock_descriptor=lock.descriptor,
             preload=PRELOAD,
+            spares=1,
+            rehearsal=REHEARSAL,
             log_level=settings.log_level,
             told_kinds=frozenset({ROOM}),
             verdict=VERDICT,

@@ -38,7 +38,9 @@ ROOM_SILENCE_S = 5.0
 MIB = 1 << 20
 
 #: What the zygote imports before it forks: everything that children share, and no strategy, whose code may change.
-PRELOAD = ("actors.makers",)
+PRELOAD = ("actors.makers", "actors.rehearsal")
+#: What a process that waits to become a strategy rehearses with.
+REHEARSAL = "actors.rehearsal:strategy"
 #: (process, fact) that is not empty once the first reconciliation has a verdict.
 VERDICT = ("execution", "verdict")
 

@@ -1,7 +1,8 @@
 """P3: kill -9 of a strategy until its replacement has its state back and has handled the next tick.
 
-The floor is a warm parent that forks: its child opens a store of 1,000 records, reads them all, connects a SUB and a
-DEALER socket, and handles the next tick. Both sides are killed in turn, by the same publisher's ticks.
+One fall at a time, each from rest. The floor is a warm parent that forks: its child opens a store of 1,000 records,
+reads them all, connects a SUB and a DEALER socket, and handles the next tick. Both sides are killed in turn, by the
+same publisher's ticks.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import lmdb
@@ -28,6 +30,8 @@ GOAL_P50 = 2.0
 RECORDS = 1000
 #: The feed is quiet but for a tick every so often: the next tick must not be what is waited for.
 TICK_EVERY_S = 0.0005
+#: Between two falls of the same side, for the desk's next spare process to be ready: falls in a row are not measured.
+REST_S = 1.0
 
 STRATEGY = """
 import os
@@ -111,6 +115,7 @@ def measure(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
             desk_mark.next()
             floor_mark.next()
             for _ in range(rounds):
+                time.sleep(REST_S)
                 ours.append(kill(strategy_pid(state), desk_mark))
                 theirs.append(kill(int((folder / "floor.pid").read_text(encoding="ascii")), floor_mark))
         finally:

@@ -59,6 +59,7 @@ class SocketInbox:
         self._is_woken = False
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poller.register(self._event, READABLE)
+        self._wake: tuple[int, ...] = ()
         self.next_timer: Callable[[], int | None] = lambda: None
 
     def register(self, socket: Socket[bytes]) -> None:
@@ -71,9 +72,15 @@ class SocketInbox:
 
     def wake_on_signals(self) -> None:
         """Let a signal end the poll, so that its handler's flag is seen at once."""
-        wake, out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(out, warn_on_full_buffer=False)
-        self._poller.register(wake, READABLE)
+        self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
+        self._poller.register(self._wake[0], READABLE)
+
+    def close(self) -> None:
+        """Let no signal end the poll any more, and close what woke it; only for whoever lives on without a loop."""
+        signal.set_wakeup_fd(-1)
+        for descriptor in (self._event, *self._wake):
+            os.close(descriptor)
 
     def put(self, envelope: Envelope[Any], /) -> None:
         """Take an envelope from any thread."""
@@ -226,6 +233,10 @@ class RoomActor(pykka.Actor):
         self.failure = self.failure or sys.exception()
         if self._store is not None:
             self._store.close()
+
+    def close_inbox(self) -> None:
+        """Close what wakes the loop; only for whoever lives on without one."""
+        cast("SocketInbox", self.actor_inbox).close()
 
     # --- sockets ------------------------------------------------------------------------------
 

@@ -60,6 +60,10 @@ class Beacon:
             name = self._names[kind] = word_name(kind).encode()[:_WORD_BYTES].ljust(_WORD_BYTES, b"\0")
         self._page[_TURN.size :] = name
 
+    def close(self) -> None:
+        """Let go of the page; nothing can be said any more."""
+        self._page.close()
+
     @property
     def last(self) -> str:
         """The name of what was begun last; "" before the first."""

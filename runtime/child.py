@@ -98,7 +98,7 @@ Maker = Callable[[Context, bytes], Made]
 
 def run(request: ChildRequest, walls: Walls | None = None) -> int:
     """Live as the child that ``request`` describes; give the exit code."""
-    stacks = _set_up_process(request)
+    stacks = set_up_process(request)
     log = Log.open(Path(request.state) / "log", request.path, request.log_level)
     clock = Clock()
     try:
@@ -106,12 +106,9 @@ def run(request: ChildRequest, walls: Walls | None = None) -> int:
         beacon.word("start")
         beacon.turn(clock.monotonic_ns(), 0)
         _confine(request, walls or Walls())  # before the first line of the room's own code, and before any thread
-        module, _, name = request.entry.partition(":")
-        maker: Maker = getattr(importlib.import_module(module), name)
-        context = Context(request.path, request.epoch, clock, Path(request.state), log)
-        made = maker(context, request.arguments)
-        bus = Bus(Path(request.sockets), Address(request.path, request.epoch))
-        actor = RoomActor(made.room, made.wiring, made.store, bus, made.codec, clock, log, beacon)
+        actor = make_actor(
+            request, Bus(Path(request.sockets), Address(request.path, request.epoch)), clock, log, beacon
+        )
         actor.before_turn = _turn_limit(request.limits.cpu_s_per_handler, stacks)
         actor.when_ready = functools.partial(os.nice, request.limits.nice)  # a start is waited for
         actor._start_actor_loop()  # noqa: SLF001 - pykka's documented hook for new actor types, on our main thread
@@ -126,6 +123,15 @@ def run(request: ChildRequest, walls: Walls | None = None) -> int:
     log.trace("child.fell", failure, reason=f"{type(failure).__name__}: {failure}"[:500], offender=request.path)
     _leave_last_words(request, failure)
     return EXIT_FALLEN
+
+
+def make_actor(request: ChildRequest, bus: Bus, clock: Clock, log: Log, beacon: Beacon) -> RoomActor:
+    """Make the room that a request names, in its shell. It opens its store, and no socket."""
+    module, _, name = request.entry.partition(":")
+    maker: Maker = getattr(importlib.import_module(module), name)
+    context = Context(request.path, request.epoch, clock, Path(request.state), log)
+    made = maker(context, request.arguments)
+    return RoomActor(made.room, made.wiring, made.store, bus, made.codec, clock, log, beacon)
 
 
 def last_words_file(state: Path, path: str) -> Path:
@@ -157,6 +163,18 @@ def die_with(parent_pid: int) -> None:
         os._exit(EXIT_FALLEN)
 
 
+def set_title(title: str) -> None:
+    """Show this process under a name."""
+    setproctitle.setproctitle(title)
+
+
+def forget_stacks(stacks: TextIO) -> None:
+    """Dump no stack to this file any more, and close it."""
+    faulthandler.unregister(signal.SIGUSR2)
+    faulthandler.disable()
+    stacks.close()
+
+
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -165,13 +183,13 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _set_up_process(request: ChildRequest) -> TextIO:
+def set_up_process(request: ChildRequest) -> TextIO:
     """Found a process group, take the limits; give the file of stacks, which lives as long as the process."""
     die_with(request.root_pid)
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    setproctitle.setproctitle(request.title)
+    set_title(request.title)
     _silence(request)
     stacks = log_file(Path(request.state), request.path, "stack")
     is_long = stacks.exists() and stacks.stat().st_size > STACKS_BYTES_MAX

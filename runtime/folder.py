@@ -17,7 +17,7 @@ LOCK_PATIENCE_NS = 2 * NS_PER_S
 SOCKET_PATH_BYTES_MAX = 107
 #: How the names of folders begin in which a state folder keeps older copies of its stores.
 ASIDE_PREFIX = "backup-"
-_LONGEST_SOCKET_NAME = "market_data.stream"
+_LONGEST_SOCKET_NAME = "spare/market_data.stream"
 
 
 class FolderLock:

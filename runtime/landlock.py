@@ -105,6 +105,22 @@ def confine(ground: Ground, readable: Iterable[str], writable: Iterable[str], lo
     version = abi()
     if not version:
         return 0
+    ruleset = lay_down(ground, readable, writable, logs)
+    try:
+        _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _ask(_RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)
+    return version
+
+
+def lay_down(ground: Ground, readable: Iterable[str], writable: Iterable[str], logs: Iterable[str] = ()) -> int:
+    """Write the rules of ``confine`` and give their descriptor. Nobody is confined by them yet.
+
+    Raises:
+        StartError: The kernel has none or refused them, or a writable path does not exist.
+    """
+    version = abi()
     everything = _FILE_RIGHTS[min(version, _NEWEST_KNOWN)]
     tcp = _ALL_TCP if version >= _TCP_SINCE else 0
     scopes = _ALL_SCOPES if version >= _SCOPES_SINCE else 0
@@ -121,14 +137,14 @@ def confine(ground: Ground, readable: Iterable[str], writable: Iterable[str], lo
         for path in logs:
             _allow_path(ruleset, path, _LOGGING & everything)
         _allow_path(ruleset, os.devnull, _READ_FILE | _WRITE_FILE)
-        _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        _ask(_RESTRICT_SELF, ruleset, 0)
     except FileNotFoundError as error:
+        os.close(ruleset)
         msg = f"Landlock: {error.filename} is not there, so nothing can be written to it"
         raise StartError(msg) from error
-    finally:
+    except StartError:
         os.close(ruleset)
-    return version
+        raise
+    return ruleset
 
 
 def _allow_path(ruleset: int, path: str, rights: int) -> None:

@@ -103,19 +103,22 @@ class _Own:
 
     def direct(self, file: Path, level: str) -> None:
         """Write lines of this level and above to ``file`` from now on."""
-        if self._sink is not None:
-            self._sink.stop()
-            self._sink = None
+        self.let_go()
         self._least = logger.level(level).no
         self._sink = FileSink(
             file, rotation=ROTATION_BYTES, retention=ROTATIONS_KEPT, encoding="utf-8", errors="backslashreplace"
         )
 
-    def close(self) -> None:
-        """Begin anew, without a file."""
+    def let_go(self) -> None:
+        """Close the file, where there is one."""
         if self._sink is not None:
             self._sink.stop()
-        self._sink, self.is_warm, self.echo = None, False, 0
+            self._sink = None
+
+    def close(self) -> None:
+        """Begin anew, without a file."""
+        self.let_go()
+        self.is_warm, self.echo = False, 0
 
     def wants(self, record: Any) -> bool:
         """Say whether a line is to be written."""
@@ -141,6 +144,11 @@ def warm() -> None:
     library = logging.getLogger("pykka")
     library.addHandler(logging.NullHandler())
     library.propagate = False
+
+
+def let_go() -> None:
+    """Let go of the file; nothing is logged any more until ``Log.open``, which is as quick as it was."""
+    _own.let_go()
 
 
 def silence() -> None:

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import msgspec
 
 from runtime.child import ChildRequest
+from runtime.packets import Spawned, send_packet
 from runtime.restart import Exit, ExitKind
-from runtime.zygote import PACKET_BYTES_MAX, Spawned
 
 PR_SET_CHILD_SUBREAPER = 36
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -55,17 +55,6 @@ def raise_open_files() -> None:
     """Take as many descriptors as the machine lets this process have: a thousand children take some thousands."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _send_as_file(channel: socket.socket, data: bytes) -> None:
-    """Send what no packet holds as a file in memory; the packet carries its descriptor."""
-    descriptor = os.memfd_create("request", os.MFD_CLOEXEC)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(data)
-        socket.send_fds(channel, [b"file"], [descriptor])
-    finally:
-        os.close(descriptor)
 
 
 class Zygote:
@@ -121,24 +110,21 @@ class Zygote:
         """
         try:
             assert self._socket is not None, "the zygote was never started"
-            data = msgspec.msgpack.encode(request)
-            if len(data) <= PACKET_BYTES_MAX:
-                self._socket.send(data)
-            else:
-                _send_as_file(self._socket, data)
+            send_packet(self._socket, msgspec.msgpack.encode(request))
         except (OSError, AssertionError) as error:
             raise ZygoteBusyError(str(error)) from error
 
-    def answers(self) -> Iterator[Spawned]:
-        """Give the children that were made since."""
+    def answers(self) -> Iterator[tuple[Spawned, socket.socket | None]]:
+        """Give the children that were made since; with a spare the socket through which it is told who it is."""
         while self._socket is not None:
             try:
-                data = self._socket.recv(4096)
+                data, descriptors, _, _ = socket.recv_fds(self._socket, 4096, 1, socket.MSG_CMSG_CLOEXEC)
             except (BlockingIOError, ConnectionError):
                 return
             if not data:
                 return
-            yield msgspec.msgpack.decode(data, type=Spawned)
+            channel = socket.socket(fileno=descriptors[0]) if descriptors else None
+            yield msgspec.msgpack.decode(data, type=Spawned), channel
 
     def kill(self) -> None:
         """End it by force; its pidfd tells when it is dead."""

@@ -39,6 +39,7 @@ from runtime.process import (
 from runtime.report import SILENT_NS, CpuShare, progress_words, watched
 from runtime.restart import Exit, ExitKind
 from runtime.seccomp import Filter
+from runtime.spares import Spares
 from runtime.spec import NodeSpec, WorkerSpec
 from runtime.supervision import Supervision
 from runtime.supervision_places import check_root
@@ -110,6 +111,10 @@ class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
     watchdog: str = ""
     watched_facts: frozenset[str] = frozenset()
     duration_ns: int = 0
+    spares: int = 0
+    """How many processes wait to become an expendable child that fell."""
+    rehearsal: str = ""
+    """``module:function`` of the room with which a spare rehearses; without one there are no spares."""
     gentle_ns: int = 2 * NS_PER_S
     """How long a birth may stand back for others. Where they leave it nothing, it goes on as any other then."""
 
@@ -173,6 +178,7 @@ class Root:
         self._falls: dict[str, deque[dict[str, object]]] = {}
         self._answers: dict[str, RootAnswered] = {}
         self._zygote = Zygote(settings.preload, (settings.lock_descriptor,))
+        self._spares = Spares(settings.spares if settings.rehearsal else 0, log)
         self._poller = Poller()
         self._epoll = select.epoll()
         self._is_ended = False
@@ -205,6 +211,7 @@ class Root:
             self._poller.register(source, READABLE)
         self._poller.register(self._epoll.fileno(), READABLE)
         self._poller.register(self._wake, READABLE)
+        self._epoll.register(self._spares.fileno(), select.EPOLLIN)
         self._start_zygote()
         self._do(self._supervision.start(self._now()))
         next_round_ns = self._now()
@@ -224,6 +231,7 @@ class Root:
                 self._round()
             self._tell_peers()
         self._zygote.stop()
+        self._spares.close(self._settings.sockets)
         self._leave_nothing()
         self._notify("STOPPING=1")
         self._bus.close()
@@ -281,29 +289,62 @@ class Root:
             path = self._by_pidfd.get(descriptor)
             if path is not None:
                 self._bury(path)
+            elif descriptor == self._spares.fileno():
+                self._spares.hear()
         self._take_answers()
         if self._zygote.pidfd >= 0 and _is_readable(self._zygote.pidfd):
             self._replace_zygote()
 
     def _take_answers(self) -> None:
-        for spawned in self._zygote.answers():
+        for spawned, channel in self._zygote.answers():
             request = self._requested.pop(spawned.path, None)
             assert request is not None, "the zygote answers what was asked"
-            pidfd = os.pidfd_open(spawned.pid)
-            self._running[spawned.path] = Running(spawned.path, spawned.epoch, spawned.pid, pidfd)
-            self._by_pidfd[pidfd] = spawned.path
-            self._epoll.register(pidfd, select.EPOLLIN)
+            self._zygote_heard_ns = self._now()
+            if channel is not None:
+                self._spares.take_in(spawned.pid, channel)
+                continue
+            self._take_in(Running(spawned.path, spawned.epoch, spawned.pid, os.pidfd_open(spawned.pid)))
             self._supervision.on_unborn(spawned.path, spawned.epoch, self._now())  # now it is: its time begins
             if request.is_gentle:
                 self._gentle[spawned.path] = self._now()
             if (spawned.path, spawned.epoch) in self._early:
                 self._early.remove((spawned.path, spawned.epoch))
                 self._begin_watch(spawned.path, spawned.epoch)
-            self._zygote_heard_ns = self._now()
             if (spawned.path, spawned.epoch) in self._doomed:
                 self._doomed.remove((spawned.path, spawned.epoch))
                 signal_group(spawned.pid, signal.SIGKILL)
         self._ask_zygote()
+
+    def _take_in(self, child: Running) -> None:
+        self._running[child.path] = child
+        self._by_pidfd[child.pidfd] = child.path
+        self._epoll.register(child.pidfd, select.EPOLLIN)
+
+    def _ask_for_spare(self) -> None:
+        """Have another process wait to become a child, while nobody else is born; it rehearses standing back."""
+        if self._requested or self._to_ask or self._spares.is_rehearsing or not self._spares.is_wanted or self._is_busy:
+            return
+        settings = self._settings
+        self._to_ask.append(
+            ChildRequest(
+                path="",
+                epoch=0,
+                title="bulkhead: spare",
+                entry=settings.rehearsal,
+                arguments=b"",
+                root_pid=os.getpid(),
+                state="",
+                sockets=str(settings.sockets),
+                log_level=settings.log_level,
+                is_gentle=True,
+            )
+        )
+        self._ask_zygote()
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether the tree comes up or goes down."""
+        return bool(self.stop_reason) or not self.is_up()
 
     def _replace_zygote(self) -> None:
         """Start a new zygote. What the old one may have forked without saying so is a stranger, and a failed start."""
@@ -384,7 +425,7 @@ class Root:
     def _end_strangers(self) -> None:
         if self._requested:
             return
-        known = {child.pid for child in self._running.values()} | {self._zygote.pid}
+        known = {child.pid for child in self._running.values()} | {self._zygote.pid, *self._spares.pids()}
         for pid in strangers(known):
             self._log.warning("stranger.killed", pid=pid)
             end_stranger(pid)
@@ -467,6 +508,9 @@ class Root:
             is_expendable=is_expendable,
             is_gentle=action.is_gentle and is_expendable,
         )
+        if is_expendable and not request.is_gentle and (child := self._spares.become(request)) is not None:
+            self._take_in(child)
+            return
         if is_expendable:
             self._to_ask.append(request)
         else:
@@ -676,6 +720,7 @@ class Root:
         if self._requested and now_ns - self._zygote_heard_ns > ZYGOTE_SILENCE_NS_MAX:
             self._zygote.kill()
         self._end_strangers()
+        self._ask_for_spare()
         self._hub.send_again()
         if self._settings.watchdog in self._running:
             self._hub.post(self._settings.watchdog, self._codec.encode(RootAlive(self._turns)), is_sure=False)
@@ -785,7 +830,7 @@ class Root:
             "uptime_s": (now_ns - self.started_ns) / NS_PER_S,
             "is_up": self.is_up(),
             "stopping": self.stop_reason,
-            "zygote": {"pid": self._zygote.pid, "starts": self._zygote.starts},
+            "zygote": {"pid": self._zygote.pid, "starts": self._zygote.starts, "spares": self._spares.count},
             "landlock": self._landlock or False,
             "seccomp": self._has_seccomp,
             "overrides": self._keeper.overrides(),

@@ -12,23 +12,14 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 
 import msgspec
 import setproctitle
 
-from runtime import child, log
+from runtime import child, log, spare
 from runtime.gentle import stand_back
-
-#: A larger request comes as a file: the kernel takes no packet above the socket's buffer, ever.
-PACKET_BYTES_MAX = 1 << 16
-
-
-class Spawned(msgspec.Struct, frozen=True):
-    """The answer to one request: the pid of the new child."""
-
-    path: str
-    epoch: int
-    pid: int
+from runtime.packets import Spawned, receive_packet
 
 
 def main() -> None:
@@ -50,31 +41,33 @@ def main() -> None:
     gc.freeze()
     walls = child.Walls.prepare()
     decoder = msgspec.msgpack.Decoder(child.ChildRequest)
-    while data := _receive(channel):
+    while data := receive_packet(channel):
         request = decoder.decode(data)
-        pid = _fork_twice(channel, request, walls)
-        channel.send(msgspec.msgpack.encode(Spawned(request.path, request.epoch, pid)))
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if not request.path else (None, None)
+        pid = _fork_twice((channel, ours), theirs, request, walls)
+        answer = msgspec.msgpack.encode(Spawned(request.path, request.epoch, pid))
+        if ours is None or theirs is None:
+            channel.send(answer)
+        else:
+            socket.send_fds(channel, [answer], [ours.fileno()])
+            ours.close()
+            theirs.close()
 
 
-def _receive(channel: socket.socket) -> bytes:
-    """Wait for the next request; nothing is the end."""
-    data, descriptors, _, _ = socket.recv_fds(channel, PACKET_BYTES_MAX, 1)
-    if not descriptors:
-        return data
-    with os.fdopen(descriptors[0], "rb") as file:
-        file.seek(0)
-        return file.read()
-
-
-def _fork_twice(channel: socket.socket, request: child.ChildRequest, walls: child.Walls) -> int:
-    """Fork a child whose parent will be root; give its pid."""
+def _fork_twice(
+    foreign: Iterable[socket.socket | None],
+    own: socket.socket | None,
+    request: child.ChildRequest,
+    walls: child.Walls,
+) -> int:
+    """Fork a child whose parent will be root; give its pid. Of our sockets it keeps its own, where it is a spare."""
     read_end, write_end = os.pipe()
     middle = os.fork()
     if middle == 0:
         try:
             pid = os.fork()
             if pid == 0:
-                _be_child(channel, request, walls, (read_end, write_end))
+                _be_child(foreign, own, request, walls, (read_end, write_end))
             os.write(write_end, pid.to_bytes(4, "little"))
         finally:
             os._exit(0)
@@ -86,16 +79,24 @@ def _fork_twice(channel: socket.socket, request: child.ChildRequest, walls: chil
     return int.from_bytes(answer, "little")
 
 
-def _be_child(channel: socket.socket, request: child.ChildRequest, walls: child.Walls, pipe: tuple[int, int]) -> None:
+def _be_child(
+    foreign: Iterable[socket.socket | None],
+    own: socket.socket | None,
+    request: child.ChildRequest,
+    walls: child.Walls,
+    pipe: tuple[int, int],
+) -> None:
     """Live as the child and leave without the zygote's clean-up."""
     code = child.EXIT_FALLEN
     try:
         if request.is_gentle:
             stand_back(walls.way)  # until root hears that it is READY
-        channel.close()
+        for one in foreign:
+            if one is not None:
+                one.close()
         for descriptor in pipe:
             os.close(descriptor)
-        code = child.run(request, walls)
+        code = child.run(request, walls) if own is None else spare.wait(own, request, walls)
     finally:
         os._exit(code)
 

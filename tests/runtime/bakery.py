@@ -423,8 +423,8 @@ def prepare(state: Path, tree: NodeSpec) -> None:
     note(state, "prepared")
 
 
-def main(on_round: Callable[[Root], None] = lambda _root: None) -> int:
-    """Run the tree that lies in the state folder."""
+def main(on_round: Callable[[Root], None] = lambda _root: None, spares: int = 0, rehearsal: str = "board") -> int:
+    """Run the tree that lies in the state folder, with so many spares that rehearse as the maker's name says."""
     state, clock = Path(sys.argv[1]), Clock()
     tree = msgspec.msgpack.decode((state / "tree").read_bytes(), type=NodeSpec)
     lock = FolderLock(state)
@@ -439,6 +439,8 @@ def main(on_round: Callable[[Root], None] = lambda _root: None) -> int:
         preload=("tests.runtime.bakery",),
         log_level="INFO",
         told_kinds=frozenset({ROOM}),
+        spares=spares,
+        rehearsal=f"tests.runtime.bakery:make_{rehearsal}",
         gentle_ns=60 * NS_PER_S,
     )
     log = Log.open(state / "log", "root", "INFO")

@@ -1,0 +1,126 @@
+"""The spares as root holds them: processes that are nobody yet, and become a child faster than a fork could."""
+
+import os
+import select
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from runtime.child import ChildRequest
+from runtime.gentle import stand_up
+from runtime.log import Log
+from runtime.packets import FOLDER, READY, send_packet
+from runtime.process import Running
+
+#: So many spares in a row that end before they are anybody, and none is asked for any more.
+FAILURES_MAX = 3
+
+
+class _Spare(NamedTuple):
+    """One spare as root holds it."""
+
+    pid: int
+    pidfd: int
+    channel: socket.socket
+
+
+class Spares:
+    """Root's end of the spares: some that rehearse, some that are ready."""
+
+    def __init__(self, most: int, log: Log) -> None:
+        """Keep at most so many; none is there yet."""
+        self._most, self._log = most, log
+        self._epoll = select.epoll()
+        self._rehearsing: dict[int, _Spare] = {}
+        self._ready: list[_Spare] = []
+        self._failures = 0
+
+    def fileno(self) -> int:
+        """Give the descriptor that is readable when there is news of a spare."""
+        return self._epoll.fileno()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there should be another one."""
+        return len(self._ready) + len(self._rehearsing) < self._most and self._failures < FAILURES_MAX
+
+    @property
+    def is_rehearsing(self) -> bool:
+        """Whether one is not ready yet; there is one folder to rehearse in."""
+        return bool(self._rehearsing)
+
+    @property
+    def count(self) -> int:
+        """How many are ready."""
+        return len(self._ready)
+
+    def pids(self) -> Iterator[int]:
+        """Name their processes."""
+        return (spare.pid for spare in (*self._rehearsing.values(), *self._ready))
+
+    def take_in(self, pid: int, channel: socket.socket) -> None:
+        """Take a new one, of which it is not known yet whether it will be ready."""
+        spare = _Spare(pid, os.pidfd_open(pid), channel)
+        self._rehearsing[spare.channel.fileno()] = spare
+        self._epoll.register(spare.channel.fileno(), select.EPOLLIN)
+
+    def hear(self) -> None:
+        """Take note of those that are ready, and of those that have ended."""
+        for descriptor, _ in self._epoll.poll(0):
+            spare = self._rehearsing.pop(descriptor, None)
+            if spare is None:
+                ended = next(one for one in self._ready if one.channel.fileno() == descriptor)
+                self._ready.remove(ended)
+                self._bury(ended, "it ended while it waited")
+                continue
+            try:
+                said = spare.channel.recv(1024)
+            except ConnectionError:
+                said = b""
+            if said == READY:
+                self._failures = 0
+                self._ready.append(spare)
+                with suppress(PermissionError):
+                    stand_up(spare.pid)
+            else:
+                self._bury(spare, said.decode(errors="replace") or "it ended while it rehearsed")
+
+    def _bury(self, spare: _Spare, reason: str) -> None:
+        self._failures += 1
+        self._log.warning("spare.ended", pid=spare.pid, reason=reason)
+        self._end(spare)
+
+    def _end(self, spare: _Spare) -> None:
+        self._epoll.unregister(spare.channel.fileno())
+        spare.channel.close()
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(spare.pidfd, signal.SIGKILL)
+        os.waitid(os.P_PIDFD, spare.pidfd, os.WEXITED)
+        os.close(spare.pidfd)
+
+    def become(self, request: ChildRequest) -> Running | None:
+        """Let one that is ready be this child from now on; None where there is none."""
+        while self._ready:
+            spare = self._ready.pop(0)
+            try:
+                send_packet(spare.channel, msgspec.msgpack.encode(request))
+            except OSError as error:
+                self._bury(spare, str(error))
+                continue
+            self._epoll.unregister(spare.channel.fileno())
+            spare.channel.close()
+            return Running(request.path, request.epoch, spare.pid, spare.pidfd)
+        return None
+
+    def close(self, sockets: Path) -> None:
+        """End them all, and remove what one may have left."""
+        for spare in (*self._rehearsing.values(), *self._ready):
+            self._end(spare)
+        self._rehearsing, self._ready, self._most = {}, [], 0
+        shutil.rmtree(sockets / FOLDER, ignore_errors=True)

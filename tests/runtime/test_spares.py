@@ -1,0 +1,100 @@
+"""Processes that wait to become whoever falls: the same child as any other, only sooner."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from runtime.spares import FAILURES_MAX
+from runtime.spec import Fence, Limits
+from tests.runtime.bakehouse import Bakehouse, Ends, apprentice, descendants, oven
+
+TITLE = "bulkhead: spare"
+
+
+@pytest.fixture
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("w") / "var"
+
+
+def spare(house: Bakehouse, besides: int = 0) -> int:
+    """Wait for a spare that is ready, another one than this; give its process."""
+    found: list[int] = []
+
+    def is_there(_rows: object) -> bool:
+        found[:] = [
+            pid
+            for pid in descendants(house.pid)
+            if pid != besides and Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").startswith(TITLE)
+        ]
+        return bool(found) and house.status()["zygote"]["spares"] == 1
+
+    house.until(is_there)
+    return found[0]
+
+
+def with_spares(house: Bakehouse, program: str = "with_spares") -> Bakehouse:
+    house.program = f"tests.runtime.{program}"
+    return house
+
+
+def test_whoever_falls_is_the_process_that_waited_confined_and_limited_as_any_other(state: Path) -> None:
+    limits = Limits(0, 0, 0, 64, 0, processes=1, nice=3)
+    calm = apprentice("calm", limits=limits, fence=Fence(writable=("stores/calm", "diary")))
+    state.mkdir()
+    (state / "diary").touch()
+    with with_spares(Bakehouse(state, oven(), calm)) as house:
+        forked = house.all_running()["calm"]["pid"]
+        waiting = spare(house)
+        assert (os.getpgid(waiting), os.sched_getscheduler(waiting)) == (waiting, os.SCHED_OTHER)
+
+        os.kill(forked, signal.SIGKILL)
+
+        assert house.replaced("calm")["pid"] == waiting
+        house.until(lambda _: os.getpriority(os.PRIO_PROCESS, waiting) == 3)
+        text = Path(f"/proc/{waiting}/status").read_text(encoding="utf-8")
+        assert ("Seccomp:\t2" in text) is house.status()["seccomp"]
+        assert "\nMax open files            64 " in Path(f"/proc/{waiting}/limits").read_text(encoding="utf-8")
+        assert Path(f"/proc/{waiting}/cmdline").read_text(encoding="utf-8").startswith("bulkhead: calm")
+        links = {Path(f"/proc/{waiting}/fd/{number}").readlink() for number in (1, 2)}
+        assert links == {state / "log" / "calm.out"}
+        ends = Ends([spare(house, waiting)])
+        assert house.stop() == 0
+        assert ends.come_within(0)
+        assert not (state / "s" / "spare").exists()
+
+
+def test_a_room_that_falls_is_forked_anew_and_a_spare_that_is_killed_is_nobodys_fall(state: Path) -> None:
+    with with_spares(Bakehouse(state, oven(), apprentice("calm"))) as house:
+        pid = house.all_running()["oven"]["pid"]
+        waiting = spare(house)
+        os.kill(pid, signal.SIGKILL)
+        assert house.replaced("oven")["pid"] != waiting
+
+        os.kill(waiting, signal.SIGKILL)
+
+        assert spare(house, waiting) != waiting
+        assert [row["restarts"] for row in house.rows().values()] == [0, 1, 0]
+
+
+def test_where_no_spare_can_rehearse_the_bakery_does_without_and_has_said_why(state: Path) -> None:
+    with with_spares(Bakehouse(state, apprentice("calm")), "with_bad_spares") as house:
+        pid = house.all_running()["calm"]["pid"]
+        house.until(lambda _: house.log().count("spare.ended") == FAILURES_MAX)
+
+        os.kill(pid, signal.SIGKILL)
+
+        house.replaced("calm")
+        assert house.log().count('"reason":"DecodeError: ') == FAILURES_MAX
+        assert house.status()["zygote"]["spares"] == 0
+
+
+def test_a_spare_does_not_outlive_root(state: Path) -> None:
+    with with_spares(Bakehouse(state, apprentice("calm"))) as house:
+        house.all_running()
+        ends = Ends([spare(house)])
+
+        os.kill(house.pid, signal.SIGKILL)
+
+        assert ends.come_within(10)
