@@ -9,7 +9,7 @@ import msgspec
 from actors.settings import ExecutionSettings, FeedSettings, OnDisable, PaperSettings, RiskConfig, RiskLimits, Settings
 from actors.step import Route
 from desk.venue import PAPER as PAPER_TRAITS
-from desk.venue import VenueTraits
+from desk.venue import Instrument, VenueTraits
 
 PAPER = "venues/paper"
 MARKET_DATA = "market_data"
@@ -59,6 +59,7 @@ class ExecutionArguments(msgspec.Struct, frozen=True):
     venue: str = PAPER
     traits: VenueTraits = PAPER_TRAITS
     pace: ExecutionSettings = ExecutionSettings()
+    instruments: dict[str, Instrument] = {}
 
 
 class RiskArguments(msgspec.Struct, frozen=True):
@@ -68,6 +69,8 @@ class RiskArguments(msgspec.Struct, frozen=True):
     desk_limits: RiskLimits
     symbols: tuple[str, ...]
     is_stepped: bool
+    venue: str = PAPER
+    instruments: dict[str, Instrument] = {}
 
 
 class MarketDataArguments(msgspec.Struct, frozen=True):

@@ -117,6 +117,7 @@ def execution(context: Context, arguments: bytes) -> Made:
         owners=told.owners,
         is_stepped=told.is_stepped,
         pace=told.pace,
+        instruments=told.instruments,
     )
     wiring = Wiring(
         has_hub=True,
@@ -142,6 +143,8 @@ def risk(context: Context, arguments: bytes) -> Made:
         clock=context.clock,
         sentinel=Sentinel(context.state),
         is_stepped=told.is_stepped,
+        venue=told.venue,
+        instruments=told.instruments,
     )
     market = _market_streams(told.symbols, is_stepped=told.is_stepped)
     wiring = Wiring(

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from typing import Any
 
 import msgspec
 from typing_extensions import override
 
-from actors.arguments import MARKET_DATA, RiskArguments
+from actors.arguments import MARKET_DATA, PAPER, RiskArguments
+from actors.instruments import kept_instrument
 from actors.journal import StoredArchive, read_journal, read_snapshot
 from actors.peer_table import PeerTable
 from actors.settings import RiskConfig
@@ -16,6 +18,7 @@ from actors.topics import AWAY, tick_topic
 from actors.words import Joined, Mark, RiskTurn
 from desk.exposure import Reservation, RiskLimits, RiskPicture
 from desk.identity import order_id
+from desk.instruments import Instruments
 from desk.messages import (
     Bar,
     Effect,
@@ -31,6 +34,7 @@ from desk.messages import (
 from desk.portfolio import Ledger
 from desk.risk import judge
 from desk.units import ONE, ZERO, decimal_of
+from desk.venue import Instrument
 from runtime.bus_words import StreamItem
 from runtime.clock import Clock
 from runtime.codec import Codec
@@ -39,9 +43,6 @@ from runtime.folder import Sentinel
 from runtime.room import Room
 from runtime.store import Reader, Store
 from runtime.words import REMOVED, Peer, Turn
-
-if TYPE_CHECKING:
-    from decimal import Decimal
 
 #: Age beyond a bar's close, or of the last tick, from which no entry is judged on a price.
 DATA_AGE_S_DEFAULT = 65.0
@@ -66,11 +67,14 @@ class Risk(Room):
         clock: Clock,
         sentinel: Sentinel,
         is_stepped: bool,
+        venue: str = PAPER,
+        instruments: Mapping[str, Instrument] | None = None,
     ) -> None:
         """Take the limits of each strategy and of the desk; both bind."""
         self._take_limits(limits, desk_limits)
         self._store, self._reader, self._codec, self._clock = store, ledger, codec, clock
         self._sentinel, self._is_stepped = sentinel, is_stepped
+        self._venue, self._instruments = venue, Instruments(instruments or {})
         self._ledger = Ledger(keep_trades=False, keep_executions=False, finished_orders_max=0)
         self._cursor = 0
         self._waiting: dict[str, Intent] = {}
@@ -127,6 +131,7 @@ class Risk(Room):
         """Judge by other limits from the next intent on; what was judged before stays as it was judged."""
         effects, told = Effects(), msgspec.msgpack.decode(arguments, type=RiskArguments)
         self._take_limits(told.limits, told.desk_limits)
+        self._instruments.configure(told.instruments)
         if not self._is_stepped:
             effects.listen(MARKET_DATA, tuple(map(tick_topic, told.symbols)))
         return effects
@@ -239,19 +244,24 @@ class Risk(Room):
 
     def _judge(self, intent: Intent) -> IntentJudged:
         """Judge by the strategy's limits on what it holds itself, then by the desk's on everything; both must agree."""
-        picture = self._picture(intent)
+        picture, lot = self._picture(intent), self._lot(intent.symbol)
         own_limits, desk_limits = self._limits.get(intent.strategy, (RiskLimits(), self._desk_limits))
         own = msgspec.structs.replace(
             picture,
             positions=tuple(one for one in picture.positions if one.strategy == intent.strategy),
             reservations=tuple(one for one in picture.reservations if one.strategy == intent.strategy),
         )
-        verdicts = (judge(intent, own, own_limits), judge(intent, picture, desk_limits))
+        verdicts = (judge(intent, own, _in_lots(own_limits, lot)), judge(intent, picture, _in_lots(desk_limits, lot)))
         reasons = tuple(dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons))
         quantity = ZERO if reasons else min(verdict.quantity for verdict in verdicts)
         if not reasons and intent.effect is Effect.MODIFY:
             quantity = ONE
         return IntentJudged(order_id(intent.intent_id), intent, quantity, reasons, self._market_ns)
+
+    def _lot(self, symbol: str) -> Decimal:
+        """Give the step of quantities that the venue takes, 0 where nobody says."""
+        told = kept_instrument(self._reader, self._venue, symbol)
+        return (told or self._instruments.of(symbol)).lot
 
     def _picture(self, intent: Intent) -> RiskPicture:
         ledger, mark = self._ledger, self._marks.get(intent.symbol)
@@ -313,6 +323,10 @@ def _reserved(order: Order) -> Reservation:
         order.quantity - order.filled_quantity,
         order.limit_price or order.reference_price,
     )
+
+
+def _in_lots(limits: RiskLimits, lot: Decimal) -> RiskLimits:
+    return limits if lot in {ZERO, limits.quantity_step} else msgspec.structs.replace(limits, quantity_step=lot)
 
 
 def _limits(settings: LimitSettings) -> RiskLimits:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from desk.units import NS_PER_S
-from desk.venue import PAPER, RULES, VenueTraits
+from desk.venue import PAPER, RULES, Instrument, VenueTraits
 
 
 class FeedKind(StrEnum):
@@ -223,6 +223,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     supervision: SupervisionSettings = ROOM_SUPERVISION
     control: ControlSettings = ControlSettings()
     execution: ExecutionSettings = ExecutionSettings()
+    instruments: dict[str, Instrument] = {}
     default_balance: Decimal = Decimal(10_000)
     paper_trading: bool = True
     log_level: str = "INFO"

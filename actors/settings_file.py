@@ -11,10 +11,10 @@ from actors.problem import Problem
 from actors.settings import ROOM_SUPERVISION, ExecutionSettings, RiskLimits, Settings
 from actors.settings_entry import read_entries
 from actors.settings_feed import FeedReader
-from actors.settings_reader import Reader, Spot
+from actors.settings_reader import NO_BRANCH, Reader, Spot
 from actors.settings_venue import own_venues, read_venue
 from actors.strategy_catalogue import adopt_folder, find_strategy, strategy_names
-from actors.yaml_tree import Branch, Leaf, Row, plant
+from actors.yaml_tree import Branch, Leaf, Row, plant, printable
 from strategies.base import Strategy
 
 #: A configuration is a few kilobytes; more than this is some other file.
@@ -134,7 +134,7 @@ def _read_settings(
     pair = tree.pair("global")
     spot = Spot(pair.line if pair else tree.line, "global")
     branch = reader.branch(pair.node if pair else None, spot)
-    nested = ("feed", "paper", "venue", "risk", "supervision", "control", "execution")
+    nested = ("feed", "paper", "venue", "risk", "supervision", "control", "execution", "instruments")
     values = reader.values(branch, "global", settings_rule.GLOBAL, nested)
     feed = FeedReader(reader, branch, spot.line, entries, path.parent).read(str(values.get("zmq_market_url", "")))
     values["venue"] = read_venue(reader, branch, feed, path.parent)
@@ -143,11 +143,30 @@ def _read_settings(
     supervision = reader.section(branch, "global", "supervision", settings_rule.SUPERVISION, ROOM_SUPERVISION)
     values["supervision"] = msgspec.structs.asdict(ROOM_SUPERVISION) | supervision
     values["execution"] = reader.section(branch, "global", "execution", settings_rule.EXECUTION, ExecutionSettings())
+    values["instruments"] = _instruments(reader, branch)
     values["control"] = _door(reader.section(branch, "global", "control", settings_rule.CONTROL), path.parent)
     settings = reader.build(Settings, {**values, "feed": feed, "strategies": [entry.settings for entry in entries]})
     if settings is not None:
         _check_together(reader, branch, settings)
     return settings
+
+
+def _instruments(reader: Reader, parent: Branch) -> dict[str, Any]:
+    """Read what the venue demands of orders, by symbol."""
+    pair = parent.pair("instruments")
+    path = "global.instruments"
+    branch = reader.branch(pair.node, Spot(pair.line, path)) if pair is not None else NO_BRANCH
+    found: dict[str, Any] = {}
+    for inner in branch.pairs:
+        where = Spot(inner.line, f"{path}.{printable(inner.key)}")
+        key = Leaf(value=inner.key, text=inner.key, line=inner.line)
+        try:
+            symbol = settings_rule.SYMBOL_RULE(key)
+        except settings_rule.UnfitError as error:
+            reader.misfit(where, key, str(error))
+            continue
+        found[symbol] = {"symbol": symbol, **reader.section(branch, path, inner.key, settings_rule.INSTRUMENT)}
+    return found
 
 
 def _door(section: dict[str, Any], folder: Path) -> dict[str, Any]:

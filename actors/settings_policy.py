@@ -60,6 +60,7 @@ POLICIES: Mapping[str, Policy] = {
     **_all("global.risk", RiskLimits, Policy.LIVE),
     **_all("global.supervision", SupervisionSettings, Policy.LIVE),
     **_all("global.execution", ExecutionSettings, Policy.LIVE),
+    "global.instruments": Policy.LIVE,
     **_all("global.paper", PaperSettings, Policy.DESK_RESTART),
     **_all("global.venue", VenueSettings, Policy.DESK_RESTART),
     **_all("global.feed", FeedSettings, Policy.DESK_RESTART),

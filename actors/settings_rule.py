@@ -281,6 +281,12 @@ PAPER: Table = {
     "maker_fee_bps": _BPS,
     "taker_fee_bps": _BPS,
 }
+INSTRUMENT: Table = {
+    "lot": amount(what="a step of quantities"),
+    "tick": amount(what="a step of prices"),
+    "quantity_min": amount(zero=True, what="a quantity"),
+    "notional_min": amount(zero=True),
+}
 EXECUTION: Table = {
     "queue_max": _COUNT,
     "breaker_latency_s": seconds(),

@@ -77,9 +77,17 @@ def desk_tree(
             venue_path(settings),
             settings.venue.traits,
             pace=settings.execution,
+            instruments=settings.instruments,
         ),
         "console": ConsoleArguments(settings, file),
-        "risk": RiskArguments({e.name: e.risk_config for e in runnable}, settings.risk, symbols, is_stepped),
+        "risk": RiskArguments(
+            {e.name: e.risk_config for e in runnable},
+            settings.risk,
+            symbols,
+            is_stepped,
+            venue_path(settings),
+            settings.instruments,
+        ),
         MARKET_DATA: MarketDataArguments(
             settings.feed,
             tuple(_route(entry) for entry in runnable),

@@ -9,7 +9,8 @@ from actors.execution.orders import CANCELLABLE, Orders, left_of, level_of
 from actors.journal import Key
 from actors.owners import WANTED_AWAY, Owners
 from actors.settings import OnDisable
-from desk.messages import Order, OrderState, ProtectiveStop, Purpose
+from desk.instruments import Instruments, sellable, sooner
+from desk.messages import Order, OrderState, OrderType, ProtectiveStop, Purpose, Side
 from desk.order import REASON_FLATTEN, flattening_order, protective_order
 from desk.portfolio import Position
 from desk.units import ZERO
@@ -30,10 +31,12 @@ class Protection:
     that do not run, None before root has said so.
     """
 
-    def __init__(self, orders: Orders, owners: Owners, state_of: Callable[[str], str]) -> None:
+    def __init__(
+        self, orders: Orders, owners: Owners, state_of: Callable[[str], str], instruments: Instruments
+    ) -> None:
         """Take the orders, who owns what, and root's word on a process."""
         self._orders, self._journal = orders, orders.journal
-        self._owners, self._state_of = owners, state_of
+        self._owners, self._state_of, self._instruments = owners, state_of, instruments
         self.away: frozenset[str] | None = None
         self._wanted_flat: set[Key] = set()
 
@@ -84,8 +87,12 @@ class Protection:
         return sorted(self._wanted_flat)
 
     def see_flat(self, key: Key, effects: Effects) -> bool:
-        """Let go of an operator's wish once nothing is held and nothing can open it again; say whether it ended now."""
-        if key not in self._wanted_flat or self._journal.ledger.position(*key) is not None:
+        """Let go of an operator's wish once nothing is held and nothing can open it again; say whether it ended now.
+
+        What is less than one lot counts as nothing: no order can carry it.
+        """
+        position = self._journal.ledger.position(*key)
+        if key not in self._wanted_flat or (position is not None and self._sellable(position) > ZERO):
             return False
         if self._orders.around(key, {Purpose.ENTRY}):
             return False
@@ -117,11 +124,14 @@ class Protection:
         position = self._journal.ledger.position(*key)
         if position is None or self._orders.around(key, {Purpose.EXIT}):
             return
+        quantity = self._sellable(position)
+        if quantity == ZERO:
+            return
         entry = self._journal.entries.get(key)
         assert entry is not None, "what is held was entered"
         order = flattening_order(
             entry,
-            quantity=abs(position.quantity),
+            quantity=quantity,
             attempt=self._journal.head + 1,
             ts_ns=max(self._orders.market_ns, position.opened_ns),
             reason=reason,
@@ -145,6 +155,8 @@ class Protection:
             if self.is_to_be_flat(key):
                 exits = self._orders.around(key, {Purpose.EXIT})
                 how = f"its exit is {exits[0].state.value}" if exits else "its exit was refused and is tried again"
+                if not exits and self._sellable(position) == ZERO:
+                    how = "less than one lot, which no order can carry"
                 residue.append(f"{key[0]} is to be flat and still holds {position.quantity} {key[1]}: {how}")
         return residue
 
@@ -172,7 +184,10 @@ class Protection:
     def _rest(self, key: Key, position: Position, resting: list[Order], effects: Effects) -> None:
         """Let exactly the wanted levels rest, each for all that is held: changed in place, or cancelled and new."""
         wanted = self._wanted_levels(key, position)
-        held = abs(position.quantity)
+        held = self._sellable(position)
+        if held == ZERO:
+            text = f"{key[0]} holds {position.quantity} {key[1]}, less than one lot: it stays, and nothing rests for it"
+            self._journal.note(f"dust {key[0]} {key[1]} {key[2]}", text, self._orders.market_ns, effects)
         kept: set[Purpose] = set()
         for order in resting:
             level = wanted.get(order.purpose)
@@ -195,6 +210,8 @@ class Protection:
         Where the venue knows no groups only the stop rests, and ``watch`` looks after the target: of two orders of
         which each could close the position both may fill.
         """
+        if self._sellable(position) == ZERO:
+            return {}
         is_native = self._is_native(key)
         is_away = self.away is not None and (key[0] in self.away or self._owners.is_foreign(key[0], key[1]))
         wanted: dict[Purpose, Decimal] = {}
@@ -203,7 +220,18 @@ class Protection:
         has_target = is_native and (self._orders.traits.has_oco or position.stop_loss is None)
         if position.take_profit is not None and has_target:
             wanted[Purpose.TAKE_PROFIT] = position.take_profit
-        return wanted
+        side = Side.SELL if position.quantity > ZERO else Side.BUY
+        instrument = self._instruments.of(key[1])
+        return {
+            purpose: sooner(
+                level, side, OrderType.STOP if purpose is Purpose.STOP_LOSS else OrderType.LIMIT, instrument
+            )
+            for purpose, level in wanted.items()
+        }
+
+    def _sellable(self, position: Position) -> Decimal:
+        """Give what of a position an order can carry."""
+        return sellable(abs(position.quantity), self._instruments.of(position.symbol))
 
     def _is_native(self, key: Key) -> bool:
         """Say whether the position's stop rests at the venue while its strategy runs."""
@@ -218,7 +246,7 @@ class Protection:
             order = protective_order(
                 entry,
                 purpose,
-                quantity=abs(position.quantity),
+                quantity=self._sellable(position),
                 price=level,
                 attempt=attempt,
                 oco_group=group,

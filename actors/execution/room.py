@@ -17,6 +17,7 @@ from actors.execution.reconciling import Reconciler
 from actors.execution.resolving import TIMER as RESOLVE
 from actors.execution.resolving import Resolver
 from actors.execution.wishes import Wishes
+from actors.instruments import keep_instrument, kept_instruments
 from actors.journal import Journal, Key
 from actors.owners import Owners
 from actors.peer_table import PeerTable
@@ -24,6 +25,7 @@ from actors.settings import ExecutionSettings, OnDisable
 from actors.step import EXECUTION
 from actors.topics import PUT_AWAY, tick_topic
 from actors.words import Joined, JournalHead
+from desk.instruments import Instruments, committed, faults, fitted
 from desk.messages import (
     AdoptionWished,
     AwayWished,
@@ -65,7 +67,7 @@ from desk.messages import (
 from desk.order import REASON_FLATTEN, REASON_TTL, course, order_from_judgement
 from desk.portfolio import EXTERNAL, HORIZON_DEFAULT, Position
 from desk.units import NS_PER_S, decimal_of
-from desk.venue import VenueTraits
+from desk.venue import Instrument, VenueTraits
 from runtime.bus_words import StreamItem
 from runtime.clock import Clock
 from runtime.codec import Codec
@@ -118,6 +120,7 @@ class Execution(Room):
         owners: Mapping[str, Owner],
         is_stepped: bool,
         pace: ExecutionSettings = PACE_DEFAULT,
+        instruments: Mapping[str, Instrument] | None = None,
     ) -> None:
         """Fold the journal; nothing is sent before ``recover``."""
         self._venue, self._traits, self._capital = venue, traits, capital
@@ -132,8 +135,9 @@ class Execution(Room):
         self._owners, self._configured = Owners(store, owners), owners
         self._pace = Pace(pace, clock, self._journal.ledger.working.values(), has_breaker=not is_stepped)
         self._held: dict[str, None] = {}
+        self._instruments = Instruments(instruments or {}, kept_instruments(store, venue).values())
         self._orders = Orders(venue, traits, self._journal, clock, self._pace)
-        self._protection = Protection(self._orders, self._owners, self._peers.state)
+        self._protection = Protection(self._orders, self._owners, self._peers.state, self._instruments)
         self._protection.recall(store)
         self._interventions = Interventions(self._orders, self._protection, store, self._hear_report)
         self._resolver = Resolver(
@@ -273,6 +277,7 @@ class Execution(Room):
         effects, told = Effects(), msgspec.msgpack.decode(arguments, type=ExecutionArguments)
         self._owners.reconfigure(told.owners, effects)
         self._pace.reconfigure(told.pace)
+        self._instruments.configure(told.instruments)
         self._protection.look_after_all(effects)
         if not self._is_stepped:
             effects.listen(MARKET_DATA, tuple(map(tick_topic, told.symbols)))
@@ -415,8 +420,10 @@ class Execution(Room):
         intent = judged.intent
         purpose = Purpose.ENTRY if intent.effect is Effect.OPEN else Purpose.EXIT
         order = order_from_judgement(judged, purpose, ts_ns=max(self._orders.market_ns, intent.decided_ns))
+        if judged.is_approved and intent.effect is not Effect.MODIFY:
+            order = fitted(order, self._instruments.of(order.symbol))
         self._orders.write(order, None, "risk", effects)
-        reasons = judged.reasons or self._reasons_against_new(order)
+        reasons = judged.reasons or self._reasons_against_new(order, judged.quantity)
         if reasons:
             source = "risk" if judged.reasons else "ours"
             self._orders.change(order, OrderState.REJECTED, "; ".join(reasons), source, effects)
@@ -443,13 +450,22 @@ class Execution(Room):
             return (f"UNKNOWN_ORDER: nobody knows whether the venue has {', '.join(unknown)}",)
         return ()
 
-    def _reasons_against_new(self, order: Order) -> tuple[str, ...]:
+    def _reasons_against_new(self, order: Order, asked: Decimal) -> tuple[str, ...]:
         """Say what forbids to begin with an entry; for the pace of the venue simulated time waits instead."""
         reasons = self._reasons_against(order)
+        if not reasons and order.purpose is Purpose.ENTRY:
+            reasons = faults(order, self._instruments.of(order.symbol), asked=asked, cash=self._cash_left(order))
         if not reasons and order.purpose is Purpose.ENTRY and not self._is_stepped:
             objection = self._pace.objection(order)
             return (objection,) if objection else ()
         return reasons
+
+    def _cash_left(self, order: Order) -> Decimal | None:
+        """Give the cash that no other working entry may take; None on paper, where the venue lends."""
+        if not self._traits.is_remote:
+            return None
+        others = (other for other in self._orders.working() if other.order_id != order.order_id)
+        return self._journal.ledger.cash - committed(others)
 
     def _is_entry_allowed(self, order: Order) -> bool:
         return not self._reasons_against(order) and not self._pace.breaker_objection()
@@ -571,6 +587,8 @@ class Execution(Room):
             self._resolver.see(snapshot.orders, effects)
             for report in snapshot.unread:
                 self._hear_report(report, effects)
+            for each in self._instruments.tell(snapshot.instruments):
+                keep_instrument(self._venue, each, effects)
             if snapshot.venue_ns > self._since_ns:
                 self._since_ns = snapshot.venue_ns
                 effects.put("since", self._venue.encode(), self._since_ns.to_bytes(8, "big"))

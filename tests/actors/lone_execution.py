@@ -49,7 +49,7 @@ from desk.messages import (
     VenueWanted,
 )
 from desk.units import NS_PER_MS, NS_PER_S, ZERO
-from desk.venue import IdRule, VenueTraits
+from desk.venue import IdRule, Instrument, VenueTraits
 from runtime.bus_words import StreamItem
 from runtime.effects import Effects
 from runtime.folder import Sentinel
@@ -204,6 +204,7 @@ class LoneExecution:
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._number = 0
         self.epoch = 1
+        self.demands: tuple[Instrument, ...] = ()
         self.sent: list[Any] = []
         self.answers: list[OperatorAnswered] = []
         self.falls = 0
@@ -431,6 +432,7 @@ class LoneExecution:
             account="model",
             venue_ns=exchange.now_ns(),
             skew_ns=exchange.skew_ns,
+            instruments=self.demands,
         )
 
     # --- work ---------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from actors.settings import (
 from actors.settings_file import load
 from actors.settings_policy import POLICIES
 from desk.transition import CONFIRMED, NEXT
+from desk.venue import Instrument
 from strategies.ema_crossover_v001 import EmaParameters
 from strategies.vwap_micro_mean_reversion import VwapParameters
 
@@ -53,6 +54,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`global.risk`": RiskLimits,
     "`global.control`": ControlSettings,
     "`global.execution`": ExecutionSettings,
+    "`global.instruments`": Instrument,
     "Parameters of `vwap_micro_mean_reversion`": VwapParameters,
     "Parameters of `ema_crossover_v001`": EmaParameters,
 }
@@ -60,6 +62,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 NOT_IN_THE_FILE: dict[type[msgspec.Struct], set[str]] = {
     StrategySettings: {"refusal", "line", "live_parameters", "wants_ticks", "flat_at"},
     Settings: {"strategies", "strategies_folder", "venues_folder"},
+    Instrument: {"symbol"},
 }
 NOT_IN_THE_STRUCT: dict[type[msgspec.Struct], set[str]] = {StrategySettings: {"symbol"}}
 

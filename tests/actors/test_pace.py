@@ -13,9 +13,9 @@ from actors.execution.breaker import Breaker, BreakerState
 from actors.execution.latency import Histogram, Latencies
 from actors.execution.pace import Pace
 from actors.settings import ExecutionSettings
-from desk.messages import OrderState, OrdersWanted, Purpose, SubmitOrder
+from desk.messages import DeskNoted, OrderState, OrdersWanted, Purpose, SubmitOrder
 from desk.units import DAY_NS, NS_PER_MS, NS_PER_S
-from desk.venue import KRAKEN
+from desk.venue import KRAKEN, Instrument
 from tests.actors.lone_execution import Faults, LoneExecution
 from tests.desk.orders import an_order
 from tests.runtime.fakes import HandClock
@@ -253,3 +253,49 @@ def test_a_thousand_doubtful_orders_cost_ten_questions(begin: Begin) -> None:
     assert [len(word.order_ids) for word in asked] == [100] * 10
     assert len({name for word in asked for name in word.order_ids}) == 1000
     assert not any(isinstance(word, SubmitOrder) for word in lone.sent[before:])
+
+
+# --- what the venue demands -------------------------------------------------------------------
+
+
+def test_entries_and_what_rests_fit_the_lot_and_the_tick(begin: Begin) -> None:
+    lone = begin()
+    lone.demands = DEMANDS
+    lone.run(70)
+    name = lone.enter(1, quantity="1.27", stop="90.3")
+    small, poor = lone.enter(2, quantity="0.15", limit="99.9"), lone.enter(3, quantity="2000")
+    lone.run(5)
+
+    assert lone.order(name).quantity == Decimal("1.2")
+    assert resting(lone) == [(Decimal("1.2"), Decimal("90.5"))]
+    assert lone.order(small).reason == "PREVALIDATION: 9.95 for SPY is below the venue's least, 20"
+    assert lone.order(poor).reason.startswith("PREVALIDATION: 200000 for SPY is more than the 99")
+    assert not {small, poor} & {word.order_id for word in lone.sent if isinstance(word, SubmitOrder)}
+
+
+def test_an_exit_is_cut_to_the_lot_and_never_refused_and_what_is_left_is_said(begin: Begin) -> None:
+    lone = begin()
+    lone.enter(1, quantity="1.27", stop="90.3")
+    lone.run(5)
+    before = resting(lone)
+    lone.demands = DEMANDS
+    lone.run(70)
+    after = resting(lone)
+    out = lone.leave(50, 1, quantity="1.27")
+    lone.run(5)
+    dust = lone.leave(51, 1, quantity="0.07")
+    lone.run(130)
+    notes = [r.body.text for r in lone.journal() if isinstance(r.body, DeskNoted) and r.body.kind.startswith("dust")]
+
+    assert (before, after) == ([(Decimal("1.27"), Decimal("90.3"))], [(Decimal("1.2"), Decimal("90.5"))])
+    assert lone.order(out).filled_quantity == Decimal("1.2")
+    assert notes == ["alpha holds 0.07 SPY, less than one lot: it stays, and nothing rests for it"]
+    assert lone.order(dust).filled_quantity == Decimal("0.07")  # this venue takes it after all
+
+
+DEMANDS = (Instrument(symbol="SPY", lot=Decimal("0.1"), tick=Decimal("0.5"), notional_min=Decimal(20)),)
+
+
+def resting(lone: LoneExecution) -> list[tuple[Decimal, Decimal | None]]:
+    stops = [order for order in lone.room._orders.working() if order.purpose is Purpose.STOP_LOSS]
+    return [(order.quantity, order.stop_price) for order in stops]
