@@ -86,6 +86,8 @@ PROTECT_NS_MIN, PROTECT_NS_MAX = NS_PER_S, 30 * NS_PER_S
 ASK_NS_MIN, ASK_NS_MAX = NS_PER_S // 2, 30 * NS_PER_S
 #: How far behind the last look at the venue executions are asked for again, for those that it tells late.
 OVERLAP_NS = 300 * NS_PER_S
+#: What belongs to no order of ours is remembered up to this many, so that it is noted once.
+STRANGERS_MAX = 10_000
 
 #: What holds where nobody says otherwise.
 PACE_DEFAULT = ExecutionSettings()
@@ -130,6 +132,7 @@ class Execution(Room):
         self._journal = Journal(store, codec, clock, on_breach=sentinel.write)
         self._seen, self._since_ns = self._cursor("seen"), self._cursor("since")
         self._withheld: set[str] = set()
+        self._strangers: set[str] = set()
         self._queries = 0
         self._peers = PeerTable()
         self._owners, self._configured = Owners(store, owners), owners
@@ -499,7 +502,7 @@ class Execution(Room):
             effects.put("seen", self._venue.encode(), self._seen.to_bytes(8, "big"))
         order = self._journal.named(report.order_id)
         if order is None:
-            self._journal.note("unknown_order", f"{type(report).__name__} for {report.order_id}", report.ts_ns, effects)
+            self._note_stranger(report, effects)
             return
         if report.order_id != order.client_id and not self._hear_of_old_attempt(order, report, effects):
             return
@@ -526,6 +529,21 @@ class Execution(Room):
         if isinstance(report, OrderAccepted):
             self._orders.cancel_stranger(report.order_id, report.venue_order_id, effects)
         return isinstance(report, OrderFilled)
+
+    def _note_stranger(self, report: VenueReport, effects: Effects) -> None:
+        """Note what belongs to no order of ours, once in a life, however often the venue tells of it.
+
+        What an account behind a wire did before our first look at it is no news: it had no order of ours then.
+        """
+        is_history = self._traits.is_remote and not self._since_ns
+        name = report.execution_id if isinstance(report, OrderFilled) else report.order_id
+        stranger = f"{type(report).__name__} for {name}"
+        if is_history or stranger in self._strangers:
+            return
+        if len(self._strangers) >= STRANGERS_MAX:
+            self._strangers.clear()
+        self._strangers.add(stranger)
+        self._journal.note("unknown_order", f"{type(report).__name__} for {report.order_id}", report.ts_ns, effects)
 
     def _book(self, order: Order, report: OrderFilled, effects: Effects) -> bool:
         """Book one execution, once, and say whether it was new."""

@@ -178,7 +178,8 @@ class VenuePort(Protocol):
     def reports(self, timeout_s: float) -> tuple[VenueReport, ...]:
         """Wait for what the venue tells of its own accord (fills, cancels), at most so long; () where nothing came.
 
-        Its words may be lost, late, repeated and out of order: after each break the caller asks anew.
+        A cancel bears all that had filled by then, or None; never a guess. Words may be lost, late, repeated and out of
+        order: after each break the caller asks anew.
 
         Raises:
             UnreachableError: The stream broke; the next call opens it again.

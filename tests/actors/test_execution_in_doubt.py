@@ -10,6 +10,7 @@ import pytest
 
 from desk.messages import (
     CancelOrder,
+    DeskNoted,
     OrderAccepted,
     OrderFilled,
     OrderState,
@@ -225,6 +226,17 @@ def test_more_than_was_ordered_is_booked_and_halts_the_desk(begin: Begin) -> Non
 
     assert "OVERFILL" in (lone.sentinel.reason() or "")
     assert lone.order(name).filled_quantity == 2
+
+
+def test_what_other_hands_trade_in_the_account_is_noted_once(begin: Begin) -> None:
+    lone = begin()
+    theirs = OrderFilled(0, "", "e-theirs", ONE, Decimal(100), ZERO, False, ZERO, 0)
+
+    for _ in range(3):
+        lone.say(theirs)
+
+    kinds = [body.kind for record in lone.journal() if isinstance(body := record.body, DeskNoted)]
+    assert kinds.count("unknown_order") == 1
 
 
 def test_clocks_that_differ_close_the_gate_where_deadlines_are_the_fence(begin: Begin) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from typing_extensions import override
 
 from actors.venues.port import Accepted, NotSentError, Refused, UnclearError, UnreachableError, VenuePort
-from desk.messages import OrderFilled, ReplaceOrder, SubmitOrder, VenueOrder, VenueReport
+from desk.messages import OrderCancelled, OrderFilled, ReplaceOrder, SubmitOrder, VenueOrder, VenueReport
 from desk.simulation.matching import PaperBook
 from desk.simulation.paper import PaperTerms
 from tests.exchange import contract
@@ -234,6 +235,17 @@ class HidesBreaks(ExchangePort):
             return ()
 
 
+class TellsCancelsWithoutTheirFills(ExchangePort):
+    """Says that nothing had filled whenever an order is cancelled."""
+
+    @override
+    def reports(self, timeout_s: float) -> tuple[VenueReport, ...]:
+        return tuple(
+            msgspec.structs.replace(each, filled_quantity=Decimal(0)) if isinstance(each, OrderCancelled) else each
+            for each in super().reports(timeout_s)
+        )
+
+
 class ReplacesByPlacing(ExchangePort):
     """Places another order and leaves the first one where it is."""
 
@@ -279,6 +291,11 @@ class ReplacesByPlacing(ExchangePort):
         ),
         ("kraken", HidesOtherHands, contract.orders_and_holdings_of_other_hands_are_told_too),
         ("alpaca", HidesBreaks, contract.a_stream_that_breaks_says_so_and_opens_again),
+        (
+            "alpaca",
+            TellsCancelsWithoutTheirFills,
+            contract.a_cancel_is_told_with_all_that_had_filled_or_without_a_figure,
+        ),
         ("kraken", ReplacesByPlacing, contract.a_replaced_order_has_its_new_figures_and_there_is_one),
     ],
 )

@@ -407,5 +407,5 @@ def _report(told: Told) -> VenueReport | None:
     if told.execution is not None:
         return _fill(told.execution)
     if told.kind == "canceled":
-        return OrderCancelled(0, client_id, told.order.reason, is_expired=False, ts_ns=told.time_ns)
+        return OrderCancelled(0, client_id, told.order.reason, False, told.time_ns, told.order.filled)
     return OrderAccepted(0, client_id, told.order.venue_id, told.time_ns)

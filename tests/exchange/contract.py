@@ -465,6 +465,19 @@ def each_part_of_an_order_is_an_execution_of_its_own(stand: Stand) -> None:
 
 
 @_clause(REMOTE)
+def a_cancel_is_told_with_all_that_had_filled_or_without_a_figure(stand: Stand) -> None:
+    stand.port.reports(0.01)
+    stand.hand.next("fill", "partial", parts=("0.5", "1.5"))
+    stand.port.submit(resting("o1", price="100"))
+    stand.port.cancel("o1", "")
+
+    heard = _heard(stand.port, lambda heard: any(isinstance(each, OrderCancelled) for each in heard))
+
+    (cancelled,) = (each for each in heard if isinstance(each, OrderCancelled))
+    assert cancelled.filled_quantity in {None, Decimal("0.5")}
+
+
+@_clause(REMOTE)
 def orders_and_holdings_of_other_hands_are_told_too(stand: Stand) -> None:
     stand.hand.external(SYMBOL, Side.BUY, "3", type=OrderType.LIMIT, price="90")
     stand.hand.external(SYMBOL, Side.SELL, "1")
