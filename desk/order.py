@@ -325,10 +325,17 @@ def _rejected(order: Order, report: OrderRejected) -> tuple[Order, ...]:
 def _filled(order: Order, report: OrderFilled) -> tuple[Order, ...]:
     total, average, fees = _figures_with(order, report)
     ts_ns = _later_ns(order, report.ts_ns)
-    is_whole = total >= order.quantity
+    if order.new_quantity is not None and order.state not in TERMINAL:
+        order = _with_evidence(order, order.new_quantity, total)
+    is_whole = total >= order.quantity and order.new_quantity is None
     # Our own id stands in for the venue's until the acceptance that the fill overtook brings it.
     confirmation = order.venue_order_id or order.order_id
-    if order.state in TERMINAL or (order.state in {S.PENDING_CANCEL, S.PENDING_REPLACE} and not is_whole):
+    is_in_doubt = order.state is S.UNKNOWN and order.new_quantity is not None
+    if (
+        order.state in TERMINAL
+        or is_in_doubt
+        or (order.state in {S.PENDING_CANCEL, S.PENDING_REPLACE} and not is_whole)
+    ):
         known = order.venue_order_id if order.state in TERMINAL else confirmation
         return (
             replace(
@@ -354,6 +361,21 @@ def _filled(order: Order, report: OrderFilled) -> tuple[Order, ...]:
         fees=fees,
     )
     return (*passed, last)
+
+
+def _with_evidence(order: Order, wanted: Decimal, total: Decimal) -> Order:
+    """Know by what has filled that a replacement went through, where that proves it; else it stays open."""
+    if not order.quantity < total <= wanted:
+        return order
+    is_stop = order.type is OrderType.STOP
+    return replace(
+        order,
+        quantity=wanted,
+        stop_price=order.new_price if is_stop else order.stop_price,
+        limit_price=order.limit_price if is_stop else order.new_price,
+        new_quantity=None,
+        new_price=None,
+    )
 
 
 def _cancelled(order: Order, report: OrderCancelled) -> tuple[Order, ...]:
@@ -410,7 +432,8 @@ def _replace_rejected(order: Order, report: ReplaceRejected) -> tuple[Order, ...
     if order.state is not S.PENDING_REPLACE:
         return ()
     kept = replace(order, new_quantity=None, new_price=None)
-    return (advance(kept, working_state(order), ts_ns=_later_ns(order, report.ts_ns)),)
+    to = S.FILLED if kept.filled_quantity >= kept.quantity else working_state(order)
+    return (advance(kept, to, ts_ns=_later_ns(order, report.ts_ns)),)
 
 
 def _figures_with(order: Order, fill: OrderFilled) -> tuple[Decimal, Decimal, Decimal]:

@@ -99,6 +99,12 @@ class Orders:
         """Let go of an attempt that ended without effect; the next one may leave."""
         self._on_wire.discard(order.client_id)
 
+    def fit(self, order: Order, quantity: Decimal, effects: Effects) -> Order:
+        """Change how much an order is for before it is sent again; if it is there already, the venue knows better."""
+        fitted = replace(order, quantity=quantity, changed_ns=max(self.market_ns, order.changed_ns))
+        self.write(fitted, order.state, "ours", effects)
+        return fitted
+
     def try_again(self, order: Order, effects: Effects) -> None:
         """Begin another attempt of an order whose last one never arrived; the old name is not used again."""
         self.forget(order)

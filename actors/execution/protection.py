@@ -174,7 +174,7 @@ class Protection:
         if exits or position is None:
             for order in resting:
                 self._orders.cancel(order, "EXIT" if exits else REASON_POSITION_CLOSED, effects)
-            if not self._orders.around(key, PROTECTIVE):
+            if position is None or not self._orders.around(key, PROTECTIVE):
                 self._release(exits, position, effects)
             return
         if self.away is None and not self._is_native(key):

@@ -24,7 +24,7 @@ from desk.messages import (
     VenueReport,
 )
 from desk.order import TERMINAL
-from desk.units import NS_PER_MS, NS_PER_S
+from desk.units import NS_PER_MS, NS_PER_S, ZERO
 from desk.venue import IdRule
 from runtime.clock import Clock
 from runtime.effects import Effects
@@ -140,7 +140,7 @@ class Resolver:
             ts_ns = self._orders.market_ns
             if theirs.state is OrderState.REJECTED:
                 self._hear_report(OrderRejected(0, theirs.order_id, theirs.reason or "REJECTED", ts_ns), effects)
-            elif order.new_quantity is not None and theirs.price is not None:
+            elif theirs.price is not None and (order.new_quantity is not None or theirs.quantity != order.quantity):
                 report = OrderReplaced(0, theirs.order_id, theirs.venue_order_id, theirs.quantity, theirs.price, ts_ns)
                 self._hear_report(report, effects)
             else:
@@ -178,7 +178,19 @@ class Resolver:
         if order.deadline_ns:
             if asked_ns > order.deadline_ns + traits.margin_ns:
                 self.end_attempt(order, effects)
-        elif traits.ids is IdRule.FOR_EVER and self._may_try_again(order):
+        elif traits.ids is IdRule.FOR_EVER:
+            self._send_again(order, effects)
+
+    def _send_again(self, order: Order, effects: Effects) -> None:
+        """Send the same id again where the order is still wanted, for no more than is held by now.
+
+        If the first one is there after all, this one is refused, and the venue says what the first one was for.
+        """
+        if order.purpose is not Purpose.ENTRY:
+            held = self._journal.ledger.position(order.strategy, order.symbol, order.tag)
+            if held is not None and abs(held.quantity) != order.quantity and order.filled_quantity == ZERO:
+                order = self._orders.fit(order, abs(held.quantity), effects)
+        if self._may_try_again(order):
             self._orders.send_again(order, effects)
 
     # --- attempts -----------------------------------------------------------------------------

@@ -556,7 +556,7 @@ class Execution(Room):
         if is_late(order, report):
             self._late_fills += 1
             self._journal.note("late_fill", f"{order.order_id} filled after {order.state.value}", report.ts_ns, effects)
-        if order.filled_quantity + report.quantity > order.quantity:
+        if order.filled_quantity + report.quantity > max(order.quantity, order.new_quantity or order.quantity):
             text = f"{order.order_id} filled {order.filled_quantity + report.quantity} of {order.quantity}"
             self._journal.note("overfill", text, report.ts_ns, effects)
             self._sentinel.write(f"OVERFILL: {text}: the venue traded more than was ordered")
