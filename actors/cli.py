@@ -14,6 +14,7 @@ import typer
 from actors import log_view, screens, views
 from actors.arguments import store_path
 from actors.cli_backup import backups
+from actors.cli_books import hands
 from actors.cli_control import audit, keys
 from actors.cli_journal import books, reading, whole_journal
 from actors.cli_orders import commands as order_commands
@@ -74,6 +75,7 @@ app.command()(audit)
 app.add_typer(books)
 app.add_typer(order_commands)
 app.add_typer(backups)
+app.add_typer(hands)
 
 
 def main() -> None:

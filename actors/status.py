@@ -241,6 +241,7 @@ def _pace_alarms(pace: Json) -> list[str]:
 def _alarms(rows: Mapping[str, Json], halted: str) -> list[str]:
     found = [f"HALTED: {halted}"] if halted else []
     found += _facts(rows, "execution").get("residue", ())
+    found += _facts(rows, "execution").get("notices", ())
     found += _pace_alarms(_facts(rows, "execution").get("pace") or {})
     found += [f"a strategy gets no bars: {words}" for words in _facts(rows, "market_data").get("unbuilt", ())]
     for row in rows.values():

@@ -20,12 +20,15 @@ from actors.settings import OnDisable, Settings
 from actors.settings_plan import position_words
 from actors.status import desk_status, node_status
 from desk.messages import (
+    AdoptionWished,
     AwayWished,
     AwayWishKept,
     CancelWanted,
+    CapitalWished,
     FlatteningWished,
     HoldersGiven,
     OperatorAnswered,
+    ReconciliationWished,
     ResolutionWished,
 )
 from runtime.clock import NS_PER_S, Clock
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
 #: How long root may take for one status before it is asked again; its answers may be lost.
 STATUS_NS_MAX = 2 * NS_PER_S
 HALT_REASON = "halted by an operator"
+
+
+Wish = FlatteningWished | ResolutionWished | CapitalWished | AdoptionWished | ReconciliationWished
 
 
 class Console(Room):
@@ -76,6 +82,10 @@ class Console(Room):
             "resolve": self._resolve,
             "reload": self._reload,
             "swap": self._swap,
+            "capital": self._capital,
+            "adopt": self._adopt,
+            "reconcile": self._reconcile,
+            "accept": self._reconcile,
         }
         assert self._methods.keys() == VERBS.keys(), "a verb has one role and one method"
 
@@ -284,7 +294,7 @@ class Console(Room):
             effects,
         )
 
-    def _wish(self, asked: Asked, wish: FlatteningWished | ResolutionWished, effects: Effects) -> None:
+    def _wish(self, asked: Asked, wish: Wish, effects: Effects) -> None:
         """Ask execution; it carries out what bears one name once, and answers each time."""
         self._asked[asked.name] = asked
         effects.post("execution", wish)
@@ -296,6 +306,40 @@ class Console(Room):
             result = msgspec.json.decode(answer.result) if answer.result else {}
             reply = self._refuse(asked, words) if words else reply_to(asked.request.id, result)
             self._doorkeeper.finish(asked, reply, effects)
+
+    # --- the books ------------------------------------------------------------------------------
+
+    def _capital(self, asked: Asked, effects: Effects) -> Reply | None:
+        told = asked.arguments
+        if not told.amount.is_finite() or told.amount <= 0:
+            return self._refuse(asked, f"{told.amount} is no amount; write one above 0, such as 250.00")
+        amount = told.amount if told.action == "deposit" else -told.amount
+        reason = plain_text(told.reason or told.action)
+        self._wish(asked, CapitalWished(asked.name, amount, reason, asked.who.name), effects)
+        return None
+
+    def _adopt(self, asked: Asked, effects: Effects) -> Reply | None:
+        told = asked.arguments
+        if self._settings.strategy(told.strategy) is None:
+            return self._refuse(asked, self._no_strategy(told.strategy))
+        if told.tag != plain_text(told.tag):
+            return self._refuse(asked, "a tag has no control characters")
+        wish = AdoptionWished(
+            asked.name,
+            told.symbol,
+            told.quantity,
+            told.strategy,
+            told.tag,
+            plain_text(told.reason),
+            asked.who.name,
+            told.stop_loss,
+        )
+        self._wish(asked, wish, effects)
+        return None
+
+    def _reconcile(self, asked: Asked, effects: Effects) -> None:
+        is_accepted = asked.request.verb == "accept"
+        self._wish(asked, ReconciliationWished(asked.name, is_accepted, asked.who.name), effects)
 
     @override
     def hear(self, peer: str, epoch: int, word: Any) -> Effects:

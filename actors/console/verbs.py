@@ -101,6 +101,23 @@ class Flatten(Reasoned, frozen=True, kw_only=True):
     symbol: Name = ""
 
 
+class Capital(Reasoned, frozen=True, kw_only=True):
+    """Cash that came into the account or left it, > 0 in account currency, as text or a number."""
+
+    action: Literal["deposit", "withdraw"]
+    amount: Decimal
+
+
+class Adoption(Reasoned, frozen=True, kw_only=True):
+    """What stands under EXTERNAL, and which strategy gets it. ``quantity`` is > 0, also of what is missing."""
+
+    symbol: Name
+    quantity: Decimal
+    strategy: Name
+    tag: Name = ""
+    stop_loss: Decimal | None = None
+
+
 class Verb(NamedTuple):
     """One verb. ``arguments`` is the Struct that its arguments are read as.
 
@@ -129,6 +146,10 @@ VERBS: Mapping[str, Verb] = {
     "resolve": Verb(Role.ADMIN, Resolve),
     "halt": Verb(Role.OPERATE, Reasoned, is_never_barred=True),
     "resume": Verb(Role.ADMIN, Reasoned, is_repeatable=False),
+    "capital": Verb(Role.ADMIN, Capital),
+    "adopt": Verb(Role.ADMIN, Adoption),
+    "reconcile": Verb(Role.OPERATE, Reasoned),
+    "accept": Verb(Role.ADMIN, Reasoned),
     "swap": Verb(Role.ADMIN, Swap),
     "release": Verb(Role.ADMIN, OfStrategy),
     "stop": Verb(Role.ADMIN, Reasoned, is_never_barred=True),

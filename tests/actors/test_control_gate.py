@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -222,11 +223,13 @@ def _fill(store: Store) -> None:
 def needed(verb: str) -> dict[str, str]:
     """Give a verb what it cannot do without."""
     fields = [field for field in msgspec.structs.fields(VERBS[verb].arguments) if field.required]
-    return {field.name: (*get_args(field.type), "a")[0] if _is_literal(field.type) else "a" for field in fields}
+    return {field.name: _any_of(field.type) for field in fields}
 
 
-def _is_literal(kind: Any) -> bool:
-    return get_origin(kind) is Literal
+def _any_of(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return get_args(kind)[0]
+    return "1" if kind is Decimal else "a"
 
 
 def test_a_trail_that_somebody_changed_is_found(tmp_path: Path) -> None:
