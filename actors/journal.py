@@ -163,6 +163,7 @@ class _Memory(Executions):
         self.is_folding = True
         self.records: list[bytes] = []
         self._orders: dict[str, Order] = {}
+        self._absent: set[str] = set()
         self._clients: dict[str, str] = {}
         self._executions: set[Execution] = set()
 
@@ -170,18 +171,27 @@ class _Memory(Executions):
         """Forget what the store has now."""
         self.records.clear()
         self._orders.clear()
+        self._absent.clear()
         self._clients.clear()
         self._executions.clear()
 
     def keep(self, order: Order) -> None:
         """Remember an order as it is now."""
+        self._absent.discard(order.order_id)
         self._orders[order.order_id] = order
         if order.client_order_id:
             self._clients[order.client_order_id] = order.order_id
 
     def order(self, order_id: str) -> Order | None:
-        """Give an order that the books have forgotten."""
-        return None if self.is_folding else self._orders.get(order_id) or self.archive.order(order_id)
+        """Give an order that the books have forgotten; that there is none is asked of the archive once."""
+        if self.is_folding:
+            return None
+        found = self._orders.get(order_id)
+        if found is None and order_id not in self._absent:
+            found = self.archive.order(order_id)
+            if found is None:
+                self._absent.add(order_id)
+        return found
 
     def bearer(self, client_id: str) -> str:
         """Name the order of an attempt."""
@@ -257,7 +267,8 @@ class Journal:
         """Append one event, take it into the books, and publish it to whom it concerns."""
         if self._store.head() == self.head:
             self._memory.clear()
-            if self.head - self.snapshot_at >= self._snapshot_every:
+            # What costs as much as there are working orders is done once in as many records.
+            if self.head - self.snapshot_at >= max(self._snapshot_every, len(self.ledger.working)):
                 self.keep_snapshot(effects)
         strategy = strategy_of(body)
         previous = self.own_last.get(strategy or DESK_TOPIC, 0)

@@ -25,6 +25,7 @@ import msgspec
 import zmq
 
 from actors.arguments import PAPER, ExecutionArguments, store_path
+from actors.settings import ExecutionSettings
 from actors.words import desk_codec
 from bench.figures import NS_PER_US, PATIENCE_S, BenchError, Figure, over_rounds, show, until
 from desk.identity import intent_id, order_id
@@ -194,7 +195,8 @@ class Desk:
 
 def be_desk(folder: Path) -> int:
     """Be execution, until killed."""
-    told = ExecutionArguments(BALANCE, SYMBOLS, is_stepped=False, owners={})
+    pace = ExecutionSettings(queue_max=1_000_000_000)
+    told = ExecutionArguments(BALANCE, SYMBOLS, is_stepped=False, owners={}, pace=pace)
     request = ChildRequest(
         path="execution",
         epoch=1,

@@ -26,10 +26,14 @@ class Instruments:
         """Take the configuration's, and what the venue told."""
         self._configured = dict(configured)
         self._told = {each.symbol: each for each in told}
+        self._plain: dict[str, Instrument] = {}
 
     def of(self, symbol: str) -> Instrument:
         """Give what is demanded in one symbol."""
-        return self._told.get(symbol) or self._configured.get(symbol) or Instrument(symbol=symbol)
+        found = self._told.get(symbol) or self._configured.get(symbol) or self._plain.get(symbol)
+        if found is None:
+            found = self._plain[symbol] = Instrument(symbol=symbol)
+        return found
 
     def configure(self, configured: Mapping[str, Instrument]) -> None:
         """Take another configuration; what the venue told stays before it."""
@@ -98,7 +102,7 @@ def faults(order: Order, instrument: Instrument, *, asked: Decimal, cash: Decima
     Returns:
         Every reason, as ``PREVALIDATION: text``.
     """
-    if order.purpose is not Purpose.ENTRY:
+    if order.purpose is not Purpose.ENTRY or (cash is None and order.quantity > ZERO and _demands_nothing(instrument)):
         return ()
     price = order.limit_price or order.reference_price
     notional = order.quantity * price
@@ -118,6 +122,10 @@ def faults(order: Order, instrument: Instrument, *, asked: Decimal, cash: Decima
             f"{notional.normalize():f} for {order.symbol} is more than the {max(cash, ZERO).normalize():f} left"
         )
     return tuple(f"{REASON}: {text}" for text in found)
+
+
+def _demands_nothing(instrument: Instrument) -> bool:
+    return instrument.quantity_min == ZERO and instrument.notional_min == ZERO
 
 
 def committed(orders: Iterable[Order]) -> Decimal:

@@ -145,8 +145,11 @@ class Reader:
             StoreError: It is not what was stored.
         """
         whole = table_key(table, key)
-        with self._reading() as transaction:
-            stored = transaction.get(whole)
+        try:
+            with self._environment.begin() as transaction:
+                stored = transaction.get(whole)
+        except lmdb.Error as error:
+            raise self._unreadable(error) from error
         return None if stored is None else self._unsealed(whole, bytes(stored))
 
     def scan(self, table: str, prefix: bytes = b"", start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
@@ -219,8 +222,10 @@ class Reader:
             with self._environment.begin() as transaction:
                 yield transaction
         except lmdb.Error as error:
-            msg = f"{self.path}: cannot be read: {error}"
-            raise StoreError(msg) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: lmdb.Error) -> StoreError:
+        return StoreError(f"{self.path}: cannot be read: {error}")
 
     def _unsealed(self, key: bytes, stored: bytes) -> bytes:
         if not self._is_sealed:
