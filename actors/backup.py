@@ -15,7 +15,7 @@ import msgspec
 
 from runtime.clock import Clock
 from runtime.errors import OperatingError, StartError, StoreError
-from runtime.folder import ASIDE_PREFIX, FolderLock, store_folders
+from runtime.folder import ASIDE_PREFIX, SPARE, FolderLock, store_folders
 from runtime.store import Reader, at_one_moment
 
 MANIFEST = "manifest.json"
@@ -23,7 +23,7 @@ MANIFEST = "manifest.json"
 UNFINISHED = "RESTORE-UNFINISHED"
 _STAGE = "restoring"
 #: What belongs to the machine or to the run, not to the books: never backed up, and left where it is by a restore.
-STAYS = frozenset({"log", "lock", "endpoints", "keys", "HALT", UNFINISHED, _STAGE})
+STAYS = frozenset({"log", "lock", "endpoints", "keys", "HALT", SPARE, UNFINISHED, _STAGE})
 #: New code that was being tried: it is tried again, or not.
 _LEFT_OUT = frozenset({"candidates"})
 _FILES = ("feed.json", "last_good.yaml", "last_good.settings", "HALT")

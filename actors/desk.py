@@ -55,6 +55,7 @@ def run_desk(
     lock.take(clock)
     log = Log.open(state / "log", "root", settings.log_level, is_echoed=True)
     refuse_unfinished(state)
+    Sentinel(state).prepare()
     _bind(state, settings)
     check_stores(state)
     converted = convert_stores(state)

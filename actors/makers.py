@@ -47,11 +47,32 @@ from desk.simulation.matching import PaperTerms
 from runtime.child import Context, Made
 from runtime.folder import Sentinel
 from runtime.room import DoorState, Wiring
-from runtime.store import Reader, Store
+from runtime.store import MAP_BYTES_DEFAULT, Reader, Store
 from strategies.base import Strategy
 
 #: How many words of one strategy risk hears before it commits, and the others have their turn.
 STRATEGY_SHARE = 64
+#: Room on the disk that each store of the order path has put by: thousands of commits.
+RESERVE_BYTES = 8 << 20
+
+
+def _order_store(
+    context: Context, *, is_synced: bool = True, schema: int | None = None, map_bytes: int = MAP_BYTES_DEFAULT
+) -> Store:
+    """Open a store without which no exit can leave: with room put by, and a halt of entries once that is used up."""
+
+    def on_low(why: str) -> None:
+        context.log.error("store.low", why=why)
+        Sentinel(context.state).write(f"NO_ROOM: {why}. Exits and cancels go on; make room, then: bulkhead resume")
+
+    return Store.open(
+        store_path(context.state, context.path),
+        is_synced=is_synced,
+        map_bytes=map_bytes,
+        schema=schema,
+        reserve_bytes=RESERVE_BYTES,
+        on_low=on_low,
+    )
 
 
 def warm() -> None:
@@ -81,7 +102,7 @@ def paper(context: Context, arguments: bytes) -> Made:
         starting_cash=told.balance,
     )
     codec = desk_codec()
-    store = Store.open(store_path(context.state, context.path), is_synced=False)
+    store = _order_store(context, is_synced=False)
     room = PaperVenue(terms, store, codec, is_stepped=told.is_stepped)
     wiring = Wiring(
         has_hub=True,
@@ -104,7 +125,7 @@ def execution(context: Context, arguments: bytes) -> Made:
     """Make execution."""
     told = msgspec.msgpack.decode(arguments, type=ExecutionArguments)
     codec = desk_codec()
-    store = Store.open(store_path(context.state, context.path), schema=LEDGER_SCHEMA.version)
+    store = _order_store(context, schema=LEDGER_SCHEMA.version)
     room = Execution(
         venue=told.venue,
         traits=told.traits,
@@ -133,7 +154,7 @@ def risk(context: Context, arguments: bytes) -> Made:
     """Make risk."""
     told = msgspec.msgpack.decode(arguments, type=RiskArguments)
     codec = desk_codec()
-    store = Store.open(store_path(context.state, context.path), is_synced=False)
+    store = _order_store(context, is_synced=False)
     room = Risk(
         limits=told.limits,
         desk_limits=told.desk_limits,
@@ -231,7 +252,7 @@ def market_data(context: Context, arguments: bytes) -> Made:
     """Make market data: stepped for simulated feeds, live for a publisher that is not ours."""
     told = msgspec.msgpack.decode(arguments, type=MarketDataArguments)
     codec, feed = desk_codec(), told.feed
-    store = Store.open(store_path(context.state, context.path), is_synced=False, map_bytes=8 << 30)
+    store = _order_store(context, is_synced=False, map_bytes=8 << 30)
     if feed.kind is FeedKind.ZMQ:
         live = LiveMarketData(feed.symbols, told.routes, store, codec, context.clock)
         wiring = Wiring(has_hub=True, has_stream=True, foreign_url=feed.url, foreign_prefixes=feed.symbols)

@@ -6,6 +6,7 @@ import os
 import select
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from runtime.clock import NS_PER_S, Clock
@@ -17,6 +18,8 @@ LOCK_PATIENCE_NS = 2 * NS_PER_S
 SOCKET_PATH_BYTES_MAX = 107
 #: How the names of folders begin in which a state folder keeps older copies of its stores.
 ASIDE_PREFIX = "backup-"
+#: A sentinel that waits to be one.
+SPARE = "halt.spare"
 _LONGEST_SOCKET_NAME = "spare/market_data.stream"
 
 
@@ -125,6 +128,7 @@ class Sentinel:
     def __init__(self, state: Path) -> None:
         """Point at the sentinel of a state folder; nothing is written."""
         self._path = state / "HALT"
+        self._spare = state / SPARE
 
     def reason(self) -> str | None:
         """Say why the desk is halted, or None where it is not. A sentinel that cannot be read halts too."""
@@ -137,15 +141,28 @@ class Sentinel:
             return f"the sentinel cannot be read: {error}"
 
     def write(self, reason: str) -> None:
-        """Halt. A reason that is already there stays: the first halt is the one to explain."""
+        """Halt. A reason that is already there stays: the first halt is the one to explain.
+
+        A disk that is full takes the reason perhaps, never the halt: an empty sentinel halts too, and where none can be
+        made any more, the spare one takes its place.
+        """
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             return
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        except OSError:
+            if not self._spare.exists():
+                raise
+            self._spare.rename(self._path)
+            return
+        with suppress(OSError), os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(reason + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def prepare(self) -> None:
+        """Put a spare sentinel by, for a disk without room for a new file."""
+        self._spare.write_text("halted when the disk had no room for the reason; see the logs\n", encoding="utf-8")
 
     def remove(self) -> None:
         """Lift the halt; nothing happens where there is none."""

@@ -4,6 +4,7 @@ One process writes a store, any number read it. Nothing here survives a fork: op
 LMDB has no checksums: every record is bound by the chain, every table entry by a digest, and all of them by a summary.
 """
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -33,11 +34,13 @@ from runtime.store_format import (
     table_key,
     unseal,
 )
+from runtime.store_reserve import Reserve
 from runtime.store_witness import Witness, witnessed
 
 #: Address space of a store where its owner names none. Only touched pages take room on the disk.
 MAP_BYTES_DEFAULT = 1 << 30
 READERS_MAX_DEFAULT = 512
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 #: Larger than any store: whoever opens all of them need not know how large each may become.
 MAP_BYTES_MAX = 16 << 30
 
@@ -252,12 +255,20 @@ class Store(Reader):
             raise StoreVersionError(msg)
         self._now = kept or Summary(schema=schema)
         self._witness = Witness.open(path)
+        self._reserve: Reserve | None = None
         if kept is None:
             self.commit(())
 
     @classmethod
     def open(
-        cls, path: Path, *, is_synced: bool = True, map_bytes: int = MAP_BYTES_DEFAULT, schema: int | None = None
+        cls,
+        path: Path,
+        *,
+        is_synced: bool = True,
+        map_bytes: int = MAP_BYTES_DEFAULT,
+        schema: int | None = None,
+        reserve_bytes: int = 0,
+        on_low: Callable[[str], object] = lambda _why: None,
     ) -> Self:
         """Open or create a store for writing.
 
@@ -265,21 +276,33 @@ class Store(Reader):
             path: Folder of the store.
             is_synced: Every commit reaches the disk before it returns. Without, a commit survives the death of
                 the process but perhaps not of the machine.
-            map_bytes: Most the store may ever hold.
+            map_bytes: Most the store may hold; one that is half full already may become twice as large as it is.
+            reserve_bytes: Room on the disk that is put by beforehand, beyond ``map_bytes`` too; 0 for none.
+            on_low: Told why the reserve begins to be used up. Commits go on as long as it lasts.
             schema: The owner's version. A new store is of this one; None takes an old one as it is.
 
         Raises:
             StoreError: It cannot be created or opened, or is of another version.
         """
+        map_bytes = _roomy(path, map_bytes) + reserve_bytes
         environment = _environment(path, writes=True, is_synced=is_synced, map_bytes=map_bytes)
         try:
             store = cls(environment, path, schema or 1)
             if schema is not None:
                 store.require(schema)
+            store.put_by(Reserve(path, reserve_bytes, map_bytes, on_low))
         except BaseException:
             environment.close()
             raise
         return store
+
+    def put_by(self, reserve: Reserve) -> None:
+        """Keep this much room ahead from now on."""
+        self._reserve = reserve
+        reserve.keep(self._used())
+
+    def _used(self) -> int:
+        return (self._environment.info()["last_pgno"] + 1) * PAGE_BYTES
 
     def require(self, schema: int) -> None:
         """Go on only with a store of this version.
@@ -310,6 +333,8 @@ class Store(Reader):
     def close(self) -> None:
         """Close the environment; the store must not be used afterwards."""
         self._witness.close()
+        if self._reserve is not None:
+            self._reserve.close()
         super().close()
 
     @override
@@ -340,10 +365,14 @@ class Store(Reader):
             if is_durable:
                 self._environment.sync(True)
         except lmdb.Error as error:
+            if self._reserve is not None and ("No space" in str(error) or isinstance(error, lmdb.MapFullError)):
+                self._reserve.failed(f"nothing was written: {error}")
             msg = f"{self.path}: nothing was written: {error}"
             raise StoreError(msg) from error
         self._now = after
         self._witness.write(after.commits)
+        if self._reserve is not None:
+            self._reserve.keep(self._used())
 
 
 class Pinned:
@@ -515,6 +544,14 @@ def seal_store(path: Path) -> bool:
     finally:
         environment.close()
     return True
+
+
+def _roomy(path: Path, map_bytes: int) -> int:
+    """Give a store that has become large more room than it began with."""
+    try:
+        return max(map_bytes, 2 * (path / "data.mdb").stat().st_size)
+    except OSError:  # there is none yet; why it cannot be made, says whoever tries
+        return map_bytes
 
 
 def _environment(

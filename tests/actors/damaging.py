@@ -59,6 +59,15 @@ def content(folder: Path, *, is_guarded: bool) -> str:
     return found.hexdigest()
 
 
+def used(store: Path) -> int:
+    """Say how many bytes of its file a store uses; what lies behind is put by."""
+    reader = Reader.open(store)
+    try:
+        return (reader._environment.info()["last_pgno"] + 1) * PAGE
+    finally:
+        reader.close()
+
+
 def in_child(work: Callable[[], int]) -> int:
     """Run in a process that may die; give its exit code, or minus the signal that ended it."""
     pid = os.fork()
@@ -91,8 +100,7 @@ def damages(stores: list[Path], count: str, seed: int) -> Iterator[Damage]:
     chance = random.Random(seed)
     for number in range(int(count)):
         store = stores[number % len(stores)]
-        size = (store / "data.mdb").stat().st_size
-        yield Damage(store, chance.randrange(size), -1 if chance.random() < 0.15 else chance.randrange(8))
+        yield Damage(store, chance.randrange(used(store)), -1 if chance.random() < 0.15 else chance.randrange(8))
 
 
 def main() -> None:
@@ -100,7 +108,7 @@ def main() -> None:
     state, count, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     stores = store_folders(state)
     whole = {store: content(store, is_guarded=True) for store in stores}
-    data = {store: (store / "data.mdb").read_bytes() for store in stores}
+    data = {store: (store / "data.mdb").read_bytes()[: used(store)] for store in stores}
     found: Counter[str] = Counter()
     examples: list[str] = []
     with tempfile.TemporaryDirectory() as work:
