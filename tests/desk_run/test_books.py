@@ -70,6 +70,25 @@ def test_a_folder_without_a_desk_is_told_from_one_with(tmp_path: Path) -> None:
     assert "has a desk ever run on" in said.err
 
 
+def test_the_books_answer_in_sql_and_to_nothing_but_select(state: Path) -> None:
+    said = bulkhead("sql", "SELECT strategy, count(*) AS n FROM trades GROUP BY 1 ORDER BY 1", "--json", state=state)
+    refused = bulkhead("sql", "DELETE FROM trades", state=state)
+
+    assert said.json == [{"strategy": "s0", "n": 1}, {"strategy": "s1", "n": 1}]
+    assert (refused.code, refused.err) == (3, "only SELECT is allowed here; nothing was changed\n")
+
+
+@pytest.mark.slow
+def test_a_read_model_that_is_damaged_is_made_anew(state: Path) -> None:
+    made = bulkhead("read-model", state=state)
+    (state / "read-model.sqlite").write_bytes(b"no database" * 1000)
+
+    again = bulkhead("read-model", "--json", state=state)
+
+    assert (made.code, again.code) == (0, 0), again.err
+    assert f"up to record {again.json['sequence']}" in made.out
+
+
 def test_a_ledger_that_kills_its_reader_is_named_with_what_to_do(tmp_path: Path) -> None:
     state = damaged(tmp_path)
 
