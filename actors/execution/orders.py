@@ -100,8 +100,16 @@ class Orders:
         self._on_wire.discard(order.client_id)
 
     def fit(self, order: Order, quantity: Decimal, effects: Effects) -> Order:
-        """Change how much an order is for before it is sent again; if it is there already, the venue knows better."""
-        fitted = replace(order, quantity=quantity, changed_ns=max(self.market_ns, order.changed_ns))
+        """Make an order smaller before it is sent again; the larger one may be there while nobody knows."""
+        assert quantity < order.quantity, "an order only ever shrinks on its way"
+        larger = order.quantity if order.new_quantity is None else order.new_quantity
+        fitted = replace(
+            order,
+            quantity=quantity,
+            new_quantity=larger,
+            new_price=level_of(order) or ZERO,
+            changed_ns=max(self.market_ns, order.changed_ns),
+        )
         self.write(fitted, order.state, "ours", effects)
         return fitted
 

@@ -9,7 +9,7 @@ be sent again. What can be decided neither way stays UNKNOWN, and blocks entries
 
 from collections.abc import Callable
 
-from actors.execution.orders import Orders
+from actors.execution.orders import Orders, level_of
 from desk.messages import (
     Order,
     OrderAccepted,
@@ -81,7 +81,13 @@ class Resolver:
     def in_doubt(self) -> list[Order]:
         """Give the orders that the venue has to be asked for, oldest first."""
         self._doubted &= self._journal.ledger.working.keys()
-        return [o for o in self._orders.working() if o.state is OrderState.UNKNOWN or o.order_id in self._doubted]
+        return [
+            order
+            for order in self._orders.working()
+            if order.state is OrderState.UNKNOWN
+            or order.order_id in self._doubted
+            or (order.new_quantity is not None and order.state in _OPEN)
+        ]
 
     def timer(self, effects: Effects) -> None:
         """Send what waited for its next attempt, and ask."""
@@ -140,8 +146,9 @@ class Resolver:
             ts_ns = self._orders.market_ns
             if theirs.state is OrderState.REJECTED:
                 self._hear_report(OrderRejected(0, theirs.order_id, theirs.reason or "REJECTED", ts_ns), effects)
-            elif theirs.price is not None and (order.new_quantity is not None or theirs.quantity != order.quantity):
-                report = OrderReplaced(0, theirs.order_id, theirs.venue_order_id, theirs.quantity, theirs.price, ts_ns)
+            elif order.new_quantity is not None or theirs.quantity != order.quantity:
+                price = theirs.price if theirs.price is not None else level_of(order) or ZERO
+                report = OrderReplaced(0, theirs.order_id, theirs.venue_order_id, theirs.quantity, price, ts_ns)
                 self._hear_report(report, effects)
             else:
                 self._hear_report(OrderAccepted(0, theirs.order_id, theirs.venue_order_id, ts_ns), effects)
@@ -188,7 +195,7 @@ class Resolver:
         """
         if order.purpose is not Purpose.ENTRY:
             held = self._journal.ledger.position(order.strategy, order.symbol, order.tag)
-            if held is not None and abs(held.quantity) != order.quantity and order.filled_quantity == ZERO:
+            if held is not None and abs(held.quantity) < order.quantity and order.filled_quantity == ZERO:
                 order = self._orders.fit(order, abs(held.quantity), effects)
         if self._may_try_again(order):
             self._orders.send_again(order, effects)
