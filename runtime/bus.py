@@ -47,7 +47,7 @@ GUARDED_BACKLOG = 64
 #: Connections that may wait to be taken by a hub, for swarms of children that start at once.
 BACKLOG = 4096
 RECONNECT_MS = 5
-RECONNECT_MS_MAX = 50
+RECONNECT_MS_MAX = 200
 #: Frames taken from one socket before the others have their turn.
 DRAIN_MAX = 256
 

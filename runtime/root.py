@@ -15,7 +15,7 @@ import msgspec
 
 from runtime import landlock
 from runtime.beacon import beacon_file, read_beacon
-from runtime.bus import READABLE, Address, Bus, Hub, Poller, drain
+from runtime.bus import DRAIN_MAX, READABLE, Address, Bus, Hub, Poller, drain
 from runtime.child import ChildRequest, last_words_file, log_file
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
@@ -83,6 +83,8 @@ EXCUSE_NS = 3 * NS_PER_S
 LAST_STRANGERS_ROUNDS_MAX = 1000
 #: How long the zygote may leave requests without an answer.
 ZYGOTE_SILENCE_NS_MAX = 10 * NS_PER_S
+#: How often in one turn root takes a fair share of the reports that wait.
+DRAINS_MAX = 16
 #: Rounds from one table for the watchdog to the next, and the most rows of one part of it.
 ROUNDS_A_TABLE = 2
 ROWS_A_PART = 200
@@ -214,17 +216,19 @@ class Root:
         self._epoll.register(self._spares.fileno(), select.EPOLLIN)
         self._start_zygote()
         self._do(self._supervision.start(self._now()))
-        next_round_ns = self._now()
+        next_round_ns = turned_ns = self._now()
         while not self._is_ended:
             before_ns = self._now()
             timer_ns = self._supervision.next_timer_ns()
             due_ns = min(next_round_ns, timer_ns if timer_ns is not None else next_round_ns)
             ready = dict(self._poller.poll(max(0, -(-(due_ns - before_ns) // NS_PER_MS))))
-            now_ns = self._now()
-            if now_ns - max(due_ns, before_ns) > LAG_NS:
-                self._excused_until_ns = now_ns + EXCUSE_NS
+            heard_ns = self._now()
             self._turns += 1
             self._hear(ready)
+            now_ns = self._now()
+            if heard_ns - max(due_ns, before_ns) > LAG_NS or now_ns - turned_ns > ROUND_NS + LAG_NS:
+                self._excuse_all(now_ns)
+            turned_ns = now_ns
             self._do(self._supervision.on_timer(self._now()))
             if self._now() >= next_round_ns:
                 next_round_ns = self._now() + ROUND_NS
@@ -236,6 +240,13 @@ class Root:
         self._notify("STOPPING=1")
         self._bus.close()
         return self.exit_code
+
+    def _excuse_all(self, now_ns: int) -> None:
+        """Root itself was late: nobody is silent for a while, and who starts has its time anew."""
+        self._excused_until_ns = now_ns + EXCUSE_NS
+        for child in self._running.values():
+            if child.path not in self._progress:
+                self._supervision.on_unborn(child.path, child.epoch, now_ns)
 
     def _look_at_kernel(self) -> None:
         """Say once what this kernel cannot refuse; whoever would be confined by it then runs without."""
@@ -565,12 +576,18 @@ class Root:
     # --- hearing children -----------------------------------------------------------------------
 
     def _hear_progress(self) -> None:
-        for frames in drain(self._sink):
-            with suppress(WireError):
-                report = self._codec.decode(frames[0])
-                child = self._running.get(report.path) if isinstance(report, Progress) else None
-                if child is not None and child.epoch == report.epoch:
-                    self._hear_report(report, self._now())
+        """Take all reports that wait: with a thousand children those of one turn are more than a drain's fair share."""
+        for _ in range(DRAINS_MAX):
+            taken = 0
+            for frames in drain(self._sink):
+                taken += 1
+                with suppress(WireError):
+                    report = self._codec.decode(frames[0])
+                    child = self._running.get(report.path) if isinstance(report, Progress) else None
+                    if child is not None and child.epoch == report.epoch:
+                        self._hear_report(report, self._now())
+            if taken < DRAIN_MAX:
+                return
 
     def _hear_report(self, report: Progress, now_ns: int) -> None:
         self._progress[report.path] = (report, now_ns)
@@ -710,6 +727,7 @@ class Root:
         now_ns = self._now()
         if self._settings.duration_ns and now_ns - self.started_ns >= self._settings.duration_ns:
             self.stop("the given duration is over")
+        self._hear_progress()  # or one whose report waits would be called silent
         for child in tuple(self._running.values()):
             self._watch(child, now_ns)
         for path in [path for path, since_ns in self._gentle.items() if now_ns - since_ns > self._settings.gentle_ns]:

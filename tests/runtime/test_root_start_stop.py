@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,22 @@ def test_a_process_that_is_stopped_by_a_signal_is_ended_all_the_same(state: Path
         os.kill(house.all_running()["frozen"]["pid"], signal.SIGSTOP)
 
         assert house.stop() == 0
+
+
+@pytest.mark.slow
+def test_while_root_itself_was_late_nobody_was_silent_and_whoever_starts_has_its_time_anew(state: Path) -> None:
+    state.mkdir()
+    os.mkfifo(state / "door")
+    door = worker("door", "door", start_timeout_ns=4 * NS_PER_S)
+    with Bakehouse(state, apprentice("calm", progress_timeout_ns=2 * NS_PER_S), door) as house:
+        house.until(lambda _: "started door 1" in house.diary())
+        os.kill(house.pid, signal.SIGSTOP)
+        time.sleep(4.5)  # longer than the door may take, and than the other may be silent
+
+        os.kill(house.pid, signal.SIGCONT)
+        (state / "door").write_text("", encoding="utf-8")
+
+        assert [(row["epoch"], row["restarts"]) for row in house.all_running().values()] == [(1, 0)] * 3
 
 
 def test_an_end_in_the_round_in_which_a_hang_is_told_is_an_end_in_good_order(state: Path) -> None:
