@@ -88,7 +88,8 @@ class Finding(msgspec.Struct, frozen=True):
     ``bookings`` (symbol, signed quantity) make the books agree with the venue under EXTERNAL: all of them where
     trading may go on, or where a person accepts them. ``unwanted`` are open orders of ours that must not stay so; to
     cancel them is all that may be done. ``strangers`` are open orders of other hands, which nobody here touches.
-    ``incomplete`` are orders of ours of which the venue has executed more than it has told.
+    ``incomplete`` are orders of ours of which the venue has executed more than it has told. ``quantities`` is what the
+    venue has more than we, by symbol, as far as it is neither dust nor explained by executions on their way.
     """
 
     text: str
@@ -98,6 +99,7 @@ class Finding(msgspec.Struct, frozen=True):
     unwanted: tuple[VenueOrder, ...] = ()
     strangers: tuple[VenueOrder, ...] = ()
     incomplete: tuple[str, ...] = ()
+    quantities: dict[str, Decimal] = {}
 
     def check(self) -> None:
         """Pass where trading may go on.
@@ -118,6 +120,7 @@ def reconcile(  # noqa: PLR0913 - all but two have defaults
     tolerance: Tolerance | None = None,
     prices: Mapping[str, Decimal] | None = None,
     is_cash_ours: bool = False,
+    seen_before: Mapping[str, Decimal] | None = None,
 ) -> Finding:
     """Compare positions, open orders and, where the account is ours alone, cash. Nothing is changed or traded.
 
@@ -132,6 +135,8 @@ def reconcile(  # noqa: PLR0913 - all but two have defaults
         tolerance: The thresholds of the account.
         prices: The last prices known, by symbol; for what is less than the venue's least notional.
         is_cash_ours: Whether nobody else moves the account's cash, as at the paper venue.
+        seen_before: The ``quantities`` of an earlier look at a venue that answers piece by piece: only what differs as
+            it did then counts, for an execution may come between two pieces. None where one look is enough.
     """
     assert not snapshot.failure, "a venue that could not be asked has no books to compare with"
     terms, named = tolerance or Tolerance(), named or ledger.order
@@ -142,10 +147,10 @@ def reconcile(  # noqa: PLR0913 - all but two have defaults
         if isinstance(report, OrderFilled) and not ledger.has_execution(report.execution_id)
         if (order := named(report.order_id)) is not None
     }
-    positions = _Positions(ledger, snapshot, _settling(snapshot, terms, named), prices or {})
+    positions = _Positions(ledger, snapshot, _settling(snapshot, terms, named), prices or {}, seen_before)
     for order, report in pending.values():
         positions.expect(order.symbol, report.quantity * order.side.sign)
-    differences, bookings = positions.compare()
+    differences, bookings, quantities = positions.compare()
     if is_cash_ours:
         expected = ledger.cash - ledger.deposits
         for order, report in pending.values():
@@ -164,6 +169,7 @@ def reconcile(  # noqa: PLR0913 - all but two have defaults
         unwanted=tuple(orders.unwanted),
         strangers=tuple(orders.strangers),
         incomplete=tuple(orders.incomplete),
+        quantities=quantities,
     )
 
 
@@ -191,7 +197,9 @@ class _Positions:
         snapshot: VenueSnapshot,
         settling: Mapping[str, Decimal],
         prices: Mapping[str, Decimal],
+        seen_before: Mapping[str, Decimal] | None,
     ) -> None:
+        self._seen_before = seen_before
         self._ledger, self._theirs, self._settling, self._prices = ledger, snapshot.positions, settling, prices
         self._ours = ledger.venue_quantities()
         self._instruments: dict[str, Instrument] = {one.symbol: one for one in snapshot.instruments}
@@ -201,20 +209,25 @@ class _Positions:
         """Count an execution that will be booked."""
         self._ours[symbol] = self._ours.get(symbol, ZERO) + signed
 
-    def compare(self) -> tuple[list[Difference], list[tuple[str, Decimal]]]:
-        """Give every difference, and what would have to be booked."""
+    def compare(self) -> tuple[list[Difference], list[tuple[str, Decimal]], dict[str, Decimal]]:
+        """Give every difference, what would have to be booked, and what a second look has to find again."""
         differences: list[Difference] = []
         bookings: list[tuple[str, Decimal]] = []
+        quantities: dict[str, Decimal] = {}
         for symbol in sorted(self._ours.keys() | self._theirs.keys()):
             ours, theirs = self._ours.get(symbol, ZERO), self._theirs.get(symbol, ZERO)
             if ours == theirs:
                 continue
             kind = self._kind(symbol, ours, theirs)
+            if kind not in {Kind.SETTLING, Kind.DUST}:
+                quantities[symbol] = theirs - ours
+                if self._seen_before is not None and self._seen_before.get(symbol) != theirs - ours:
+                    kind = Kind.SETTLING
             drift = abs(ours - theirs) / max(abs(ours), abs(theirs)) if kind is Kind.QUANTITY_MISMATCH else ZERO
             differences.append(Difference(kind, symbol, f"{ours}", f"{theirs}", drift))
             if kind not in {Kind.SETTLING, Kind.DUST}:
                 bookings.append((symbol, theirs - ours))
-        return differences, bookings
+        return differences, bookings, quantities
 
     def _kind(self, symbol: str, ours: Decimal, theirs: Decimal) -> Kind:
         missing = ours - theirs

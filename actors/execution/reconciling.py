@@ -7,13 +7,18 @@ from actors.execution.orders import Orders
 from actors.execution.resolving import Resolver
 from desk.messages import ExternalBooked, OrderState, VenueOrder, VenueSnapshot
 from desk.reconcile import CONFIRMED, Finding, Tolerance, reconcile
-from desk.units import ZERO, decimal_of
+from desk.units import NS_PER_S, ZERO, decimal_of
 from desk.venue import SKEW_NS_MAX
 from runtime.clock import Clock
 from runtime.effects import Effects
 from runtime.log import Log
 
 REASON_TERMS_DIFFER = "TERMS_DIFFER: the venue has it with other figures"
+#: The timer behind which the venue is asked once more.
+ASK = "ask"
+#: When a venue that answers piece by piece is looked at again for what differed.
+LOOK_AGAIN_NS = 3 * NS_PER_S
+REASON_LOOK_AGAIN = "books and venue differ at a first look; a second one comes in seconds"
 #: Differences and orders of others that the status shows; the journal has all of them.
 SHOWN_MAX = 20
 
@@ -34,6 +39,7 @@ class Reconciler:
         self._prices: dict[str, Decimal] = {}
         self._finding: Finding | None = None
         self._compared_ns = 0
+        self._quantities: dict[str, Decimal] = {}
         self.is_reconciled = False
         self.gate = "not reconciled yet"
         self.verdict = ""
@@ -77,23 +83,28 @@ class Reconciler:
         self._journal.audit()
         if self._orders.traits.is_remote:
             self._doubt_what_is_missing(snapshot, effects)
-        finding = self._found(snapshot, seen)
+        before = self._quantities if self._orders.traits.is_remote and not is_accepted else None
+        finding = self._found(snapshot, seen, before)
+        self._quantities = finding.quantities
         if finding.differences:
             self._journal.note("reconciliation", finding.text, self._orders.market_ns, effects)
         if finding.bookings and (is_accepted or not finding.against_trading):
             self._book(finding, snapshot.account, effects)
-            after = self._found(snapshot, seen)
+            after = self._found(snapshot, seen, before)
             assert not after.bookings, "what was booked differs no more"
             against = after.against_trading
         else:
             against = finding.against_trading
+        if before is not None and any(before.get(name) != figure for name, figure in finding.quantities.items()):
+            effects.timer(ASK, self._clock.monotonic_ns() + LOOK_AGAIN_NS)
+            against = against or (REASON_LOOK_AGAIN if self.gate else "")  # what trades goes on trading for now
         for theirs in finding.unwanted:
             self._end(theirs, effects)
         for order_id in finding.incomplete:
             self._resolver.doubt(order_id, effects)
         self._conclude(finding, against or self._against_clock(snapshot))
 
-    def _found(self, snapshot: VenueSnapshot, seen: int) -> Finding:
+    def _found(self, snapshot: VenueSnapshot, seen: int, seen_before: dict[str, Decimal] | None) -> Finding:
         return reconcile(
             self._journal.ledger,
             snapshot,
@@ -102,6 +113,7 @@ class Reconciler:
             tolerance=self._tolerance,
             prices=self._prices,
             is_cash_ours=not self._orders.traits.is_remote,
+            seen_before=seen_before,
         )
 
     def _against_clock(self, snapshot: VenueSnapshot) -> str:

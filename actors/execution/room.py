@@ -13,7 +13,7 @@ from actors.execution.interventions import Interventions
 from actors.execution.orders import Orders, is_late
 from actors.execution.pace import Pace
 from actors.execution.protection import PROTECTIVE, Protection
-from actors.execution.reconciling import Reconciler
+from actors.execution.reconciling import ASK, Reconciler
 from actors.execution.resolving import TIMER as RESOLVE
 from actors.execution.resolving import Resolver
 from actors.execution.wishes import Wishes
@@ -78,7 +78,7 @@ from runtime.room import Room
 from runtime.store import Store
 from runtime.words import REMOVED, Peer, Turn
 
-RECONCILE, PROTECT, ASK = "reconcile", "protect", "ask"
+RECONCILE, PROTECT = "reconcile", "protect"
 RECONCILE_NS = 60 * NS_PER_S
 #: After a refused stop the position is looked after again in this time, doubled with each refusal up to the longest.
 PROTECT_NS_MIN, PROTECT_NS_MAX = NS_PER_S, 30 * NS_PER_S

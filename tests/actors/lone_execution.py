@@ -96,6 +96,7 @@ class Exchange:
         self.tell: Callable[[Any], None] = lambda _word: None
         self.parts = 0.0
         self.skew_ns = 0
+        self.by_hand: dict[str, Decimal] = {}
 
     def now_ns(self) -> int:
         return self._clock.wall_ns() + self.skew_ns
@@ -172,6 +173,8 @@ class Exchange:
         for fill in self.fills:
             command = sides[fill.order_id]
             net[command.symbol] = net.get(command.symbol, ZERO) + fill.quantity * command.side.sign
+        for symbol, quantity in self.by_hand.items():
+            net[symbol] = net.get(symbol, ZERO) + quantity
         return {symbol: quantity for symbol, quantity in net.items() if quantity}
 
 

@@ -229,6 +229,20 @@ def test_what_was_traded_within_two_seconds_may_not_show_yet(age_s: int, kind: K
     assert (bool(finding.bookings), finding.against_trading) == (kind is not Kind.SETTLING, "")
 
 
+def test_a_venue_that_answers_piece_by_piece_is_believed_at_the_second_look() -> None:
+    snapshot = a_snapshot({"SPY": "9", "X": "1"})
+
+    first = reconcile(a_ledger(), snapshot, seen_before={})
+    moved = reconcile(a_ledger(), a_snapshot({"SPY": "8", "X": "1"}), seen_before=first.quantities)
+    second = reconcile(a_ledger(), snapshot, seen_before=first.quantities)
+
+    assert (kinds(first.differences), first.bookings, first.against_trading) == ([Kind.SETTLING] * 2, (), "")
+    assert first.quantities == {"SPY": Decimal(-1), "X": Decimal(1)}
+    assert kinds(moved.differences) == [Kind.SETTLING, Kind.MISSING_LOCAL]
+    assert kinds(second.differences) == [Kind.QUANTITY_MISMATCH, Kind.MISSING_LOCAL]
+    assert (len(second.bookings), bool(second.against_trading)) == (2, True)
+
+
 def test_cash_is_compared_where_nobody_else_moves_it() -> None:
     ledger = a_ledger("0")
     ledger.apply(CapitalChanged(Decimal(500), "deposit", 1, "r1", "operator"))
