@@ -377,7 +377,8 @@ class LoneExecution:
         elif isinstance(word, OrdersWanted):
             self._answer(self._found(word), epoch)
         elif isinstance(word, VenueWanted):
-            self._answer(self._snapshot(word), epoch)
+            # A snapshot is never older than what was told before it: the gateway looks again where it would be.
+            self.at(self._pause_ns(), lambda: self.say(self._snapshot(word)) if epoch == self.epoch else None)
 
     def _call_submit(self, word: SubmitOrder, epoch: int) -> None:
         unclear = OrderUnclear(0, word.order_id, "no answer", 0)
