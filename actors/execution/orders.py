@@ -32,7 +32,8 @@ class Orders:
     """The working orders, what of them is on the wire now, and every way in which execution itself changes one.
 
     ``market_ns`` is the market's time. ``venue_epoch`` names the venue's process that commands are addressed to, 0
-    while none is up; only a remote venue needs it.
+    while none is up; only a remote venue needs it. ``doubted`` are orders whose state is known, but perhaps
+    outdated: the venue is being asked.
     """
 
     def __init__(self, venue: str, traits: VenueTraits, journal: Journal, clock: Clock, pace: Pace) -> None:
@@ -40,6 +41,7 @@ class Orders:
         self.venue, self.traits, self.journal, self._clock, self._pace = venue, traits, journal, clock, pace
         self.market_ns = journal.market_ns
         self.venue_epoch = 0
+        self.doubted: set[str] = set()
         self._on_wire: set[str] = set()
 
     # --- looking ------------------------------------------------------------------------------

@@ -197,7 +197,7 @@ class Protection:
                     continue
                 if self._orders.traits.can_replace:
                     kept.add(order.purpose)
-                    if order.state in CANCELLABLE:
+                    if order.state in CANCELLABLE and order.order_id not in self._orders.doubted:
                         self._orders.resize(order, order.filled_quantity + held, level, effects)
                     continue
             self._orders.cancel(order, REASON_LEVELS_CHANGED, effects)

@@ -60,7 +60,7 @@ class Resolver:
         self._orders, self._journal, self._clock = orders, orders.journal, clock
         self._hear_report, self._is_entry_allowed, self._since_ns = hear_report, is_entry_allowed, since_ns
         self._settle = settle
-        self._doubted: set[str] = set()
+        self._doubted = orders.doubted
         self._again_ns: dict[str, int] = {}
         self._pause_ns = PAUSE_NS_MIN
         self._query = 0
@@ -80,7 +80,7 @@ class Resolver:
 
     def in_doubt(self) -> list[Order]:
         """Give the orders that the venue has to be asked for, oldest first."""
-        self._doubted &= self._journal.ledger.working.keys()
+        self._doubted.intersection_update(self._journal.ledger.working)
         return [
             order
             for order in self._orders.working()
@@ -157,11 +157,14 @@ class Resolver:
 
     def _see_open(self, order_id: str, effects: Effects) -> None:
         """Let go of a doubt about what is open; a cancel that should have ended it is asked for again."""
+        was_doubted = order_id in self._doubted
         self._doubted.discard(order_id)
         order = self._journal.ledger.working.get(order_id)
         if order is not None and order.state is OrderState.PENDING_CANCEL:
             self._orders.ask_cancel(order, effects)
             self._doubted.add(order_id)
+        elif order is not None and was_doubted:
+            self._settle(order, effects)  # what waited for this may go on
 
     def _see_end(self, theirs: VenueOrder, effects: Effects) -> None:
         """Take over an end once every execution that belongs to it is booked."""

@@ -327,6 +327,24 @@ def test_stop_and_target_are_one_group_where_the_venue_knows_groups(begin: Begin
     assert (lone.exchange.positions(), [o for o in lone.exchange.orders if o.is_open]) == ({}, [])
 
 
+@BOTH
+def test_a_change_that_is_refused_is_not_asked_for_again_before_the_venue_has_told_why(
+    begin: Begin, traits: VenueTraits
+) -> None:
+    lone = begin(traits)
+    lone.enter(1)
+    lone.run(5)
+    faults(lone, unheard=1.0)
+    lone.exchange.move(Decimal(89))
+    lone.sent.clear()
+
+    lone.modify(2, 1, stop="85")
+    lone.run(30)
+
+    assert 1 <= len(sent(lone, ReplaceOrder)) <= 2
+    assert lone.room._journal.ledger.net_quantities() == {}
+
+
 def test_a_thousand_doubtful_orders_cost_ten_questions(begin: Begin) -> None:
     lone = begin()
     for number in range(1000):
