@@ -280,7 +280,7 @@ def course(order: Order, report: VenueReport) -> tuple[Order, ...]:
             steps = _replaced(order, report)
         case ReplaceRejected():
             steps = _replace_rejected(order, report)
-        case CancelUnclear():
+        case CancelUnclear():  # pragma: no branch - the last of the words
             steps = ()
     return steps
 

@@ -10,20 +10,23 @@ from msgspec.structs import replace
 from desk.conservation import InvariantError
 from desk.messages import (
     AdoptionWished,
+    Bar,
     CancelOrder,
     CapitalChanged,
     CapitalWished,
     ExternalBooked,
     FlatteningWished,
     OrderState,
+    OrdersWanted,
     OrderType,
     ReconciliationWished,
     SubmitOrder,
 )
 from desk.units import ZERO
-from desk.venue import ALPACA, KRAKEN, VenueTraits
+from desk.venue import ALPACA, KRAKEN, PAPER, VenueTraits
+from runtime.bus_words import StreamItem
 from runtime.words import Peer
-from tests.actors.lone_execution import VENUE, LoneExecution, Resting
+from tests.actors.lone_execution import VENUE, Faults, LoneExecution, Resting
 from tests.actors.test_execution_in_doubt import Begin, begin
 
 __all__ = ["begin"]
@@ -304,3 +307,69 @@ def test_a_comparison_finds_a_contradiction_that_no_event_touched(lone: LoneExec
         lone.run(RECONCILED_S)
 
     assert (lone.sentinel.reason() or "").startswith("INVARIANT")
+
+
+def test_a_venue_that_cannot_be_asked_closes_the_gate_and_says_so(lone: LoneExecution) -> None:
+    lone.faults = Faults(lost=1.0)
+
+    told = look(lone)
+
+    assert told["error"] == "the venue cannot be asked: no answer"
+    assert gate(lone) == "the venue cannot be asked: no answer"
+
+
+def test_the_first_look_that_fails_is_a_verdict_too(begin: Begin) -> None:
+    never = begin(KRAKEN, lost=1.0)
+
+    never.run(5)
+
+    facts = never.room.facts()["reconciliation"]
+    assert facts["verdict"] == facts["against_trading"] == "the venue cannot be asked: no answer"
+    assert (facts["differences"], facts["external_orders"]) == ([], [])
+
+
+def test_what_is_found_is_booked_at_the_last_price_else_at_what_somebody_paid(lone: LoneExecution) -> None:
+    bar = Bar("SPY", "1m", 0, 60, 99, 99, 99, 99, 1)
+    lone._turn(lambda: lone.room.hear_stream("market_data", StreamItem("SPY/1m", 1, 0, b"", False), bar))
+    lone.enter(1, symbol="QQQ", quantity="100")
+    lone.run(5)
+    lone.exchange.by_hand |= {"SPY": Decimal(1), "QQQ": Decimal(1), "IWM": Decimal(1)}
+
+    lone.run(RECONCILED_S)
+
+    prices = {r.body.symbol: r.body.price for r in lone.journal() if isinstance(r.body, ExternalBooked)}
+    assert prices == {"SPY": Decimal("99.0"), "QQQ": Decimal(100), "IWM": ZERO}
+
+
+def test_an_execution_that_the_venue_shows_and_has_not_told_is_asked_for(lone: LoneExecution) -> None:
+    name = lone.enter(1, quantity="10", limit="50")
+    lone.run(1)
+    order = next(one for one in lone.exchange.orders if one.command.order_id == name)
+    order.filled, order.state = Decimal(1), OrderState.PARTIALLY_FILLED
+    before = len([word for word in lone.sent if isinstance(word, OrdersWanted)])
+
+    told = look(lone)
+
+    assert told["differences"][0].startswith(f"fill_missing {name}")
+    assert len([word for word in lone.sent if isinstance(word, OrdersWanted)]) > before
+
+
+def test_what_a_short_owes_is_not_free(lone: LoneExecution) -> None:
+    lone.exchange.by_hand["QQQ"] = Decimal(-2)
+    bar = Bar("QQQ", "1m", 0, 60, 100, 100, 100, 100, 1)
+    lone._turn(lambda: lone.room.hear_stream("market_data", StreamItem("QQQ/1m", 1, 0, b"", False), bar))
+    lone.run(RECONCILED_S)
+    lone.enter(1, quantity="10")
+    lone.run(5)
+
+    answer = lone.wish(capital("r1", "-99999"))
+
+    assert "98600" in answer.error
+
+
+def test_cash_that_differs_at_the_paper_venue_closes_the_gate(begin: Begin) -> None:
+    lone = begin(PAPER)
+
+    lone.run(RECONCILED_S)
+
+    assert gate(lone) == "books and venue differ: cash_mismatch cash: ours 100000, venue 0"

@@ -292,3 +292,13 @@ def test_a_state_that_contradicts_itself_is_not_taken_up() -> None:
 
     with pytest.raises(ValueError, match="0 positions with 1 costs"):
         Ledger().restore(state)
+
+
+def test_a_state_that_was_kept_without_what_came_in_is_taken_up() -> None:
+    ledger = a_ledger()
+    ledger.apply(a_fill("e1", BUY, "2", "100"))
+    restored = Ledger()
+
+    restored.restore(replace(ledger.state(), flow=None))
+
+    assert restored.venue_quantities() == ledger.venue_quantities() == {"SPY": Decimal(2)}
