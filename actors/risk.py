@@ -161,7 +161,8 @@ class Risk(Room):
     @override
     def hear_stream(self, peer: str, item: StreamItem, word: Any) -> Effects:
         effects = Effects()
-        if isinstance(word, JournalRecord):
+        has_news = word is None and peer == "execution" and item.sequence > self._cursor  # nobody was heard saying it
+        if isinstance(word, JournalRecord) or has_news:
             self._read_ledger(effects)
         elif isinstance(word, Bar):
             self._mark(Mark(word.symbol, word.close, word.end_ns))
