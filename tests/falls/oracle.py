@@ -58,14 +58,20 @@ def try_claims(claims: dict[str, Claim], dump: Dump) -> Verdict:
 class Books:
     """The journal, folded, with everything that the orders in it were ever called at the exchange."""
 
-    def __init__(self, records: Iterable[JournalRecord]) -> None:
-        """Fold all records, and check that no order made a step that its life does not allow."""
+    def __init__(self, records: Iterable[JournalRecord] = ()) -> None:
+        """Take these records in."""
         self.ledger = Ledger()
         self.orders: dict[str, Order] = {}
         self.fills: list[FillBooked] = []
         self.owner_of: dict[str, str] = {}
         self.faults: list[str] = []
+        self.head = 0
+        self.add(records)
+
+    def add(self, records: Iterable[JournalRecord]) -> None:
+        """Fold more records, and note where an order made a step that its life does not allow."""
         for record in records:
+            self.head = record.sequence
             self.ledger.apply(record.body)
             if isinstance(record.body, FillBooked):
                 self.fills.append(record.body)
@@ -96,9 +102,8 @@ class Books:
         }
 
 
-def faults(records: Sequence[JournalRecord], dump: Dump) -> list[str]:
+def faults(books: Books, dump: Dump) -> list[str]:
     """Say everything in which a desk that has come to rest and its exchange do not agree; [] where all is well."""
-    books = Books(records)
     verdict = try_claims(books.claims(), dump)
     ours = [order for order in dump.orders if not order.is_external]
     return [

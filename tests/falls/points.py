@@ -15,6 +15,7 @@ from tests.exchange.wire import Reply, Request, decode
 
 CHANGES = ("submit", "cancel", "replace")
 PATIENCE_S = 10.0
+FIRED = "+fired"
 
 #: Passes a point; what is done last is done only where the process ends here.
 At = Callable[[str, Callable[[], object]], None]
@@ -34,13 +35,18 @@ def end() -> NoReturn:
 class Points:
     """The points of one process, armed by files ``NAME`` in a folder that hold how many passes are let through.
 
-    A point fires once: its file is moved to ``NAME.fired`` first. What is not armed costs one look for a file.
+    A point fires once: its file is moved to ``NAME+fired`` first. What is not armed costs one look for a file.
     """
 
     def __init__(self, folder: Path) -> None:
         """Take the folder, which is there."""
         self._folder = folder
         self._passed: dict[str, int] = {}
+
+    def is_armed(self, kind: str) -> bool:
+        """Say whether any point of this kind is armed."""
+        with os.scandir(self._folder) as files:
+            return any(file.name.startswith(kind) and not file.name.endswith(FIRED) for file in files)
 
     def at(self, name: str, last: Callable[[], object] = nothing) -> None:
         """Pass a point, or end here."""
@@ -52,7 +58,7 @@ class Points:
         passed = self._passed[name] = self._passed.get(name, 0) + 1
         if passed <= skipped:
             return
-        file.rename(file.with_suffix(f"{file.suffix}.fired"))
+        file.rename(self._folder / f"{name}{FIRED}")
         last()
         end()
 

@@ -13,7 +13,7 @@ from desk.units import NS_PER_S
 from desk.venue import VenueTraits
 from runtime.errors import StoreError
 from tests.falls.day import live_a_day
-from tests.falls.oracle import faults
+from tests.falls.oracle import Books, faults
 from tests.falls.order_path import TRAITS, VENUE, OrderPath
 from tests.falls.trouble import Killed, Trouble
 
@@ -78,7 +78,10 @@ def try_day(
         path = OrderPath(Path(folder), rules, trouble, is_sent_lost=case.is_sent_lost, traits=traits)
         try:
             live_a_day(path, is_patient=is_patient)
-            found = [*faults(path.records(), path.dump()), *(f"reserved: {name}" for name in path.reservations())]
+            found = [
+                *faults(Books(path.records()), path.dump()),
+                *(f"reserved: {name}" for name in path.reservations()),
+            ]
         finally:
             path.close()
     return trouble.came, found
@@ -93,7 +96,7 @@ def test_a_day_without_trouble_trades_and_ends_in_order(rules: str, is_patient: 
     records, dump = path.records(), path.dump()
     path.close()
 
-    assert faults(records, dump) == []
+    assert faults(Books(records), dump) == []
     assert path.reservations() == []
     assert len(dump.executions) >= 8
     assert path.falls == []
