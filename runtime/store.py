@@ -245,6 +245,9 @@ class Store(Reader):
 
     def __init__(self, environment: lmdb.Environment, path: Path, schema: int = 1) -> None:
         """Wrap an opened environment; use ``open``."""
+        # A writer that was killed between its root and the word of it in the lock file has committed; whoever reads
+        # first does not see that, whoever locks first mends it. We must not go on from what was before.
+        environment.begin(write=True).abort()
         super().__init__(environment, path)
         environment.reader_check()
         with self._reading() as transaction:
