@@ -200,6 +200,9 @@ def _protection(books: Books, ours: Sequence[WireOrder]) -> Iterable[str]:
         if order.purpose is Purpose.ENTRY and order.filled_quantity
     }
     for key, position in books.ledger.positions.items():
+        if key not in entries:
+            yield f"lost: {key} holds {position.quantity}, and no order of ours bought it"
+            continue
         is_native = entries[key].protective_stop is ProtectiveStop.VENUE
         resting = stops.pop(key, [])
         wanted = [(abs(position.quantity), position.stop_loss)] if is_native and position.stop_loss else []
