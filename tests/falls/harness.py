@@ -54,7 +54,7 @@ FIRE_S = 2.0
 #: How often an act is tried that was refused because the desk did not know enough just then.
 ACTS_MAX = 20
 #: Reasons of a refusal for which an act is tried again: the desk knew that it did not know enough.
-NOT_NOW = ("GATE_CLOSED", "UNKNOWN_ORDER", "UNKNOWN_OUTCOME", "STRATEGY_DISABLED", "DATA_STALE")
+NOT_NOW = ("GATE_CLOSED", "UNKNOWN_ORDER", "UNKNOWN_OUTCOME", "STRATEGY_DISABLED", "DATA_STALE", "PREVALIDATION")
 
 #: The acts of the script, by name; act 1 is the first.
 ACTS: dict[str, list[dict[str, Any]]] = {
@@ -314,6 +314,7 @@ class FallingDesk(Desk):
             raise AssertionError(msg) from error
         if scene.demand:
             self.exchange.instrument(Instrument(symbol=SYMBOL))
+            self.kill_and_wait(VENUE)  # the successor asks anew what the exchange demands
         _, idle = self.disarm()
         return not idle
 

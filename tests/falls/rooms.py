@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
-import runtime.child
 from actors import makers
 from actors.arguments import GatewayArguments, store_path
 from actors.venues.gateway import Gateway
@@ -76,51 +75,59 @@ class MinedStore(Store):
         at("behind")
 
 
-class MinedBus(Bus):
-    """The real bus, with points around each word that leaves by a link."""
+class MinedLinks:
+    """Points around each word that leaves this process by a link."""
 
-    points: Points
+    def __init__(self, points: Points) -> None:
+        """Take the process's points."""
+        self._points = points
 
-    @override
-    def hub(self, share: int = 0) -> Hub:
-        hub = super().hub(share)
-        post = hub.post
+    def lay(self) -> None:
+        """Let every link that the bus opens from here on be one with points."""
+        hub, spoke = Bus.hub, Bus.spoke
 
-        def mined(peer: str, body: bytes, *, is_sure: bool) -> None:
-            self._around(body, lambda: post(peer, body, is_sure=is_sure))
+        def mined_hub(bus: Bus, share: int = 0) -> Hub:
+            made = hub(bus, share)
+            post = made.post
 
-        hub.post = mined  # pyright: ignore[reportAttributeAccessIssue]
-        return hub
+            def around(peer: str, body: bytes, *, is_sure: bool) -> None:
+                self._around(body, lambda: post(peer, body, is_sure=is_sure))
 
-    @override
-    def spoke(self, peer: str) -> Spoke:
-        spoke = super().spoke(peer)
-        post = spoke.post
+            made.post = around  # pyright: ignore[reportAttributeAccessIssue]
+            return made
 
-        def mined(body: bytes, *, is_sure: bool) -> None:
-            self._around(body, lambda: post(body, is_sure=is_sure))
+        def mined_spoke(bus: Bus, peer: str) -> Spoke:
+            made = spoke(bus, peer)
+            post = made.post
 
-        spoke.post = mined  # pyright: ignore[reportAttributeAccessIssue]
-        return spoke
+            def around(body: bytes, *, is_sure: bool) -> None:
+                self._around(body, lambda: post(body, is_sure=is_sure))
+
+            made.post = around  # pyright: ignore[reportAttributeAccessIssue]
+            return made
+
+        Bus.hub, Bus.spoke = mined_hub, mined_spoke  # pyright: ignore[reportAttributeAccessIssue]
 
     def _around(self, body: bytes, post: Callable[[], None]) -> None:
-        if not self.points.is_armed("link."):
+        if not self._points.is_armed("link."):
             post()
             return
         word = desk_codec().decode(body).__struct_config__.tag
-        self.points.at(f"link.{word}.before")
+        self._points.at(f"link.{word}.before")
         post()
-        self.points.at(f"link.{word}.sent", lambda: select.select([], [], [], LEAVE_S))
+        self._points.at(f"link.{word}.sent", lambda: select.select([], [], [], LEAVE_S))
 
 
 def _mine(context: Context, made: Made) -> Made:
-    """Put points at a room's seams, in this process alone."""
-    points = Points(points_folder(context.state, context.path))
+    """Put points at a room's seams, in this process alone; a rehearsal has none."""
+    folder = points_folder(context.state, context.path)
+    if not folder.is_dir():
+        return made
+    points = Points(folder)
     if made.store is not None:
         made.store.__class__ = MinedStore
         made.store.points = points  # pyright: ignore[reportAttributeAccessIssue]
-    MinedBus.points = points
-    runtime.child.Bus = MinedBus
+    MinedLinks(points).lay()
     points.at("born")
     return made
 
