@@ -411,7 +411,8 @@ class LoneExecution:
         """Give what had filled when the cancel came; some venues do not say."""
         if self.chance.random() < 0.5:
             return None
-        return next(o.filled for o in self.exchange.orders if o.name == word.venue_order_id or not word.venue_order_id)
+        names = (word.venue_order_id, word.order_id)
+        return next(o.filled for o in self.exchange.orders if o.name in names or o.command.order_id in names)
 
     def _found(self, word: OrdersWanted) -> OrdersFound:
         if self._happens("lost"):
