@@ -20,7 +20,7 @@ PORT_MAX = 65_535
 BYTE_MAX = 255
 DIGITS_AFTER_POINT_MAX = 18
 
-NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,64}")
+NAME = re.compile(r"(?!\.{1,2}$|EXTERNAL$)[A-Za-z0-9_.-]{1,64}")
 SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,31}")
 TIMEFRAME = re.compile(r"[1-9][0-9]{0,3}[smhd]")
 ZMQ_URL = re.compile(r"tcp://[^\s/:]+:[0-9]{1,5}|tcp://\[[0-9a-fA-F:]+\]:[0-9]{1,5}|ipc://\S{1,100}")
@@ -259,7 +259,7 @@ SUPERVISION: Table = {
     "backoff_cap_s": seconds(zero=True),
 }
 ENTRY: Table = {
-    "name": text(NAME, "write a name of letters, digits and _ . -, at most 64 characters"),
+    "name": text(NAME, "write a name of letters, digits and _ . -, at most 64 characters, and not EXTERNAL"),
     "symbol": SYMBOL_RULE,
     "model_path": PATH_RULE,
     "enabled": truth,
