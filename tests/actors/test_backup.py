@@ -74,7 +74,7 @@ def test_stores_are_pinned_at_one_moment_while_their_writer_goes_on(tmp_path: Pa
             assert writer.stdout is not None
             writer.stdout.readline()
             found: list[tuple[int, int]] = []
-            for number in range(20):
+            for number in range(8):
                 with at_one_moment(paths) as pinned:
                     heads = [_copied_head(pin.path, tmp_path / f"{number}", pin.copy_to) for pin in pinned]
                 found.append((heads[0], heads[1]))
@@ -191,6 +191,7 @@ def test_a_restore_that_was_cut_off_keeps_every_desk_away_until_it_is_done_again
     assert content(state) == before
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_running_desk_is_not_restored(state: Path, tmp_path: Path) -> None:
     back_up(state, tmp_path / "backup", Clock())
     before = content(state)

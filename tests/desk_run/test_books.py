@@ -52,6 +52,7 @@ def test_a_kind_that_there_is_not_is_answered_with_those_that_there_are(state: P
     assert "order.changed, fill.booked" in said.err
 
 
+@pytest.mark.slow
 def test_an_order_is_found_by_the_beginning_of_its_name(state: Path) -> None:
     whole = bulkhead("orders", "--json", state=state).json
     wanted = whole[0]["order_id"]

@@ -108,6 +108,7 @@ def test_a_disk_that_another_has_filled_leaves_room_for_hundreds_of_commits(tmp_
     assert "the disk is full (No space left on device)" in why
 
 
+@pytest.mark.slow
 def test_without_a_reserve_the_first_word_is_the_failure(tmp_path: Path) -> None:
     told, failed, *_ = filled(tmp_path / "store", 4 << 20, 0)
 
