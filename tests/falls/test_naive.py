@@ -14,7 +14,7 @@ from tests.exchange.hand import Exchange
 from tests.falls.naive import SYMBOL, Claimed
 from tests.falls.oracle import Claim, Verdict, try_claims
 
-pytestmark = pytest.mark.kill
+pytestmark = [pytest.mark.kill, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
 ORDERS = 12
