@@ -128,7 +128,11 @@ class Bakehouse:
     def __enter__(self) -> Self:
         """Start it, and wait until root answers."""
         self.start()
-        self.status()
+        try:
+            self.status()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,12 @@ def test_as_many_falls_as_are_granted_are_borne_and_one_more_is_not(state: Path)
 
 def test_a_start_that_fails_counts_like_a_fall(state: Path) -> None:
     broken = apprentice("broken", "raises", "making", until_epoch=NEVER)
-    with Bakehouse(state, broken, limit=RestartLimit(2, MINUTE_NS)) as house:
-        assert house.wait() == 1
+    house = Bakehouse(state, broken, limit=RestartLimit(2, MINUTE_NS))
+    with ExitStack() as stack:
+        stack.push(house)  # it may have given up before anybody could ask
+        house.start()
 
+        assert house.wait() == 1
         assert house.log().count('"context":"start_error"') == 3
 
 
