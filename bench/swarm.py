@@ -346,7 +346,9 @@ def be_bare(folder: Path, number: int) -> None:
     """Be the warm parent: import what the desk's zygote imports, fork all, and wait."""
     raise_open_files()
     for module in PRELOAD:
-        import_module(module).warm()
+        prepare = getattr(import_module(module), "warm", None)
+        if prepare is not None:
+            prepare()
     gc.collect()
     gc.freeze()
     for _ in range(number):
