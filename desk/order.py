@@ -118,32 +118,12 @@ def protective_order(  # noqa: PLR0913 - each argument is a figure of its own, a
     assert price > ZERO, "a protective order has a price"
     is_stop = purpose is Purpose.STOP_LOSS
     return replace(
-        parent,
-        order_id=child_order_id(parent.order_id, purpose, attempt),
-        purpose=purpose,
-        side=Side.SELL if parent.side is Side.BUY else Side.BUY,
+        _closing_order(parent, purpose, quantity=quantity, attempt=attempt, ts_ns=ts_ns, reason=purpose.value),
         type=OrderType.STOP if is_stop else OrderType.LIMIT,
-        quantity=quantity,
         limit_price=None if is_stop else price,
         stop_price=price if is_stop else None,
-        expires_ns=0,
         oco_group=oco_group,
-        state=S.PENDING,
-        filled_quantity=ZERO,
-        average_price=ZERO,
-        fees=ZERO,
-        venue_order_id="",
-        reason="",
         reference_price=price,
-        created_ns=ts_ns,
-        changed_ns=ts_ns,
-        exit_reason=purpose.value,
-        attempt=0,
-        client_order_id="",
-        deadline_ns=0,
-        intent_expires_ns=0,
-        new_quantity=None,
-        new_price=None,
     )
 
 
@@ -161,10 +141,18 @@ def flattening_order(
     """
     assert parent.purpose is Purpose.ENTRY, "only what was entered is left"
     assert quantity > ZERO, "nothing is held"
+    closing = _closing_order(parent, Purpose.EXIT, quantity=quantity, attempt=attempt, ts_ns=ts_ns, reason=reason)
+    return replace(closing, stop_loss=None, take_profit=None)
+
+
+def _closing_order(
+    parent: Order, purpose: Purpose, *, quantity: Decimal, attempt: int, ts_ns: int, reason: str
+) -> Order:
+    """Make a PENDING market order against what ``parent`` opened: nothing of the parent's own life is in it."""
     return replace(
         parent,
-        order_id=child_order_id(parent.order_id, Purpose.EXIT, attempt),
-        purpose=Purpose.EXIT,
+        order_id=child_order_id(parent.order_id, purpose, attempt),
+        purpose=purpose,
         side=Side.SELL if parent.side is Side.BUY else Side.BUY,
         type=OrderType.MARKET,
         quantity=quantity,
@@ -178,8 +166,6 @@ def flattening_order(
         fees=ZERO,
         venue_order_id="",
         reason="",
-        stop_loss=None,
-        take_profit=None,
         created_ns=ts_ns,
         changed_ns=ts_ns,
         exit_reason=reason,
@@ -367,12 +353,16 @@ def _with_evidence(order: Order, wanted: Decimal, total: Decimal) -> Order:
     """Know by what has filled that a replacement went through, where that proves it; else it stays open."""
     if not order.quantity < total <= wanted:
         return order
-    is_stop = order.type is OrderType.STOP
+    return _with_terms(order, wanted, order.new_price)
+
+
+def _with_terms(order: Order, quantity: Decimal, price: Decimal | None) -> Order:
+    """Give an order with the figures that a replacement has brought it; nothing is asked for any more."""
     return replace(
         order,
-        quantity=wanted,
-        stop_price=order.new_price if is_stop else order.stop_price,
-        limit_price=order.limit_price if is_stop else order.new_price,
+        quantity=quantity,
+        limit_price=price if order.type is OrderType.LIMIT else order.limit_price,
+        stop_price=price if order.type is OrderType.STOP else order.stop_price,
         new_quantity=None,
         new_price=None,
     )
@@ -412,13 +402,8 @@ def _replaced(order: Order, report: OrderReplaced) -> tuple[Order, ...]:
         return ()
     ts_ns = _later_ns(order, report.ts_ns)
     changed = replace(
-        order,
-        quantity=report.quantity,
-        limit_price=report.price if order.type is OrderType.LIMIT else order.limit_price,
-        stop_price=report.price if order.type is OrderType.STOP else order.stop_price,
+        _with_terms(order, report.quantity, report.price),
         venue_order_id=report.venue_order_id or order.venue_order_id,
-        new_quantity=None,
-        new_price=None,
         changed_ns=ts_ns,
     )
     if order.filled_quantity >= report.quantity > ZERO and order.filled_quantity > ZERO:
