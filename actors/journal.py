@@ -326,7 +326,7 @@ class Journal:
             return
         self.head, self.market_ns = fold.sequence, fold.market_ns
         self.own_last, self.last_note = dict(fold.own_last), dict(fold.last_note)
-        self.entries = {(order.strategy, order.symbol, order.tag): order for order in fold.entries}
+        self.entries = {order.key: order for order in fold.entries}
 
     def _fold(self, record: JournalRecord) -> None:
         body = record.body

@@ -224,6 +224,11 @@ class Order(Message, frozen=True, tag="order"):
     horizon: str = "DAY"
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """(strategy, symbol, tag): the position that the order opens or reduces."""
+        return self.strategy, self.symbol, self.tag
+
+    @property
     def client_id(self) -> str:
         """The name that the present attempt bears at the venue."""
         return self.client_order_id or self.order_id

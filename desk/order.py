@@ -28,6 +28,7 @@ from desk.messages import (
 from desk.transition import (
     CONFIRMED,
     NEXT,
+    OPEN,
     REASON_TTL,
     TERMINAL,
     WORKING,
@@ -445,6 +446,7 @@ def _figures_with(order: Order, fill: OrderFilled) -> tuple[Decimal, Decimal, De
 __all__ = [
     "CONFIRMED",
     "NEXT",
+    "OPEN",
     "REASON_FLATTEN",
     "REASON_TTL",
     "TERMINAL",

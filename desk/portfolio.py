@@ -343,7 +343,7 @@ class Ledger:
 
     def _keep_working(self, order: Order) -> None:
         self._working[order.order_id] = order
-        self._around.setdefault((order.strategy, order.symbol, order.tag), {})[order.order_id] = order
+        self._around.setdefault(order.key, {})[order.order_id] = order
         if order.state is OrderState.UNKNOWN:
             self._unknown[order.order_id] = order
         else:
@@ -352,7 +352,7 @@ class Ledger:
     def _let_go(self, order: Order) -> None:
         del self._working[order.order_id]
         self._unknown.pop(order.order_id, None)
-        key = (order.strategy, order.symbol, order.tag)
+        key = order.key
         del self._around[key][order.order_id]
         if not self._around[key]:
             del self._around[key]

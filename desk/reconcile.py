@@ -12,14 +12,13 @@ from enum import StrEnum
 import msgspec
 
 from desk.messages import Order, OrderFilled, OrderState, VenueOrder, VenueSnapshot
-from desk.order import TERMINAL
+from desk.order import OPEN, TERMINAL
 from desk.portfolio import EXTERNAL, Ledger
 from desk.units import NS_PER_S, ZERO
 from desk.venue import Instrument
 
 #: States in which the venue has confirmed the order and must know it.
-CONFIRMED = frozenset({OrderState.SUBMITTED, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL})
-OPEN = frozenset({OrderState.SUBMITTED, OrderState.PARTIALLY_FILLED})
+CONFIRMED = OPEN | {OrderState.PENDING_CANCEL}
 #: Names that ``desk.identity`` gives to orders and attempts.
 OUR_NAME = re.compile(r"[oc][0-9a-f]{16}")
 #: Two sums of money that differ by less are the same: a venue may round where we do not.

@@ -54,6 +54,8 @@ NEXT: dict[OrderState, frozenset[OrderState]] = {
 assert set(NEXT) == set(OrderState), "every state must have a row"
 
 TERMINAL: frozenset[OrderState] = frozenset(state for state, following in NEXT.items() if not following)
+#: What rests at the venue with nothing asked of it: it may fill, and can be cancelled or changed.
+OPEN: frozenset[OrderState] = frozenset({S.SUBMITTED, S.PARTIALLY_FILLED})
 WORKING: frozenset[OrderState] = frozenset(OrderState) - TERMINAL
 
 #: The transitions that need the venue's own id: from a state that the venue confirmed, every end that it
@@ -62,8 +64,7 @@ CONFIRMED: frozenset[tuple[OrderState, OrderState]] = frozenset(
     (before, after)
     for before, following in NEXT.items()
     for after in following
-    if after in {S.SUBMITTED, S.PARTIALLY_FILLED, S.FILLED}
-    or (before in {S.SUBMITTED, S.PARTIALLY_FILLED} and after in {S.CANCELLED, S.REJECTED})
+    if after in {S.SUBMITTED, S.PARTIALLY_FILLED, S.FILLED} or (before in OPEN and after in {S.CANCELLED, S.REJECTED})
 )
 
 

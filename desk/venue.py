@@ -19,7 +19,7 @@ class IdRule(StrEnum):
 
 
 class VenueTraits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a venue deals with client ids, deadlines, stops and changes.
+    """How a venue deals with client ids, deadlines, groups and changes.
 
     ``deadline_ns`` is how long after it was sent the venue's engine may still take an order in, 0 where the venue has
     no deadlines; ``margin_ns`` is how long after that its absence is believed. ``is_remote``: it lies behind a wire
@@ -31,7 +31,6 @@ class VenueTraits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     is_remote: bool
     deadline_ns: int = 0
     margin_ns: int = 0
-    has_stops: bool = True
     has_oco: bool = False
     can_replace: bool = False
 

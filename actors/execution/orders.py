@@ -11,20 +11,18 @@ from desk.messages import (
     CancelOrder,
     Order,
     OrderChanged,
-    OrderFilled,
     OrderState,
     OrderType,
     Purpose,
     ReplaceOrder,
     SubmitOrder,
 )
-from desk.order import advance, next_attempt
+from desk.order import OPEN, TERMINAL, advance, next_attempt
 from desk.units import ZERO
 from desk.venue import VenueTraits
 from runtime.clock import Clock
 from runtime.effects import Effects
 
-CANCELLABLE = frozenset({OrderState.SUBMITTED, OrderState.PARTIALLY_FILLED})
 REASON_VENUE_FELL = "VENUE_FELL: the venue's process fell while this was under way"
 
 
@@ -152,7 +150,7 @@ class Orders:
 
     def cancel(self, order: Order, reason: str, effects: Effects) -> None:
         """Ask for an order's end; one that never left ends at once. One in doubt or in change is left alone for now."""
-        if order.state in CANCELLABLE:
+        if order.state in OPEN:
             self.ask_cancel(self.change(order, OrderState.PENDING_CANCEL, reason, "ours", effects), effects)
         elif not self.has_left(order):
             self.change(order, OrderState.CANCELLED, reason, "ours", effects)
@@ -170,7 +168,7 @@ class Orders:
     def resize(self, order: Order, quantity: Decimal, price: Decimal, effects: Effects) -> None:
         """Change an order that rests at a venue which can do that in place: there are never two of it."""
         assert self.traits.can_replace, "a venue that cannot replace gets a cancel and a new order"
-        assert order.state in CANCELLABLE, "only what rests can be changed"
+        assert order.state in OPEN, "only what rests can be changed"
         wanted = replace(order, new_quantity=quantity, new_price=price)
         self.ask_replace(self.change(wanted, OrderState.PENDING_REPLACE, "", "ours", effects), effects)
 
@@ -203,14 +201,6 @@ class Orders:
         self._on_wire.clear()
         self.venue_epoch = 0
 
-    def leave(self, effects: Effects) -> None:
-        """Send what never left, and ask again for the cancels that are not answered; the venue is up and known."""
-        for order in self.working():
-            if order.state is OrderState.PENDING_CANCEL:
-                self.ask_cancel(order, effects)
-            elif order.state is OrderState.PENDING and order.purpose is not Purpose.EXIT:
-                self.send(order, effects)
-
 
 def level_of(order: Order) -> Decimal | None:
     """Give the price at which a resting order would trade."""
@@ -222,6 +212,6 @@ def left_of(order: Order) -> Decimal:
     return max(order.quantity - order.filled_quantity, ZERO)
 
 
-def is_late(order: Order, fill: OrderFilled) -> bool:
-    """Say whether a fill comes for an order that was thought to have ended without it."""
-    return fill.quantity > ZERO and order.state in {OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED}
+def is_late(order: Order) -> bool:
+    """Say whether a fill that comes now comes for an order that was thought to have ended without it."""
+    return order.state in TERMINAL - {OrderState.FILLED}

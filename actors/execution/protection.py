@@ -5,13 +5,13 @@ from decimal import Decimal
 
 import msgspec
 
-from actors.execution.orders import CANCELLABLE, Orders, left_of, level_of
+from actors.execution.orders import Orders, left_of, level_of
 from actors.journal import Key
 from actors.owners import WANTED_AWAY, Owners
 from actors.settings import OnDisable
 from desk.instruments import Instruments, sellable, sooner
 from desk.messages import Order, OrderState, OrderType, ProtectiveStop, Purpose, Side
-from desk.order import REASON_FLATTEN, flattening_order, protective_order
+from desk.order import OPEN, REASON_FLATTEN, flattening_order, protective_order
 from desk.portfolio import Position
 from desk.units import ZERO
 from runtime.effects import Effects
@@ -55,7 +55,7 @@ class Protection:
     def release_exits(self, effects: Effects) -> None:
         """Give exits that wait a turn, also those whose position is gone, and end what protects nothing any more."""
         keys = {
-            (order.strategy, order.symbol, order.tag)
+            order.key
             for order in self._orders.working()
             if (order.purpose is Purpose.EXIT and not self._orders.has_left(order)) or self._is_orphan(order)
         }
@@ -64,8 +64,7 @@ class Protection:
 
     def _is_orphan(self, order: Order) -> bool:
         """Say whether a stop or target rests without a position."""
-        key = (order.strategy, order.symbol, order.tag)
-        return order.purpose in PROTECTIVE and self._journal.ledger.position(*key) is None
+        return order.purpose in PROTECTIVE and self._journal.ledger.position(*order.key) is None
 
     # --- flattening ---------------------------------------------------------------------------
 
@@ -197,7 +196,7 @@ class Protection:
                     continue
                 if self._orders.traits.can_replace:
                     kept.add(order.purpose)
-                    if order.state in CANCELLABLE and order.order_id not in self._orders.doubted:
+                    if order.state in OPEN and order.order_id not in self._orders.doubted:
                         self._orders.resize(order, order.filled_quantity + held, level, effects)
                     continue
             self._orders.cancel(order, REASON_LEVELS_CHANGED, effects)

@@ -23,7 +23,7 @@ from desk.messages import (
     VenueOrder,
     VenueReport,
 )
-from desk.order import TERMINAL
+from desk.order import OPEN, TERMINAL
 from desk.units import NS_PER_MS, NS_PER_S, ZERO
 from desk.venue import IdRule
 from runtime.clock import Clock
@@ -40,7 +40,6 @@ ASKED_MAX = 100
 REASON_NEVER_ARRIVED = "NEVER_ARRIVED: the venue proved that it does not have it, and its time is over"
 REASON_TOO_LATE = "DEADLINE: it came to the venue too late, and is not wanted any more"
 
-_OPEN = frozenset({OrderState.SUBMITTED, OrderState.PARTIALLY_FILLED})
 _ENDED = frozenset({OrderState.CANCELLED, OrderState.EXPIRED})
 
 
@@ -74,9 +73,10 @@ class Resolver:
 
     def wake(self, effects: Effects) -> None:
         """Look soon, if there is anything to look for; a new doubt does not wait for the pause of an old one."""
-        if self.in_doubt() or self._again_ns:
+        orders = self.in_doubt()
+        if orders or self._again_ns:
             self._pause_ns = PAUSE_NS_MIN
-            self._set_timer(effects)
+            self._set_timer(orders, effects)
 
     def in_doubt(self) -> list[Order]:
         """Give the orders that the venue has to be asked for, oldest first."""
@@ -86,7 +86,7 @@ class Resolver:
             for order in self._orders.working()
             if order.state is OrderState.UNKNOWN
             or order.order_id in self._doubted
-            or (order.new_quantity is not None and order.state in _OPEN)
+            or (order.new_quantity is not None and order.state in OPEN)
         ]
 
     def timer(self, effects: Effects) -> None:
@@ -109,15 +109,15 @@ class Resolver:
                 wanted = OrdersWanted(self._query, tuple(names[begin : begin + ASKED_MAX]), self._since_ns())
                 effects.post(self._orders.venue, wanted, is_sure=False, is_gated=False)
         if orders or self._again_ns:
-            self._set_timer(effects)
+            self._set_timer(orders, effects)
             self._pause_ns = min(2 * self._pause_ns, PAUSE_NS_MAX)
 
-    def _set_timer(self, effects: Effects) -> None:
+    def _set_timer(self, in_doubt: list[Order], effects: Effects) -> None:
         """Wake after the pause, or as soon as the first of the waiting may be sent or believed absent."""
         now_ns = self._clock.monotonic_ns()
         at_ns = [now_ns + self._pause_ns, *self._again_ns.values()]
         wall_ns, margin_ns = self._clock.wall_ns(), self._orders.traits.margin_ns
-        fences_ns = [order.deadline_ns + margin_ns for order in self.in_doubt() if order.deadline_ns]
+        fences_ns = [order.deadline_ns + margin_ns for order in in_doubt if order.deadline_ns]
         at_ns += [now_ns + fence_ns - wall_ns + NS_PER_MS for fence_ns in fences_ns if fence_ns > wall_ns]
         effects.timer(TIMER, min(at_ns))
 
@@ -133,15 +133,15 @@ class Resolver:
         for theirs in found.orders:
             self._see_end(theirs, effects)
         for client_id in found.absent:
-            order = self._journal.named(client_id)
-            if order is not None and order.client_id == client_id:
+            order = self._present(client_id)
+            if order is not None:
                 self._believe_absent(order, found.asked_ns, effects)
 
     def see(self, orders: tuple[VenueOrder, ...], effects: Effects) -> None:
         """Take note that the venue has these orders: whatever became of them, they arrived."""
         for theirs in orders:
-            order = self._journal.named(theirs.order_id) if theirs.order_id else None
-            if order is None or order.client_id != theirs.order_id or order.state in TERMINAL:
+            order = self._present(theirs.order_id)
+            if order is None or order.state in TERMINAL:
                 continue
             ts_ns = self._orders.market_ns
             if theirs.state is OrderState.REJECTED:
@@ -152,8 +152,13 @@ class Resolver:
                 self._hear_report(report, effects)
             else:
                 self._hear_report(OrderAccepted(0, theirs.order_id, theirs.venue_order_id, ts_ns), effects)
-            if theirs.state in _OPEN:
+            if theirs.state in OPEN:
                 self._see_open(order.order_id, effects)
+
+    def _present(self, client_id: str) -> Order | None:
+        """Give the order whose present attempt bears this name; None for a stranger's, and for an attempt given up."""
+        order = self._journal.named(client_id) if client_id else None
+        return order if order is not None and order.client_id == client_id else None
 
     def _see_open(self, order_id: str, effects: Effects) -> None:
         """Let go of a doubt about what is open; a cancel that should have ended it is asked for again."""
@@ -168,8 +173,8 @@ class Resolver:
 
     def _see_end(self, theirs: VenueOrder, effects: Effects) -> None:
         """Take over an end once every execution that belongs to it is booked."""
-        order = self._journal.named(theirs.order_id) if theirs.order_id else None
-        if order is None or order.client_id != theirs.order_id or order.state in TERMINAL:
+        order = self._present(theirs.order_id)
+        if order is None or order.state in TERMINAL:
             return
         if theirs.state in _ENDED and order.filled_quantity >= theirs.filled_quantity:
             is_expired = theirs.state is OrderState.EXPIRED
@@ -177,7 +182,7 @@ class Resolver:
                 0, theirs.order_id, theirs.reason, is_expired, self._orders.market_ns, order.filled_quantity
             )
             self._hear_report(report, effects)
-        elif theirs.state not in _OPEN:
+        elif theirs.state not in OPEN:
             self._doubted.add(order.order_id)  # it ended, and not all of what it traded has come yet
 
     def _believe_absent(self, order: Order, asked_ns: int, effects: Effects) -> None:
@@ -197,7 +202,7 @@ class Resolver:
         If the first one is there after all, this one is refused, and the venue says what the first one was for.
         """
         if order.purpose is not Purpose.ENTRY:
-            held = self._journal.ledger.position(order.strategy, order.symbol, order.tag)
+            held = self._journal.ledger.position(*order.key)
             if held is not None and abs(held.quantity) < order.quantity and order.filled_quantity == ZERO:
                 order = self._orders.fit(order, abs(held.quantity), effects)
         if self._may_try_again(order):
@@ -212,7 +217,7 @@ class Resolver:
             if is_tired and order.state is OrderState.PENDING:  # refused at once each time: not without a pause
                 self._orders.forget(order)
                 self._again_ns[order.order_id] = self._clock.monotonic_ns() + PAUSE_NS_MAX
-                self._set_timer(effects)
+                self._set_timer(self.in_doubt(), effects)
             else:
                 self._orders.try_again(order, effects)
         elif order.state is OrderState.UNKNOWN:
@@ -227,5 +232,5 @@ class Resolver:
             is_alive = not order.intent_expires_ns or self._orders.market_ns < order.intent_expires_ns
             is_in_time = not order.expires_ns or self._orders.market_ns < order.expires_ns
             return is_alive and is_in_time and self._is_entry_allowed(order)
-        held = self._journal.ledger.position(order.strategy, order.symbol, order.tag)
+        held = self._journal.ledger.position(*order.key)
         return held is not None and abs(held.quantity) >= order.quantity

@@ -148,8 +148,8 @@ class Execution(Room):
             clock,
             self._hear_report,
             self._is_entry_allowed,
-            lambda order, effects: self._protection.settle((order.strategy, order.symbol, order.tag), effects),
-            lambda: max(0, self._since_ns - OVERLAP_NS),
+            lambda order, effects: self._protection.settle(order.key, effects),
+            self._ask_since_ns,
         )
         self._reconciler = Reconciler(self._orders, self._resolver, clock, log)
         self._wishes = Wishes(self._orders, store, self._owners.owns)
@@ -173,9 +173,9 @@ class Execution(Room):
         if self._traits.is_remote:
             self._orders.lose_venue(effects)
             self._resolver.wake(effects)
-        for order in self._orders.working():
-            if order.state is OrderState.PENDING and order.purpose is Purpose.ENTRY and self._sentinel.reason():
-                self._withheld.add(order.order_id)
+        if self._sentinel.reason():
+            entries = (order for order in self._orders.working() if order.purpose is Purpose.ENTRY)
+            self._withheld |= {order.order_id for order in entries if order.state is OrderState.PENDING}
         if not self._traits.is_remote:
             self._leave(effects)
         for key in tuple(self._journal.ledger.positions):
@@ -271,8 +271,12 @@ class Execution(Room):
 
     def _ask_venue(self, effects: Effects) -> None:
         self._queries += 1
-        since_ns = max(0, self._since_ns - OVERLAP_NS)
-        effects.post(self._venue, VenueWanted(self._queries, self._seen, since_ns), is_sure=False, is_gated=False)
+        wanted = VenueWanted(self._queries, self._seen, self._ask_since_ns())
+        effects.post(self._venue, wanted, is_sure=False, is_gated=False)
+
+    def _ask_since_ns(self) -> int:
+        """Say from when on executions are asked for."""
+        return max(0, self._since_ns - OVERLAP_NS)
 
     @override
     def reconfigured(self, arguments: bytes) -> Effects:
@@ -341,11 +345,11 @@ class Execution(Room):
     def hear_stream(self, peer: str, item: StreamItem, word: Any) -> Effects:
         effects = Effects()
         if isinstance(word, Bar | Tick):
-            self._reconciler.mark(word.symbol, word.close if isinstance(word, Bar) else word.price)
-            self._pass_time(word.end_ns if isinstance(word, Bar) else word.ts_ns, effects)
+            price, ts_ns = (word.close, word.end_ns) if isinstance(word, Bar) else (word.price, word.ts_ns)
+            self._reconciler.mark(word.symbol, price)
+            self._pass_time(ts_ns, effects)
             if self._reconciler.is_reconciled:
-                price = decimal_of(word.close if isinstance(word, Bar) else word.price)
-                self._protection.watch(word.symbol, price, effects)
+                self._protection.watch(word.symbol, decimal_of(price), effects)
         return effects
 
     def _pass_time(self, market_ns: int, effects: Effects) -> None:
@@ -476,7 +480,7 @@ class Execution(Room):
     def _submit(self, order: Order, effects: Effects) -> None:
         """Put a PENDING order on the wire; an exit first waits until no resting order could sell the same again."""
         if order.purpose is Purpose.EXIT:
-            self._protection.settle((order.strategy, order.symbol, order.tag), effects)
+            self._protection.settle(order.key, effects)
         elif self._is_stepped and order.purpose is Purpose.ENTRY and (self._held or not self._pace.has_room()):
             self._held[order.order_id] = None
         else:
@@ -553,7 +557,7 @@ class Execution(Room):
         self._journal.write(_fill(order, report, self._venue, account), effects)
         self._fills += 1
         self._last_fill = f"{order.strategy}: {order.side.value} {report.quantity} {order.symbol} at {report.price}"
-        if is_late(order, report):
+        if is_late(order):
             self._late_fills += 1
             self._journal.note("late_fill", f"{order.order_id} filled after {order.state.value}", report.ts_ns, effects)
         if order.filled_quantity + report.quantity > max(order.quantity, order.new_quantity or order.quantity):
@@ -564,7 +568,7 @@ class Execution(Room):
 
     def _follow(self, before: Order, order: Order, report: VenueReport, effects: Effects) -> None:
         """Do what follows from a report: the next attempt, another question, the orders around the position."""
-        key = (order.strategy, order.symbol, order.tag)
+        key = order.key
         if isinstance(report, OrderRejected) and report.is_deadline and before.state in _UNSEEN:
             self._pace.hear_unclear(order, report.reason)
             self._orders.forget(order)
@@ -575,12 +579,11 @@ class Execution(Room):
             self._resolver.wake(effects)
         elif isinstance(report, CancelUnclear | ReplaceRejected) and self._traits.is_remote:
             self._resolver.doubt(order.order_id, effects)
-        if self._protection.see_flat(key, effects):
+        is_exit_done = order.exit_reason == REASON_FLATTEN and self._journal.ledger.position(*key) is None
+        if self._protection.see_flat(key, effects) or is_exit_done:
             self._journal.note("flattened", f"{order.strategy} holds no {order.symbol} any more", report.ts_ns, effects)
         elif order.purpose is Purpose.ENTRY:
             self._protection.flatten(key, effects)  # an entry that was filled while its strategy left
-        elif order.exit_reason == REASON_FLATTEN and self._journal.ledger.position(*key) is None:
-            self._journal.note("flattened", f"{order.strategy} holds no {order.symbol} any more", report.ts_ns, effects)
         if isinstance(report, OrderRejected) and order.purpose in PROTECTIVE:
             self._wait_to_protect(key, report, effects)
         else:
