@@ -3,10 +3,10 @@
 Each wish bears the name of its request, which is kept with it: one request is carried out once, however often it comes.
 """
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from actors.execution.once import Once
 from actors.execution.orders import Orders, left_of
 from actors.execution.protection import Protection
 from desk.messages import (
@@ -27,8 +27,6 @@ from runtime.store import Store
 if TYPE_CHECKING:
     from decimal import Decimal
 
-#: The requests that were carried out -> the answer they got.
-_DONE = "intervention"
 OUTCOMES = ("never", "cancelled", "filled")
 REASON_OPERATOR = "OPERATOR"
 
@@ -41,31 +39,23 @@ class Interventions:
     ) -> None:
         """Take the orders, what stands around positions, the store, and what books a report."""
         self._orders, self._journal, self._protection = orders, orders.journal, protection
-        self._store, self._hear_report = store, hear_report
-        self._done: dict[str, str] = {}
+        self._once, self._hear_report = Once(store, "intervention"), hear_report
 
     def hear(self, wish: ResolutionWished | FlatteningWished, effects: Effects) -> OperatorAnswered:
         """Carry out a wish once, and give its answer; a refused one changed nothing and may be asked again."""
-        kept = self._store.get(_DONE, wish.request.encode())
-        known = self._done.get(wish.request) or (kept.decode() if kept is not None else "")
-        if known:
-            return OperatorAnswered(wish.request, "", known)
-        if isinstance(wish, ResolutionWished):
-            order, refusal = self._find(wish)
-            result: dict[str, object] = {}
-            if order is not None and not refusal:
-                result = self._resolve(order, wish, effects)
-        else:
-            result, refusal = self._flatten(wish, effects), ""
-        if refusal:
-            return OperatorAnswered(wish.request, refusal, "")
-        answer = self._done[wish.request] = json.dumps(result)
-        effects.put(_DONE, wish.request.encode(), answer.encode())
-        return OperatorAnswered(wish.request, "", answer)
+        answered = self._once.answered(wish.request)
+        if answered is not None:
+            return answered
+        if isinstance(wish, FlatteningWished):
+            return self._once.carried_out(wish.request, self._flatten(wish, effects), effects)
+        found = self._find(wish)
+        if isinstance(found, str):
+            return OperatorAnswered(wish.request, found, "")
+        return self._once.carried_out(wish.request, self._resolve(found, wish, effects), effects)
 
     # --- what nobody knows --------------------------------------------------------------------
 
-    def _find(self, wish: ResolutionWished) -> tuple[Order | None, str]:
+    def _find(self, wish: ResolutionWished) -> Order | str:
         """Find the order that is meant, by the beginning of its id or of its client id, or say what is wrong."""
         found = [
             order
@@ -74,15 +64,18 @@ class Interventions:
         ]
         if len(found) != 1:
             count = "no order that works begins" if not found else f"{len(found)} orders that work begin"
-            return None, f"{count} with {wish.order_id!r}; see: bulkhead orders --open"
+            return f"{count} with {wish.order_id!r}; see: bulkhead orders"
         order = found[0]
+        return self._refusal(order, wish) or order
+
+    def _refusal(self, order: Order, wish: ResolutionWished) -> str:
         if order.state is not OrderState.UNKNOWN:
-            return order, f"{order.order_id} is {order.state}: only an UNKNOWN order is settled by a person's word"
+            return f"{order.order_id} is {order.state}: only an UNKNOWN order is settled by a person's word"
         if wish.outcome not in OUTCOMES:
-            return order, f"the outcome is one of {', '.join(OUTCOMES)}, not {wish.outcome!r}"
+            return f"the outcome is one of {', '.join(OUTCOMES)}, not {wish.outcome!r}"
         if wish.outcome == "never" and order.filled_quantity > ZERO:
-            return order, f"{order.order_id} has filled {order.filled_quantity}: it cannot never have been"
-        return order, self._fault_of_fill(order, wish) if wish.outcome == "filled" else ""
+            return f"{order.order_id} has filled {order.filled_quantity}: it cannot never have been"
+        return self._fault_of_fill(order, wish) if wish.outcome == "filled" else ""
 
     @staticmethod
     def _fault_of_fill(order: Order, wish: ResolutionWished) -> str:
@@ -102,8 +95,7 @@ class Interventions:
         name = order.client_id
         if wish.outcome == "never":
             self._orders.change(order, OrderState.EXPIRED, REASON_OPERATOR, "operator", effects)
-            key = (order.strategy, order.symbol, order.tag)
-            self._protection.settle(key, effects)
+            self._protection.settle(order.key, effects)
         elif wish.outcome == "cancelled":
             if not order.venue_order_id:
                 self._hear_report(OrderAccepted(0, name, f"{REASON_OPERATOR}-{name}", ts_ns), effects)
@@ -131,7 +123,7 @@ class Interventions:
             if wish.strategy in {"", key[0]} and wish.symbol in {"", key[1]} and key in self._journal.entries
         ]
         opening = {
-            (order.strategy, order.symbol, order.tag)
+            order.key
             for order in self._orders.working()
             if wish.strategy in {"", order.strategy} and wish.symbol in {"", order.symbol}
         }

@@ -4,10 +4,10 @@ Each wish bears the name of its request, which is in the journal's store with it
 however often it comes.
 """
 
-import json
 from collections.abc import Callable
 from decimal import Decimal
 
+from actors.execution.once import Once
 from actors.execution.orders import Orders, left_of
 from desk.messages import (
     AdoptionWished,
@@ -23,30 +23,24 @@ from desk.units import ZERO
 from runtime.effects import Effects
 from runtime.store import Store
 
-#: The requests that were carried out -> the answer they got.
-WISHES = "wish"
-
 
 class Wishes:
     """Carries out what an operator wants of the books, or says why not."""
 
     def __init__(self, orders: Orders, store: Store, owns: Callable[[str, str], bool]) -> None:
         """Take the orders with their journal, the store, and what says whether a strategy trades a symbol."""
-        self._orders, self._journal, self._store, self._owns = orders, orders.journal, store, owns
-        self._done: dict[str, bytes] = {}
+        self._orders, self._journal, self._owns = orders, orders.journal, owns
+        self._once = Once(store, "wish")
 
     def hear(self, wish: CapitalWished | AdoptionWished, effects: Effects) -> OperatorAnswered:
         """Carry out a wish once, and give its answer; a refused one changed nothing and may be asked again."""
-        known = self._done.get(wish.request) or self._store.get(WISHES, wish.request.encode())
-        if known is not None:
-            return OperatorAnswered(wish.request, "", known.decode())
+        answered = self._once.answered(wish.request)
+        if answered is not None:
+            return answered
         refusal = self._capital(wish, effects) if isinstance(wish, CapitalWished) else self._adopt(wish, effects)
         if refusal:
             return OperatorAnswered(wish.request, refusal, "")
-        result = json.dumps(self._account()).encode()
-        self._done[wish.request] = result
-        effects.put(WISHES, wish.request.encode(), result)
-        return OperatorAnswered(wish.request, "", result.decode())
+        return self._once.carried_out(wish.request, self._account(), effects)
 
     def _account(self) -> dict[str, object]:
         ledger = self._journal.ledger
