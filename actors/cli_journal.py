@@ -1,7 +1,7 @@
 """The commands that read the books: each in a process of its own, which a damaged store may end."""
 
 import select
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Never, get_args
@@ -91,15 +91,26 @@ def _records(state: Path) -> list[JournalRecord]:
         return list(read_journal(reader, desk_codec()))
 
 
+def _list(
+    state: Path,
+    view: Callable[[Iterable[JournalRecord]], list[views.Row]],
+    text: Callable[[Sequence[screens.Json]], str],
+    *,
+    as_json: bool,
+) -> Never:
+    """Show what a view makes of the whole journal, and end."""
+
+    def work() -> None:
+        rows = view(_records(state))
+        show(rows, text(rows), as_json=as_json)
+
+    reading(store_path(state, "execution"), work)
+
+
 @books.command()
 def orders(state: State = STATE_DEFAULT, as_json: Json = False) -> None:
     """List all orders; also of a stopped desk."""
-
-    def work() -> None:
-        rows = views.orders_view(_records(state))
-        show(rows, screens.orders_text(rows), as_json=as_json)
-
-    reading(store_path(state, "execution"), work)
+    _list(state, views.orders_view, screens.orders_text, as_json=as_json)
 
 
 @books.command()
@@ -139,23 +150,13 @@ def order(  # noqa: PLR0913, PLR0917 - a command has its options
 @books.command()
 def positions(state: State = STATE_DEFAULT, as_json: Json = False) -> None:
     """List open positions; also of a stopped desk."""
-
-    def work() -> None:
-        rows = views.positions_view(_records(state))
-        show(rows, screens.positions_text(rows), as_json=as_json)
-
-    reading(store_path(state, "execution"), work)
+    _list(state, views.positions_view, screens.positions_text, as_json=as_json)
 
 
 @books.command()
 def trades(state: State = STATE_DEFAULT, as_json: Json = False) -> None:
     """List closed trades; also of a stopped desk."""
-
-    def work() -> None:
-        rows = views.trades_view(_records(state))
-        show(rows, screens.trades_text(rows), as_json=as_json)
-
-    reading(store_path(state, "execution"), work)
+    _list(state, views.trades_view, screens.trades_text, as_json=as_json)
 
 
 @books.command()
