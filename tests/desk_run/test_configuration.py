@@ -62,13 +62,13 @@ def test_a_start_with_a_broken_file_runs_on_the_last_good_one_and_says_so_until_
         desk.wait()
         desk.file.write_text(BROKEN, encoding="utf-8")
 
-        alarmed = desk.start().until(lambda status: status["alarms"] and status["desk"]["state"] == "RUNNING")
+        alarmed = desk.start().until(lambda status: _complaints(status) and status["desk"]["state"] == "RUNNING")
         desk.file.write_text(good.replace("name: a", "name: b"), encoding="utf-8")
-        mended = desk.until(lambda status: not status["alarms"] and _running(status) == ["b"])
+        mended = desk.until(lambda status: not _complaints(status) and _running(status) == ["b"])
 
     assert "THE DESK STARTS ON ITS LAST GOOD CONFIGURATION" in desk.said()
     assert f"{desk.file}:15 global.default_balance" in desk.said()
-    assert f"{desk.file} has mistakes" in alarmed["alarms"][0]
+    assert f"{desk.file} has mistakes" in _complaints(alarmed)[0]
     assert [row["name"] for row in alarmed["strategies"]] == ["a"]
     assert (desk.state / "last_good.yaml").read_text(encoding="utf-8") == good.replace("name: a", "name: b")
     assert mended["desk"]["state"] == "RUNNING"
@@ -103,6 +103,10 @@ def good(desk: Desk) -> Iterator[str]:
     yield text
     desk.file.write_text(text, encoding="utf-8")
     desk.until(lambda status: not status["alarms"] and len(_running(status)) == 2)
+
+
+def _complaints(status: dict[str, Any]) -> list[str]:
+    return [alarm for alarm in status["alarms"] if "has mistakes" in alarm]  # "a" may have left an orphan position
 
 
 def _running(status: dict[str, Any]) -> list[str]:
