@@ -41,6 +41,8 @@ from runtime.store_witness import Witness, witnessed
 MAP_BYTES_DEFAULT = 1 << 30
 READERS_MAX_DEFAULT = 512
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+#: The two roots of the tree, of which one is the newest.
+META_PAGES = 2
 #: Larger than any store: whoever opens all of them need not know how large each may become.
 MAP_BYTES_MAX = 16 << 30
 
@@ -53,6 +55,17 @@ class Schema(NamedTuple):
 
     version: int = 1
     steps: Mapping[int, Step] = MappingProxyType({})
+
+
+class Pages(NamedTuple):
+    """How a store fills its file, in pages of ``PAGE_BYTES``.
+
+    ``touched`` is how far the file was ever written; it never shrinks. ``used`` holds something now; what lies between
+    is free and taken first, unless a reader that stands still keeps it.
+    """
+
+    touched: int
+    used: int
 
 
 class Reader:
@@ -205,6 +218,21 @@ class Reader:
             msg = f"{self.path}: the tables hold {entries} entries, and are not the {kept.entries} that were put there"
             raise StoreError(msg)
         return head
+
+    def pages(self) -> Pages:
+        """Say how the store fills its file, as of its newest commit. Nothing is walked; it costs the same at any size.
+
+        The pages of the list of free pages count as free, a handful at most.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        try:
+            tree = self._environment.stat()
+        except lmdb.Error as error:
+            raise self._unreadable(error) from error
+        used = tree["branch_pages"] + tree["leaf_pages"] + tree["overflow_pages"]
+        return Pages(self._environment.info()["last_pgno"] + 1, META_PAGES + used)
 
     def copy_to(self, folder: Path) -> None:
         """Copy the store as it is at this moment into a new folder, while its writer goes on. Free pages stay behind.

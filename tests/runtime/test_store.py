@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from runtime.effects import Append, Delete, Put, Write
 from runtime.errors import StoreError, StoreVersionError
-from runtime.store import Reader, Schema, Store, seal_store
+from runtime.store import PAGE_BYTES, Reader, Schema, Store, seal_store
 from runtime.store_format import DIGEST_BYTES, SUMMARY_KEY, Summary, seal
 from runtime.store_witness import witnessed
 
@@ -607,3 +607,20 @@ def test_a_successor_of_a_killed_writer_continues_behind_its_last_record(tmp_pat
     reader = Reader.open(tmp_path)
     assert reader.verify() == 2
     reader.close()
+
+
+def test_pages_that_hold_nothing_any_more_are_free_and_are_taken_again(store: Store) -> None:
+    for number in range(100):
+        store.commit([Put("large", b"%d" % number, bytes(3 * PAGE_BYTES))])
+    full = store.pages()
+    for number in range(100):
+        store.commit([Delete("large", b"%d" % number)])
+    empty = store.pages()
+    for number in range(50):
+        store.commit([Put("large", b"%d" % number, bytes(3 * PAGE_BYTES))])
+    again = store.pages()
+
+    assert full.used > 300
+    assert empty.used < 20
+    assert full.touched <= empty.touched == again.touched
+    assert 150 < again.used < empty.touched
