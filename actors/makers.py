@@ -63,9 +63,11 @@ def _order_store(
 
     def on_low(why: str) -> None:
         context.log.error("store.low", why=why)
-        Sentinel(context.state).write(f"NO_ROOM: {why}. Exits and cancels go on; make room, then: bulkhead resume")
+        context.disk.sentinel(context.state).write(
+            f"NO_ROOM: {why}. Exits and cancels go on; make room, then: bulkhead resume"
+        )
 
-    return Store.open(
+    return context.disk.store(
         store_path(context.state, context.path),
         is_synced=is_synced,
         map_bytes=map_bytes,
@@ -133,7 +135,7 @@ def execution(context: Context, arguments: bytes) -> Made:
         store=store,
         codec=codec,
         clock=context.clock,
-        sentinel=Sentinel(context.state),
+        sentinel=context.disk.sentinel(context.state),
         log=context.log,
         owners=told.owners,
         is_stepped=told.is_stepped,
@@ -159,10 +161,10 @@ def risk(context: Context, arguments: bytes) -> Made:
         limits=told.limits,
         desk_limits=told.desk_limits,
         store=store,
-        ledger=Reader.open(store_path(context.state, "execution")),
+        ledger=context.disk.reader(store_path(context.state, "execution")),
         codec=codec,
         clock=context.clock,
-        sentinel=Sentinel(context.state),
+        sentinel=context.disk.sentinel(context.state),
         is_stepped=told.is_stepped,
         venue=told.venue,
         instruments=told.instruments,
@@ -183,7 +185,7 @@ def strategy(context: Context, arguments: bytes) -> Made:
 
     An entry that became another strategy while this one held something is first that one until it is flat.
     """
-    store = Store.open(store_path(context.state, context.path), is_synced=False, map_bytes=STRATEGY_STORE_BYTES)
+    store = context.disk.store(store_path(context.state, context.path), is_synced=False, map_bytes=STRATEGY_STORE_BYTES)
     started_with = read_arguments(arguments)
     told = arguments_in_force(Memory(store, ""), started_with)
     evaluator = Evaluator(_class_of(context, told), told, context.epoch, store, context.log)
@@ -200,7 +202,7 @@ def candidate(context: Context, arguments: bytes) -> Made:
     """Make a candidate: a strategy's evaluator with other code and no link to risk, outside of the market's steps."""
     given = msgspec.msgpack.decode(arguments, type=CandidateArguments)
     told = given.told
-    store = Store.open(store_path(context.state, context.path), is_synced=False, map_bytes=STRATEGY_STORE_BYTES)
+    store = context.disk.store(store_path(context.state, context.path), is_synced=False, map_bytes=STRATEGY_STORE_BYTES)
     live_from = Memory(store, "").last_bar()
     evaluator = Evaluator(_class_of(context, told), told, context.epoch, store, context.log, is_silent=True)
     room = CandidateRoom(evaluator, told, context.clock, bars=given.bars, live_from=live_from)
@@ -268,7 +270,7 @@ def console(context: Context, arguments: bytes) -> Made:
     told = msgspec.msgpack.decode(arguments, type=ConsoleArguments)
     audit = Audit(Store.open(store_path(context.state, context.path), map_bytes=AUDIT_BYTES), _run_of_the_desk())
     desired = Desired(told.settings, Path(told.file), context.state, context.clock, context.log)
-    room = Console(desired, Sentinel(context.state), audit, context.state, context.clock, context.log)
+    room = Console(desired, context.disk.sentinel(context.state), audit, context.state, context.clock, context.log)
     listen, secret = told.settings.control.listen, server_secret_file(context.state)
     if listen:
         try:

@@ -23,6 +23,7 @@ from runtime.beacon import Beacon
 from runtime.bus import Address, Bus
 from runtime.clock import Clock
 from runtime.codec import Codec
+from runtime.disk import MACHINE, Disk
 from runtime.gentle import Way, stand_back
 from runtime.landlock import Ground
 from runtime.log import Log
@@ -69,6 +70,7 @@ class Context(NamedTuple):
     clock: Clock
     state: Path
     log: Log
+    disk: Disk = MACHINE
 
 
 class Walls(NamedTuple):

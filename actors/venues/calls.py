@@ -5,7 +5,6 @@ may have left, and no end is guessed.
 """
 
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -59,9 +58,11 @@ class Tried(NamedTuple):
 class Calls:
     """The calls of one gateway. Changes come from one thread and looks from another."""
 
-    def __init__(self, port: VenuePort, symbols: tuple[str, ...], clock: Clock) -> None:
-        """Take the port and the symbols whose instruments are asked for."""
-        self._port, self._symbols, self._clock = port, symbols, clock
+    def __init__(
+        self, port: VenuePort, symbols: tuple[str, ...], clock: Clock, pause: Callable[[float], object]
+    ) -> None:
+        """Take the port, the symbols whose instruments are asked for, and what lets a call wait (seconds)."""
+        self._port, self._symbols, self._clock, self._pause = port, symbols, clock, pause
         self._instruments: Any = None
         self._guard = threading.Lock()
         self._counts: Counter[str] = Counter()
@@ -134,7 +135,7 @@ class Calls:
         try:
             return self._counted(name, call)
         except NotSentError:
-            time.sleep(AGAIN_S)  # on the line's own thread; the room does not wait
+            self._pause(AGAIN_S)  # on the line's own thread; the room does not wait
             if not may_repeat():
                 raise
         return self._counted(name, call)

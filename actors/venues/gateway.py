@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from actors.arguments import GatewayArguments
 from actors.venues.calls import Calls, Tried
-from actors.venues.lines import Defect, Line, Pauses, Results, seconds
+from actors.venues.lines import THREADS, Defect, Line, Pauses, Results, Threads, seconds
 from actors.venues.port import UnreachableError, VenuePort
 from desk.messages import (
     CancelOrder,
@@ -75,7 +75,16 @@ class HungError(Exception):
 class Gateway(Room):
     """Speaks with execution in words and with the venue in calls."""
 
-    def __init__(self, port: VenuePort, symbols: Sequence[str], *, epoch: int, clock: Clock, log: Log) -> None:
+    def __init__(  # noqa: PLR0913 - a room's constructor takes its world
+        self,
+        port: VenuePort,
+        symbols: Sequence[str],
+        *,
+        epoch: int,
+        clock: Clock,
+        log: Log,
+        threads: Threads = THREADS,
+    ) -> None:
         """Take the port; no thread runs before ``recover``.
 
         Args:
@@ -84,10 +93,12 @@ class Gateway(Room):
             epoch: The own incarnation, to which commands have to be addressed.
             clock: The machine's clocks; deadlines are held against its wall time.
             log: The own log.
+            threads: What makes the calls beside the loop: threads of this process, but in a simulation.
         """
+        self._threads = threads
         self._port, self._epoch, self._clock, self._log = port, epoch, clock, log
         self._results: Results[Any] = Results()
-        self._calls = Calls(port, tuple(symbols), clock)
+        self._calls = Calls(port, tuple(symbols), clock, threads.pause)
         self._pauses = Pauses(PAUSE_S_MIN, PAUSE_S_MAX)
         self._changes: Line | None = None
         self._looks: Line | None = None
@@ -113,9 +124,9 @@ class Gateway(Room):
 
     @override
     def recover(self) -> Effects:
-        self._changes = Line("changes", self._results, self._clock)
-        self._looks = Line("looks", self._results, self._clock)
-        stream = Line("stream", self._results, self._clock)
+        self._changes = self._threads.line("changes", self._results, self._clock)
+        self._looks = self._threads.line("looks", self._results, self._clock)
+        stream = self._threads.line("stream", self._results, self._clock)
         stream.put(self._listen)
         effects = Effects()
         effects.timer(WATCH, self._clock.monotonic_ns() + WATCH_NS)

@@ -3,6 +3,7 @@
 import heapq
 import itertools
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -113,6 +114,22 @@ class Line:
                 return None
             self._now, self._since_ns = heapq.heappop(self._waiting), self._clock.monotonic_ns()
             return self._now
+
+
+class Threads:
+    """What makes a room's calls beside its loop. A simulation hands a gateway another one with the same methods."""
+
+    def line(self, name: str, results: Results[Any], clock: Clock) -> Line:
+        """Begin a line; what its calls bring goes to ``results``."""
+        return Line(name, results, clock)
+
+    def pause(self, seconds: float) -> None:
+        """Let a call wait, on its own line."""
+        time.sleep(seconds)
+
+
+#: The one that every real gateway uses.
+THREADS = Threads()
 
 
 class Pauses:
