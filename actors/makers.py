@@ -45,9 +45,8 @@ from actors.watchdog import Watchdog
 from actors.words import desk_codec
 from desk.simulation.matching import PaperTerms
 from runtime.child import Context, Made
-from runtime.folder import Sentinel
 from runtime.room import DoorState, Wiring
-from runtime.store import MAP_BYTES_DEFAULT, Reader, Store
+from runtime.store import MAP_BYTES_DEFAULT, Store
 from strategies.base import Strategy
 
 #: How many words of one strategy risk hears before it commits, and the others have their turn.

@@ -75,7 +75,7 @@ class HungError(Exception):
 class Gateway(Room):
     """Speaks with execution in words and with the venue in calls."""
 
-    def __init__(  # noqa: PLR0913 - a room's constructor takes its world
+    def __init__(
         self,
         port: VenuePort,
         symbols: Sequence[str],
