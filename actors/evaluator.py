@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from actors.calendar import NewYork
+from actors.chapters import Chapters
 from actors.own_book import OwnBook
 from actors.signal_door import Door, effect_of, intent_of, malformed
 from actors.strategy_arguments import StrategyArguments
@@ -52,6 +53,8 @@ class Evaluator:
             msgspec.ValidationError: The class does not take the parameters, and none that it takes were kept.
         """
         self._kind, self._told, self._epoch, self._log = kind, told, epoch, log
+        self._arguments = msgspec.msgpack.encode(told)
+        self._chapters = Chapters(store, epoch, is_stepped=told.is_stepped)
         self._is_silent = is_silent
         self._instance = instance_of(told)
         self._memory = Memory(store, f"{told.entry.strategy} {told.entry.timeframe} {kind.state_version}")
@@ -143,6 +146,7 @@ class Evaluator:
         """Hear other arguments of the same module, symbols and timeframe; they hold as soon as they may."""
         self._wanted = self._wished(told, self._strategy.parameters)
         self._told, self._instance = told, instance_of(told)
+        self._arguments = msgspec.msgpack.encode(told)
         self._is_kept_with = False
 
     @property
@@ -163,7 +167,7 @@ class Evaluator:
             self._log.info("parameters.changed", changed=changes(before, after), waiting=changes(after, self._wanted))
         if not self._is_kept_with:
             self._memory.keep_parameters(self._told.entry.strategy, plain(after), effects)
-            self._memory.keep_arguments(msgspec.msgpack.encode(self._told), effects)
+            self._memory.keep_arguments(self._arguments, effects)
             self._is_kept_with = True
 
     # --- telling ------------------------------------------------------------------------------
@@ -189,6 +193,8 @@ class Evaluator:
     def evaluate_bar(self, bar: Bar, effects: Effects, *, is_live: bool) -> None:
         """Evaluate a bar, or take it in without trading where it is not live any more."""
         self._settle_parameters(effects)
+        under = (self._rebuilt, is_live, self._arguments)
+        self._chapters.evaluates(bar.sequence, self.journal_sequence, under, effects)
         self._book.mark(bar.symbol, bar.close)
         view = self._book.view(bar.ts_ns, self._pending.values())
         if is_live:

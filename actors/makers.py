@@ -23,7 +23,7 @@ from actors.console.desired import Desired
 from actors.console.room import Console
 from actors.control_keys import keep_server_keys, server_secret_file
 from actors.evaluator import Evaluator
-from actors.execution.room import Execution
+from actors.execution.remembering import RememberingExecution
 from actors.feeds.feed import Feed
 from actors.feeds.replay import ReplayFeed
 from actors.feeds.synthetic import SyntheticFeed
@@ -127,7 +127,9 @@ def execution(context: Context, arguments: bytes) -> Made:
     told = msgspec.msgpack.decode(arguments, type=ExecutionArguments)
     codec = desk_codec()
     store = _order_store(context, schema=LEDGER_SCHEMA.version)
-    room = Execution(
+    room = RememberingExecution(
+        arguments=arguments,
+        epoch=context.epoch,
         venue=told.venue,
         traits=told.traits,
         capital=told.balance,

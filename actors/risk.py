@@ -11,6 +11,7 @@ from typing_extensions import override
 from actors.arguments import MARKET_DATA, PAPER, RiskArguments
 from actors.instruments import kept_instrument
 from actors.journal import StoredArchive, read_journal, read_snapshot
+from actors.judgements import Judgements
 from actors.peer_table import PeerTable
 from actors.settings import RiskConfig
 from actors.settings import RiskLimits as LimitSettings
@@ -72,6 +73,8 @@ class Risk(Room):
     ) -> None:
         """Take the limits of each strategy and of the desk; both bind."""
         self._take_limits(limits, desk_limits)
+        self._begun_with = (limits, desk_limits, instruments or {})
+        self._judgements = Judgements(store)
         self._store, self._reader, self._codec, self._clock = store, ledger, codec, clock
         self._sentinel, self._is_stepped = sentinel, is_stepped
         self._venue, self._instruments = venue, Instruments(instruments or {})
@@ -85,7 +88,7 @@ class Risk(Room):
         self._is_held = False
         self._refusals: Counter[str] = Counter()
         self._judged = self._approved = self._repeated = 0
-        self._gate = ""
+        self._gate = self._halted = ""
 
     def _take_limits(self, limits: Mapping[str, RiskConfig], desk_limits: LimitSettings) -> None:
         self._desk_limits = _limits(desk_limits)
@@ -96,6 +99,7 @@ class Risk(Room):
     @override
     def recover(self) -> Effects:
         effects = Effects()
+        self._judgements.limits(*self._begun_with, effects, is_start=True)
         for _, data in self._store.scan("waiting"):
             intent: Intent = self._codec.decode(data)
             self._waiting[intent.intent_id] = intent
@@ -131,6 +135,7 @@ class Risk(Room):
         """Judge by other limits from the next intent on; what was judged before stays as it was judged."""
         effects, told = Effects(), msgspec.msgpack.decode(arguments, type=RiskArguments)
         self._take_limits(told.limits, told.desk_limits)
+        self._judgements.limits(told.limits, told.desk_limits, told.instruments, effects)
         self._instruments.configure(told.instruments)
         if not self._is_stepped:
             effects.listen(MARKET_DATA, tuple(map(tick_topic, told.symbols)))
@@ -232,8 +237,13 @@ class Risk(Room):
         queue = sorted(
             self._waiting.values(), key=lambda i: (i.strategy, i.symbol, i.timeframe, i.bar_ts_ns, i.number, i.tag)
         )
+        if not queue:
+            return
+        self._halted = self._sentinel.reason() or ""
+        verdicts: list[IntentJudged] = []
         for intent in queue:
             judged = self._judge(intent)
+            verdicts.append(judged)
             del self._waiting[intent.intent_id]
             self._unbooked[judged.order_id] = judged
             effects.delete("waiting", intent.intent_id.encode())
@@ -242,6 +252,14 @@ class Risk(Room):
             self._judged += 1
             self._approved += judged.is_approved
             self._refusals.update(reason.partition(":")[0] for reason in judged.reasons)
+        away = tuple({intent.strategy: None for intent in queue if not self._is_enabled(intent.strategy)})
+        self._judgements.judged(
+            self._cursor, self._market_ns, self._marks, self._halted, self._gate, away, tuple(verdicts), effects
+        )
+
+    def _is_enabled(self, strategy: str) -> bool:
+        peer = (self._peers or {}).get(f"strategies/{strategy}")
+        return peer is not None and peer.state not in AWAY
 
     def _judge(self, intent: Intent) -> IntentJudged:
         """Judge by the strategy's limits on what it holds itself, then by the desk's on everything; both must agree."""
@@ -267,14 +285,13 @@ class Risk(Room):
     def _picture(self, intent: Intent) -> RiskPicture:
         ledger, mark = self._ledger, self._marks.get(intent.symbol)
         marks = {symbol: decimal_of(known.price) for symbol, known in self._marks.items()}
-        peer = (self._peers or {}).get(f"strategies/{intent.strategy}")
         limits = self._limits.get(intent.strategy, ())
         has_reserve = any(one.min_buying_power_reserve_usd is not None for one in limits)
         return RiskPicture(
-            halt_reason=self._sentinel.reason() or "",
+            halt_reason=self._halted,
             stop_entry_reason="",
             gate_reason=self._gate,
-            is_enabled=peer is not None and peer.state not in AWAY,
+            is_enabled=self._is_enabled(intent.strategy),
             epoch_highest=intent.epoch,
             is_known=False,
             market_ns=max(self._market_ns, intent.decided_ns if self._is_stepped else 0),
