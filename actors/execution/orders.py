@@ -29,7 +29,8 @@ REASON_VENUE_FELL = "VENUE_FELL: the venue's process fell while this was under w
 class Orders:
     """The working orders, what of them is on the wire now, and every way in which execution itself changes one.
 
-    ``market_ns`` is the market's time. ``venue_epoch`` names the venue's process that commands are addressed to, 0
+    ``market_ns`` is the market's time, and until the market is heard in this life (``is_time_heard``) the journal's,
+    which may be long past. ``venue_epoch`` names the venue's process that commands are addressed to, 0
     while none is up; only a remote venue needs it. ``doubted`` are orders whose state is known, but perhaps
     outdated: the venue is being asked.
     """
@@ -38,6 +39,7 @@ class Orders:
         """Know nothing to be on the wire: after a fall that is what ``recover`` and the venue have to say."""
         self.venue, self.traits, self.journal, self._clock, self._pace = venue, traits, journal, clock, pace
         self.market_ns = journal.market_ns
+        self.is_time_heard = False
         self.venue_epoch = 0
         self.doubted: set[str] = set()
         self._on_wire: set[str] = set()

@@ -9,7 +9,7 @@ be sent again. What can be decided neither way stays UNKNOWN, and blocks entries
 
 from collections.abc import Callable
 
-from actors.execution.orders import Orders, level_of
+from actors.execution.orders import Orders, left_of, level_of
 from desk.messages import (
     Order,
     OrderAccepted,
@@ -61,6 +61,8 @@ class Resolver:
         self._settle = settle
         self._doubted = orders.doubted
         self._again_ns: dict[str, int] = {}
+        #: Orders that the venue does not find, which proves nothing of them: nothing more can be asked or sent.
+        self._undecided: set[str] = set()
         self._pause_ns = PAUSE_NS_MIN
         self._query = 0
 
@@ -88,6 +90,31 @@ class Resolver:
             or order.order_id in self._doubted
             or (order.new_quantity is not None and order.state in OPEN)
         ]
+
+    def undecided(self) -> list[Order]:
+        """Give the orders in doubt that no further question can settle, oldest first: a person has to look."""
+        unknown = self._journal.ledger.unknown
+        self._undecided.intersection_update(unknown)
+        return [order for name, order in unknown.items() if name in self._undecided]
+
+    def notices(self) -> list[str]:
+        """Say of each undecided order what it is, why nobody knows, and what a person does about it."""
+        return [
+            f"{order.order_id} is in doubt for good: {order.purpose.value} {order.side.value} {left_of(order)} "
+            f"{order.symbol} of {order.strategy}; {order.reason or 'nobody knows whether it arrived'}. "
+            f"The venue does not find it, which is no proof, and it is not sent again, for {self._why_not(order)}. "
+            f"Entries in {order.symbol} are refused. Look for {order.client_id} in the venue's own books, then: "
+            f"bulkhead order {order.order_id} resolve --outcome never|cancelled|filled"
+            for order in self.undecided()
+        ]
+
+    def _why_not(self, order: Order) -> str:
+        if order.venue_order_id:
+            return "the venue had confirmed it"
+        if order.purpose is Purpose.ENTRY:
+            return "its intent has expired, or no entry may leave now"
+        held = self._journal.ledger.position(*order.key)
+        return f"{'nothing' if held is None else abs(held.quantity)} is held any more"
 
     def timer(self, effects: Effects) -> None:
         """Send what waited for its next attempt, and ask."""
@@ -187,8 +214,13 @@ class Resolver:
 
     def _believe_absent(self, order: Order, asked_ns: int, effects: Effects) -> None:
         """Conclude from an absence what it proves: behind the fence, that the attempt never was."""
-        if order.state is not OrderState.UNKNOWN or order.venue_order_id:
-            return  # the venue has confirmed it once: that it does not find it proves nothing
+        if order.state is not OrderState.UNKNOWN:
+            return
+        if order.purpose is Purpose.ENTRY and not self._orders.is_time_heard:
+            return  # whether its intent lives still is not known before the market is heard
+        if order.venue_order_id:  # the venue has confirmed it once: that it does not find it proves nothing
+            self._undecided.add(order.order_id)
+            return
         traits = self._orders.traits
         if order.deadline_ns:
             if asked_ns > order.deadline_ns + traits.margin_ns:
@@ -206,7 +238,10 @@ class Resolver:
             if held is not None and abs(held.quantity) < order.quantity and order.filled_quantity == ZERO:
                 order = self._orders.fit(order, abs(held.quantity), effects)
         if self._may_try_again(order):
+            self._undecided.discard(order.order_id)
             self._orders.send_again(order, effects)
+        else:
+            self._undecided.add(order.order_id)
 
     # --- attempts -----------------------------------------------------------------------------
 

@@ -234,7 +234,7 @@ class Execution(Room):
             elif not self._owners.owns(held.strategy, held.symbol):
                 what = f"{held.strategy} holds {held.quantity} {held.symbol} and does not trade it by the configuration"
                 notices.append(f"orphan position: {what}")
-        return notices
+        return notices + self._resolver.notices()
 
     @override
     def connected(self, peer: str) -> Effects:
@@ -354,7 +354,7 @@ class Execution(Room):
 
     def _pass_time(self, market_ns: int, effects: Effects) -> None:
         """Cancel what has lived its time."""
-        self._orders.market_ns = max(self._orders.market_ns, market_ns)
+        self._orders.market_ns, self._orders.is_time_heard = max(self._orders.market_ns, market_ns), True
         ended = self._pace.pass_time(self._orders.market_ns)
         if ended is not None:
             self._log.info("session.latency", **ended)

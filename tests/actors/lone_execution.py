@@ -213,6 +213,7 @@ class LoneExecution:
         self.falls = 0
         self.steps = 0
         self.store: Store | None = None
+        self._last = Tick("SPY", 0, 1.0)
         if not self._start():
             self.fall()
 
@@ -235,10 +236,8 @@ class LoneExecution:
         )
         self.timers: dict[str, int] = {}
         up = (Peer(VENUE, self.epoch, "RUNNING"), Peer("strategies/alpha", 1, "RUNNING"))
-        for do in (self.room.recover, lambda: self.room.peers(up), lambda: self.room.connected(VENUE)):
-            if self._do(do) != "done":
-                return False
-        return True
+        up_and_heard = (self.room.recover, lambda: self.room.peers(up), lambda: self.room.connected(VENUE), self._tick)
+        return all(self._do(do) == "done" for do in up_and_heard)
 
     def fall(self) -> None:
         """Kill the process: what was not committed is gone, and what was not sent. It may fall again at its start."""
@@ -318,15 +317,13 @@ class LoneExecution:
             pass
 
     def pass_time(self, market_ns: int, price: float = 1.0) -> None:
-        """Let the market's time be this, by a tick at this price."""
-
-        def hear() -> Effects:
-            return self.room.hear_stream(
-                "market_data", StreamItem("SPY/tick", 1, 0, b"", False), Tick("SPY", market_ns, price)
-            )
-
-        while not self._turn(hear):
+        """Let the market's time be this, by a tick at this price; whoever starts later hears one like it."""
+        self._last = Tick("SPY", market_ns, price)
+        while not self._turn(self._tick):
             pass
+
+    def _tick(self) -> Effects:
+        return self.room.hear_stream("market_data", StreamItem("SPY/tick", 1, 0, b"", False), self._last)
 
     def wish(self, word: Any) -> OperatorAnswered:
         """Let the console ask for something, until it is acknowledged; give the answer that it gets."""

@@ -127,7 +127,7 @@ def test_a_deadline_refusal_ends_the_attempt_and_not_the_order(begin: Begin) -> 
     lone = begin()
     lone.exchange.skew_ns = 6 * NS_PER_S
     name = lone.enter(1)
-    lone.run(0.05)
+    lone.run(0.03)
     lone.exchange.skew_ns = 0
 
     lone.run(10)

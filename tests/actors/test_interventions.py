@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from desk.messages import FlatteningWished, OrderState, ResolutionWished
+from desk.messages import FlatteningWished, OrderCancelled, OrderState, ResolutionWished, SubmitOrder
 from desk.units import NS_PER_S, ZERO
 from desk.venue import ALPACA
 from tests.actors.lone_execution import Faults, LoneExecution
@@ -55,6 +55,44 @@ def test_a_person_may_say_that_nothing_came_of_it(lone: LoneExecution, outcome: 
 
     assert (answer.error, lone.order(name).state) == ("", state)
     assert lone.order(allowed).state is OrderState.FILLED, "entries in the symbol are free again"
+
+
+def test_the_alarms_name_an_order_that_no_question_can_settle_until_a_person_has(lone: LoneExecution) -> None:
+    before = lone.room.facts()["notices"]
+    name = unknown(lone)
+    said = lone.room.facts()["notices"]
+    lone.fall()
+    lone.run(10)
+    after_a_fall = lone.room.facts()["notices"]
+
+    lone.wish(resolution(name, "never"))
+
+    assert before == []
+    assert [name in said[0], "ENTRY BUY 1 SPY of alpha" in said[0], f"order {name} resolve" in said[0]] == [True] * 3
+    assert after_a_fall == said
+    assert lone.room.facts()["notices"] == []
+
+
+def test_an_exit_in_doubt_whose_position_is_gone_is_never_sent_again_and_waits_for_a_person(
+    lone: LoneExecution,
+) -> None:
+    lone.enter(1)
+    lone.run(5)
+    stop = next(order for order in lone.exchange.orders if order.is_open)
+    lone.faults = Faults(lost=1.0)
+    name = lone.leave(2, 1)
+    lone.say(OrderCancelled(0, stop.command.order_id, "EXIT", False, 0, ZERO))  # so the exit leaves, and is lost …
+    lone.run(0.2)
+    lone.exchange.move(Decimal(89))  # … and then the stop trades after all
+    lone.faults = Faults()
+    lone.sent.clear()
+    lone.run(60)
+
+    assert (lone.order(name).state, lone.exchange.positions()) == (OrderState.UNKNOWN, {})
+    assert [word for word in lone.sent if isinstance(word, SubmitOrder)] == []
+    assert "nothing is held any more" in lone.room.facts()["notices"][0]
+    lone.wish(resolution(name, "never"))
+    assert (lone.order(name).state, lone.room.facts()["notices"]) == (OrderState.EXPIRED, [])
 
 
 def test_a_person_may_say_what_it_traded(lone: LoneExecution) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import msgspec
 from typing_extensions import override
 
 from actors.arguments import MARKET_DATA, store_path
+from actors.control_client import DeskDownError
 from actors.journal import read_journal
 from actors.strategy_memory import NOW, TABLE, Kept, unsealed
 from actors.words import desk_codec
@@ -30,7 +32,7 @@ from tests.desk_run.harness import Desk
 from tests.desk_run.markets import PATIENT, PATIENT_ROOMS
 from tests.desk_run.publisher import START_S, Publisher
 from tests.exchange.hand import Exchange
-from tests.falls.oracle import Books, faults
+from tests.falls.oracle import Books, faults, name_of
 from tests.falls.points import FIRED
 from tests.falls.rooms import VENUE, points_folder
 from tests.falls.scenes import Scene
@@ -55,6 +57,8 @@ FIRE_S = 2.0
 ACTS_MAX = 20
 #: Reasons of a refusal for which an act is tried again: the desk knew that it did not know enough.
 NOT_NOW = ("GATE_CLOSED", "UNKNOWN_ORDER", "UNKNOWN_OUTCOME", "STRATEGY_DISABLED", "DATA_STALE", "PREVALIDATION")
+#: An alarm that calls for an operator: the order, and its name at the venue.
+FOR_GOOD = re.compile(r"(\S+) is in doubt for good: .* Look for (\S+) in the venue's own books")
 
 #: The acts of the script, by name; act 1 is the first.
 ACTS: dict[str, list[dict[str, Any]]] = {
@@ -107,6 +111,9 @@ class FallingDesk(Desk):
         self.exchange, self.publisher = exchange, publisher
         self.fired: Counter[str] = Counter()
         self.kills = 0
+        #: Orders that were settled by an operator's word.
+        self.settled: list[str] = []
+        self._named_before: set[str] = set()
         #: The market's first minute: it is always at or ahead of the exchange's time, as after a quiet hour.
         self._first_s = (self.clock.wall_ns() // NS_PER_S // MINUTE_S + 1) * MINUTE_S
         self._minute = 0
@@ -260,10 +267,28 @@ class FallingDesk(Desk):
             looks += 1
             if looks % LOOKS_A_TICK == 0:
                 self._tick_on()
+                if all(fault.startswith("in doubt: ") for fault in wrong):
+                    self._settle_by_hand()
             if self.clock.monotonic_ns() > deadline_ns:
                 msg = f"minute {self._minute}: {wrong}\n{self._orders_text()}\n{self.said()[-2000:]}"
                 raise AssertionError(msg)
             pause(self, LOOK_S)
+
+    def _settle_by_hand(self) -> None:
+        """Do what the operator does: read in the alarms which order no venue can tell of, look, and settle it."""
+        with suppress(DeskDownError):
+            named = {
+                found.group(1): found.group(2) for alarm in self.status()["alarms"] if (found := FOR_GOOD.match(alarm))
+            }
+            dump = self.exchange.dump()
+            there = {name_of(order.client_id) for order in dump.orders}
+            for order, client_id in named.items():
+                if order in self._named_before and client_id not in there and not dump.pending:
+                    self.ask(
+                        "resolve", order=order, outcome="never", reason=f"{client_id} is not in the exchange's book"
+                    )
+                    self.settled.append(order)
+            self._named_before = set(named)
 
     def _orders_text(self) -> str:
         books = self.books()

@@ -6,6 +6,7 @@ sent to it surely comes again, and a successor recovers. Time moves only when no
 """
 
 import functools
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -40,16 +41,16 @@ from desk.messages import (
     OrderType,
     OrderUnclear,
     ProtectiveStop,
-    Purpose,
     ReplaceOrder,
     ReplaceRejected,
+    ResolutionWished,
     Side,
     SubmitOrder,
     Tick,
     VenueSnapshot,
     VenueWanted,
 )
-from desk.units import MINUTE_NS, NS_PER_MS, NS_PER_S
+from desk.units import MINUTE_NS, NS_PER_MS, NS_PER_S, ZERO
 from desk.venue import IdRule, VenueTraits
 from runtime.bus_words import StreamItem
 from runtime.effects import Effects, Publish
@@ -69,12 +70,14 @@ SYMBOLS = ("AAA", "BBB", "CCC")
 T0_NS = 1_704_726_000 * NS_PER_S
 CASH = Decimal(1_000_000)
 RESTING = frozenset({OrderState.SUBMITTED.value, OrderState.PARTIALLY_FILLED.value})
-#: An entry that nobody wants any more and that the venue cannot prove never to come: where nothing has a deadline.
-UNDECIDED = (Purpose.ENTRY.value, OrderState.UNKNOWN.value)
+#: A notice that calls for an operator: the order, and its name at the venue.
+FOR_GOOD = re.compile(r"(\S+) is in doubt for good: .* Look for (\S+) in the venue's own books")
 #: How long a late request takes: longer than the first look for it, shorter than its deadline.
 LATE_NS = 350 * NS_PER_MS
 #: How often time may move on to the next timer before the desk must have come to rest.
 MOVES_MAX = 400
+#: The market ticks, and the operator looks, once in so many of them.
+MOVES_A_TICK = 10
 TRAITS = {
     "kraken": VenueTraits(
         ids=IdRule.WHILE_OPEN,
@@ -503,9 +506,13 @@ class OrderPath:
         """Let time pass until nothing is under way any more."""
         for moves in range(MOVES_MAX):
             self.talk()
-            if self._is_quiet(is_tired=moves > MOVES_MAX // 4):
+            if self._is_quiet():
                 return
             self._move()
+            if moves % MOVES_A_TICK == MOVES_A_TICK - 1:
+                for each in SYMBOLS:  # the market goes on: who was down hears of its time
+                    self._tick(each, float(self.engine.prices[each]))
+                self._settle_by_hand()
         msg = f"the desk never came to rest: {self._rooms['execution'].facts()}, {self._working()}"
         raise AssertionError(msg)
 
@@ -533,15 +540,22 @@ class OrderPath:
         orders = self._rooms["execution"]._orders.working()
         return [(order.client_id, order.purpose.value, order.state.value) for order in orders]
 
-    def _is_quiet(self, *, is_tired: bool) -> bool:
-        """Say whether nothing is under way; after long waiting also where only a person can decide what is."""
+    def _is_quiet(self) -> bool:
+        """Say whether nothing is under way."""
         facts = self._rooms["execution"].facts()
-        open_ones = [each for each in self._working() if each[2] not in RESTING]
-        if is_tired and not self._traits.has_deadline:
-            known = {order.client_id for order in self.engine.orders.values()}
-            undecided = [each for each in open_ones if each[1:] == UNDECIDED and each[0] not in known]
-            return not self._later and not facts["gate"] and open_ones == undecided
-        return not self._later and not facts["gate"] and not facts["orders_in_doubt"] and not open_ones
+        is_open = any(state not in RESTING for _, _, state in self._working())
+        return not self._later and not facts["gate"] and not facts["orders_in_doubt"] and not is_open
+
+    def _settle_by_hand(self) -> None:
+        """Do what an operator does: read which order no venue can tell of, look for it there, and settle it."""
+        known = {order.client_id for order in self.engine.orders.values()}
+        for notice in self._rooms["execution"].facts()["notices"]:
+            found = FOR_GOOD.match(notice)
+            if found is None or found.group(2) in known or self._later:
+                continue
+            order = found.group(1)
+            wished = ResolutionWished(f"settle-{order}", order, "never", None, None, ZERO, "not in its book", "anna")
+            self._parcels.append(Parcel("console", 1, "execution", wished, is_sure=True))
 
     # --- the end ------------------------------------------------------------------------------
 
