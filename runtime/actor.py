@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -379,12 +379,8 @@ class RoomActor(pykka.Actor):
             self._hub.acknowledge()
         for spoke in self._spokes.values():
             spoke.acknowledge()
-        for post in effects.posts:
-            if post.is_gated and self._wiring.conductor and self._turn is None:
-                self._held.append(post)
-            else:
-                self._turn_sent += post.is_gated
-                self._post(post)
+        if effects.posts:
+            self._send(effects.posts)
         for topic, word, sequence, previous, body in effects.published:
             assert self._publisher is not None, "a room without a stream wants to publish"
             self._publisher.publish(topic, sequence, previous, body or self._codec.encode(word))
@@ -405,14 +401,44 @@ class RoomActor(pykka.Actor):
             assert listener is not None, "a room without a foreign publisher wants to listen to one"
             listener.follow(topics)
 
-    def _post(self, post: Post) -> None:
-        body = self._codec.encode(post.word)
-        spoke = self._spokes.get(post.peer)
-        if spoke is not None:
-            spoke.post(body, is_sure=post.is_sure)
-        else:
-            assert self._hub is not None, f"no link leads to {post.peer}"
-            self._hub.post(post.peer, body, is_sure=post.is_sure)
+    def _send(self, posts: Sequence[Post]) -> None:
+        """Send what may leave now: to each peer in order, and what must arrive in as few frames as that takes."""
+        is_shut = bool(self._wiring.conductor) and self._turn is None
+        bodies: dict[str, list[bytes]] = {}
+        for post in posts:
+            if post.is_gated and is_shut:
+                self._held.append(post)
+                continue
+            self._turn_sent += post.is_gated
+            body = self._codec.encode(post.word)
+            if post.is_sure:
+                bodies.setdefault(post.peer, []).append(body)
+                continue
+            self._send_sure(post.peer, bodies.pop(post.peer, ()))
+            spoke = self._spokes.get(post.peer)
+            if spoke is not None:
+                spoke.post(body, is_sure=False)
+            else:
+                self._hub_to(post.peer).post(post.peer, body, is_sure=False)
+        for peer, sure in bodies.items():
+            self._send_sure(peer, sure)
+
+    def _send_sure(self, peer: str, bodies: Sequence[bytes]) -> None:
+        spoke = self._spokes.get(peer)
+        if len(bodies) == 1:
+            if spoke is not None:
+                spoke.post(bodies[0], is_sure=True)
+            else:
+                self._hub_to(peer).post(peer, bodies[0], is_sure=True)
+        elif bodies:
+            if spoke is not None:
+                spoke.post_all(bodies)
+            else:
+                self._hub_to(peer).post_all(peer, bodies)
+
+    def _hub_to(self, peer: str) -> Hub:
+        assert self._hub is not None, f"no link leads to {peer}"
+        return self._hub
 
     def _settle(self) -> None:
         """Say Settled once the room has nothing left to do in this phase and all its posts are acknowledged."""

@@ -4,19 +4,21 @@ No link of a queue alone is durable. A hub or spoke repeats a parcel until its r
 items so that whoever misses one sees the gap and asks its owner. High-water marks are set on purpose on every socket.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import zmq
+from zmq.backend import Socket as _Raw
+from zmq.backend import zmq_poll
 from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
 from runtime.bus_words import Connection, Heard, Marked, StreamItem, Visitor
 from runtime.errors import WireError
-from runtime.link import Header, Incoming, Kind, Outgoing
+from runtime.link import HEADER_BYTES, Header, Incoming, Kind, Outgoing, bodies_of
 
 #: Parcels one link may have waiting for receipts. More means that the other side is gone for good.
 WAITING_MAX = 20_000
@@ -26,9 +28,11 @@ LINK_HWM = 20_000
 STREAM_HWM = 50_000
 #: Progress reports in flight to root. Root keeps the newest of each child, so losing some costs nothing.
 PROGRESS_HWM = 10_000
-#: Largest frame any of our sockets takes in; the status of a thousand strategies has about two megabytes. libzmq drops
-#: a connection that brings more, and never makes it again.
+#: Largest body any of our sockets takes in; the status of a thousand strategies has about two megabytes. libzmq drops
+#: a connection that brings a frame that is larger than it may be, and never makes it again.
 FRAME_BYTES_MAX = 16 << 20
+#: What a frame may have beside its body: topic, header, lengths.
+BESIDE_BYTES_MAX = 4096
 #: Largest frame a foreign feed may send; a tick has a few hundred bytes.
 FOREIGN_FRAME_BYTES_MAX = 64 * 1024
 #: Largest frame that the control socket takes in, from the desk's own user and from a client with a key. Both are far
@@ -48,13 +52,18 @@ GUARDED_BACKLOG = 64
 BACKLOG = 4096
 RECONNECT_MS = 5
 RECONNECT_MS_MAX = 200
-#: Frames taken from one socket before the others have their turn.
+#: Messages taken from one socket before the others have their turn; a run of parcels is never torn.
 DRAIN_MAX = 256
+#: Identities of peers that a hub remembers the meaning of.
+NAMED_MAX = 10_000
 
 TOPIC_END = b"\x00"
 
 #: Plain numbers: to combine pyzmq's own flags costs as much as to send.
 _NOW, _NOW_AND_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+#: pyzmq's calls as they are below its own layer of Python, which costs as much again as the call.
+_send, _receive = _Raw.send, _Raw.recv
+_READABLE = int(zmq.POLLIN)
 #: Begins the subscription by which one subscriber asks for the head of a topic, for itself alone: this, the topic's
 #: key, who asks. No topic begins like it, and a connection that is made anew says it behind all topics.
 ASK = b"\xff"
@@ -62,6 +71,7 @@ ASK = b"\xff"
 SAID_AGAIN = frozenset({1, 2, 4, 8, 16, 32, 50})
 
 _KEY_BYTES = 32
+_PARCELS = frozenset({int(Kind.PARCEL), int(Kind.RUN)})
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
 #: For whoever runs a loop: the poll over sockets and descriptors, and what it waits for.
@@ -102,7 +112,7 @@ class Bus:
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.SNDHWM, send_hwm)
         socket.set(zmq.RCVHWM, receive_hwm)
-        socket.set(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
+        socket.set(zmq.MAXMSGSIZE, FRAME_BYTES_MAX + BESIDE_BYTES_MAX)
         socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
         socket.set(zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX)
         return socket
@@ -245,9 +255,45 @@ def drain(socket: "zmq.Socket[bytes]") -> Iterator[list[bytes]]:
     """Give what waits in a socket, at most a fair share of it."""
     for _ in range(DRAIN_MAX):
         try:
-            yield socket.recv_multipart(zmq.NOBLOCK)
+            frame = _receive(socket, _NOW, copy=False)
         except zmq.Again:
             return
+        frames = [frame.bytes]
+        while frame.more:
+            frame = _receive(socket, _NOW, copy=False)
+            frames.append(frame.bytes)
+        yield frames
+
+
+def _single(socket: "zmq.Socket[bytes]") -> bytes:
+    """Give the next frame, b"" in place of several that belong together: that is no form of ours.
+
+    Raises:
+        zmq.Again: Nothing waits.
+    """
+    frame = _receive(socket, _NOW, copy=False)
+    if not frame.more:
+        return frame.bytes
+    while frame.more:
+        frame = _receive(socket, _NOW, copy=False)
+    return b""
+
+
+def _singles(socket: "zmq.Socket[bytes]") -> Iterator[bytes]:
+    """Give the frames that wait in a socket, at most a fair share of them; see ``_single``."""
+    for number in range(DRAIN_MAX):
+        if number == 1 and not _has_more(socket):
+            return
+        try:
+            frame = _single(socket)
+        except zmq.Again:
+            return
+        yield frame
+
+
+def _has_more(socket: "zmq.Socket[bytes]") -> bool:
+    """Say whether something waits: to try and to find nothing costs three times as much."""
+    return bool(zmq_poll([(socket, _READABLE)], 0))
 
 
 def drain_marked(socket: "zmq.Socket[bytes]", most: int) -> Iterator[Marked]:
@@ -291,8 +337,8 @@ def try_send(socket: "zmq.Socket[bytes]", frames: list[bytes]) -> bool:
     """Send now or not at all; False where there is nobody or no room."""
     try:
         for frame in frames[:-1]:
-            socket.send(frame, _NOW_AND_MORE)
-        socket.send(frames[-1], _NOW)
+            _send(socket, frame, _NOW_AND_MORE)
+        _send(socket, frames[-1], _NOW)
     except zmq.Again:  # of the first frame only: what has begun to leave leaves whole
         return False
     except zmq.ZMQError as error:
@@ -312,7 +358,7 @@ def _subscribed(socket: "zmq.Socket[bytes]", keys: AbstractSet[bytes], wanted: A
 
 
 def _fits(body: bytes, *, is_sure: bool) -> bool:
-    """Say whether a frame may go out: one above the limit would cost its receiver the connection, maybe for good."""
+    """Say whether a body may go out: one above the limit would cost its receiver the connection, maybe for good."""
     assert not is_sure or len(body) <= FRAME_BYTES_MAX, f"{len(body)} bytes are too large for any wire"
     return len(body) <= FRAME_BYTES_MAX
 
@@ -324,6 +370,18 @@ class _Channel:
         self.outgoing = Outgoing(epoch, WAITING_MAX)
         self.incoming = Incoming()
         self.identity = b""
+        """The address of the other side at a hub; b"" where it has none."""
+        self.is_spoke = False
+
+
+def _send_frames(socket: "zmq.Socket[bytes]", channel: _Channel, frames: Iterable[bytes]) -> None:
+    """Send frames on a link until there is nobody or no room; what did not leave waits and comes again."""
+    if not channel.identity and not channel.is_spoke:
+        return
+    address = [channel.identity] if channel.identity else []
+    for frame in frames:
+        if not try_send(socket, [*address, frame]):
+            return
 
 
 class Hub:
@@ -336,6 +394,8 @@ class Hub:
         self._share = share or DRAIN_MAX
         self._datagram = Header(Kind.DATAGRAM, me.epoch, 0, 0).encode()
         self._channels: dict[str, _Channel] = {}
+        self._named: dict[bytes, tuple[str, int]] = {}
+        """The identities that spoke, by path and epoch."""
         self._unanswered: dict[str, _Channel] = {}
         """Those whose parcels may want a receipt."""
         self._waiting: dict[str, _Channel] = {}
@@ -348,43 +408,61 @@ class Hub:
         It ends early where one peer has had its share. What waits is taken in turn from all peers, so whoever has
         something to say was heard by then, and what the flood has left waits for the next call.
         """
-        taken: dict[bytes, int] = {}
-        for frames in drain(self.socket):
-            taken[frames[0]] = taken.get(frames[0], 0) + 1
+        socket, taken, left = self.socket, dict[bytes, int](), DRAIN_MAX
+        while left > 0:
             try:
-                identity, head, body = frames
-                path, _, epoch_text = identity.decode().rpartition("/")
-                header, epoch = Header.decode(head), int(epoch_text)
+                identity = _receive(socket, _NOW)  # a router's first frame is always followed by another
+                frame = _single(socket)
+            except zmq.Again:
+                return
+            try:
+                named = self._named.get(identity) or self._name(identity)
+                header = Header.decode(frame)
+                bodies = bodies_of(frame) if header.kind == Kind.RUN else (frame[HEADER_BYTES:],)
             except (ValueError, WireError):
                 self.refused += 1
-                if taken[frames[0]] >= self._share:
-                    return
-                continue
-            heard = self._take(path, epoch, identity, header, body)
-            if heard is not None:
-                yield heard
-            if taken[identity] >= self._share:
+                bodies: Sequence[bytes] = (b"",)
+            else:
+                yield from self._take(*named, identity, header, bodies)
+            count = taken[identity] = taken.get(identity, 0) + len(bodies)
+            left -= len(bodies)
+            if count >= self._share or (left == DRAIN_MAX - 1 and not _has_more(socket)):
                 return
 
-    def _take(self, path: str, epoch: int, identity: bytes, header: Header, body: bytes) -> Heard | None:
+    def _name(self, identity: bytes) -> tuple[str, int]:
+        """Give path and epoch of an identity.
+
+        Raises:
+            ValueError: It has another form.
+        """
+        path, _, epoch_text = identity.decode().rpartition("/")
+        if len(self._named) >= NAMED_MAX:
+            self._named.clear()
+        named = self._named[identity] = (path, int(epoch_text))
+        return named
+
+    def _take(self, path: str, epoch: int, identity: bytes, header: Header, bodies: Sequence[bytes]) -> Iterable[Heard]:
         channel = self._channel(path)
         if header.epoch != epoch or not channel.incoming.saw(epoch):
             self.refused += 1
-            return None
+            return ()
         is_new = channel.identity != identity
         channel.identity = identity
-        if is_new or (header.kind == Kind.DATAGRAM and not body):
+        kind = header.kind
+        is_greeting = kind == Kind.DATAGRAM and not bodies[0]
+        if is_new or is_greeting:
             self._send_again(channel)
-        if header.kind == Kind.PARCEL:
+        if kind in _PARCELS:
             self._unanswered[path] = channel
-            return Heard(path, epoch, body, is_sure=True) if channel.incoming.takes(header) else None
-        if header.kind == Kind.RECEIPT:
+            news = channel.incoming.takes(header, len(bodies))
+            return [Heard(path, epoch, body, is_sure=True) for body in bodies[len(bodies) - news :]]
+        if kind == Kind.RECEIPT:
             channel.outgoing.acknowledged(header)
             if not channel.outgoing.waiting:
                 self._waiting.pop(path, None)
-        elif header.kind == Kind.DATAGRAM and body:
-            return Heard(path, epoch, body, is_sure=False)
-        return None
+        elif kind == Kind.DATAGRAM and not is_greeting:
+            return (Heard(path, epoch, bodies[0], is_sure=False),)
+        return ()
 
     def post(self, peer: str, body: bytes, *, is_sure: bool) -> None:
         """Send to one peer. A sure post waits where the peer is not there; another is dropped."""
@@ -392,12 +470,21 @@ class Hub:
             return
         channel = self._channel(peer)
         if is_sure:
-            head = channel.outgoing.add(body)
+            frame = channel.outgoing.add(body)
             self._waiting[peer] = channel
         else:
-            head = self._datagram
+            frame = self._datagram + body
         if channel.identity:
-            try_send(self.socket, [channel.identity, head, body])
+            try_send(self.socket, [channel.identity, frame])
+
+    def post_all(self, peer: str, bodies: Sequence[bytes]) -> None:
+        """Send sure posts to one peer, as ``post`` does one by one, in as few frames as that takes."""
+        for body in bodies:
+            _fits(body, is_sure=True)
+        channel = self._channel(peer)
+        frames = channel.outgoing.add_all(bodies)
+        self._waiting[peer] = channel
+        _send_frames(self.socket, channel, frames)
 
     def fence(self, path: str, epoch: int) -> None:
         """Refuse every incarnation of ``path`` before ``epoch`` from now on, also where the new one never spoke yet.
@@ -420,7 +507,7 @@ class Hub:
         for channel in unanswered.values():
             receipt = channel.incoming.receipt(self._me.epoch)
             if receipt is not None:
-                try_send(self.socket, [channel.identity, receipt, b""])
+                try_send(self.socket, [channel.identity, receipt])
 
     def send_again(self) -> None:
         """Repeat everything that waits for a receipt."""
@@ -428,9 +515,7 @@ class Hub:
             self._send_again(channel)
 
     def _send_again(self, channel: _Channel) -> None:
-        for head, body in channel.outgoing.again():
-            if not channel.identity or not try_send(self.socket, [channel.identity, head, body]):
-                return
+        _send_frames(self.socket, channel, channel.outgoing.again())
 
     def waiting(self, peer: str | None = None) -> int:
         """Count the posts without a receipt, of one peer or of all."""
@@ -453,6 +538,7 @@ class Spoke:
         self.peer = peer
         self._me = me
         self._channel = _Channel(me.epoch)
+        self._channel.is_spoke = True
         self._datagram = Header(Kind.DATAGRAM, me.epoch, 0, 0).encode()
 
     def connected(self) -> bool:
@@ -462,7 +548,7 @@ class Spoke:
             is_connected = parse_monitor_message(frames)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED or is_connected
         if is_connected:
             self.socket.get(zmq.EVENTS)  # attaches the new connection; a send alone may look for it only 1 ms later
-            try_send(self.socket, [self._datagram, b""])
+            try_send(self.socket, [self._datagram])
             self.send_again()
         return is_connected
 
@@ -473,37 +559,44 @@ class Spoke:
 
     def receive(self) -> Iterator[Heard]:
         """Give what the hub said; outdated incarnations of it are dropped."""
-        for frames in drain(self.socket):
-            head, body = frames
-            header = Header.decode(head)
-            if not self._channel.incoming.saw(header.epoch):
+        left, incoming = DRAIN_MAX, self._channel.incoming
+        for frame in _singles(self.socket):
+            header = Header.decode(frame)
+            if not incoming.saw(header.epoch):
                 continue
-            if header.kind == Kind.PARCEL:
-                if self._channel.incoming.takes(header):
+            if header.kind in _PARCELS:
+                bodies = bodies_of(frame) if header.kind == Kind.RUN else (frame[HEADER_BYTES:],)
+                left -= len(bodies)
+                for body in bodies[len(bodies) - incoming.takes(header, len(bodies)) :]:
                     yield Heard(self.peer, header.epoch, body, is_sure=True)
+                if left <= 0:
+                    return
             elif header.kind == Kind.RECEIPT:
                 self._channel.outgoing.acknowledged(header)
             else:
-                yield Heard(self.peer, header.epoch, body, is_sure=False)
+                yield Heard(self.peer, header.epoch, frame[HEADER_BYTES:], is_sure=False)
 
     def post(self, body: bytes, *, is_sure: bool) -> None:
         """Send to the hub. A sure post waits where it is not there; another is dropped."""
         if not _fits(body, is_sure=is_sure):
             return
-        head = self._channel.outgoing.add(body) if is_sure else self._datagram
-        try_send(self.socket, [head, body])
+        try_send(self.socket, [self._channel.outgoing.add(body) if is_sure else self._datagram + body])
+
+    def post_all(self, bodies: Sequence[bytes]) -> None:
+        """Send sure posts, as ``post`` does one by one, in as few frames as that takes."""
+        for body in bodies:
+            _fits(body, is_sure=True)
+        _send_frames(self.socket, self._channel, self._channel.outgoing.add_all(bodies))
 
     def acknowledge(self) -> None:
         """Send the receipt that is due; call it after the commit."""
         receipt = self._channel.incoming.receipt(self._me.epoch)
         if receipt is not None:
-            try_send(self.socket, [receipt, b""])
+            try_send(self.socket, [receipt])
 
     def send_again(self) -> None:
         """Repeat everything that waits for a receipt."""
-        for head, body in self._channel.outgoing.again():
-            if not try_send(self.socket, [head, body]):
-                return
+        _send_frames(self.socket, self._channel, self._channel.outgoing.again())
 
     def waiting(self) -> int:
         """Count the posts without a receipt."""
@@ -650,7 +743,7 @@ class Publisher:
         else:
             kind, previous = Kind.VOLATILE, self._volatile.get(key, 0)
             sequence = self._volatile[key] = previous + 1
-        try_send(self.socket, [key, Header(kind, self._epoch, sequence, previous).encode(), body])
+        try_send(self.socket, [key + Header(kind, self._epoch, sequence, previous).encode() + body])
 
     def subscriptions(self) -> None:
         """Answer those who ask for a topic's head; the answer also confirms their subscription to it."""
@@ -670,7 +763,7 @@ class Publisher:
 
     def _announce(self, key: bytes, to: bytes) -> None:
         head = Header(Kind.HEAD, self._epoch, self._head, self._last.get(key, 0))
-        try_send(self.socket, [to, head.encode(), b""])
+        try_send(self.socket, [to + head.encode()])
 
 
 class Subscriber:
@@ -693,15 +786,16 @@ class Subscriber:
 
     def receive(self) -> Iterator[StreamItem]:
         """Give items and heads in the order of their arrival."""
-        for key, head, body in drain(self.socket):
-            header = Header.decode(head)
-            topic, _, asker = key.removeprefix(ASK).partition(TOPIC_END)
+        for frame in _singles(self.socket):
+            at = len(frame) - HEADER_BYTES if frame[:1] == ASK else frame.index(TOPIC_END) + 1
+            header = Header.decode(frame, at)
+            topic, _, asker = frame[:at].removeprefix(ASK).partition(TOPIC_END)
             if asker not in {b"", self._me}:
                 continue  # whoever hears everything hears what others asked too
             yield StreamItem(
                 topic.decode(),
                 header.sequence,
                 header.second,
-                None if header.kind == Kind.HEAD else body,
+                None if header.kind == Kind.HEAD else frame[at + HEADER_BYTES :],
                 header.kind != Kind.VOLATILE,
             )

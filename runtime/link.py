@@ -3,16 +3,26 @@
 Parcels carry the sender's epoch, a sequence and the oldest sequence that is not acknowledged. The receiver takes
 them in order, once for each epoch of the sender, and acknowledges after its commit. What an ended incarnation had
 received and not acknowledged is sent once more to its successor: whoever hears must be idempotent across falls.
+
+A frame is a header and behind it a body, or a run: the bodies of parcels that follow each other, each behind its
+length.
 """
 
 import struct
 from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
+from itertools import islice
 from typing import NamedTuple
 
 from runtime.errors import WireError
 
 _HEADER = struct.Struct("<BIQQ")
+_LENGTH = struct.Struct("<I")
+HEADER_BYTES = _HEADER.size
+#: How many parcels one run has at most, and how many bytes unless a single one is larger.
+RUN_MAX = 64
+RUN_BYTES_MAX = 256 * 1024
 
 
 class Kind(IntEnum):
@@ -24,14 +34,15 @@ class Kind(IntEnum):
     ITEM = 4
     HEAD = 5
     VOLATILE = 6
+    RUN = 7
 
 
 class Header(NamedTuple):
-    """The first frame behind the address.
+    """What a frame begins with.
 
-    For a parcel ``second`` is the sender's oldest unacknowledged sequence; for a receipt ``sequence`` is the last
-    one taken in order and ``second`` the epoch whose parcels it acknowledges; for a stream's item ``second`` is the
-    sequence before it on the same topic.
+    For a parcel ``second`` is the sender's oldest unacknowledged sequence; of a run ``sequence`` is the first one's.
+    For a receipt ``sequence`` is the last one taken in order and ``second`` the epoch whose parcels it acknowledges;
+    for a stream's item ``second`` is the sequence before it on the same topic.
     """
 
     kind: int
@@ -44,16 +55,36 @@ class Header(NamedTuple):
         return _HEADER.pack(self.kind, self.epoch, self.sequence, self.second)
 
     @classmethod
-    def decode(cls, data: bytes) -> "Header":
-        """Read a header.
+    def decode(cls, data: bytes, at: int = 0) -> "Header":
+        """Read the header that begins in a frame at ``at``; what lies behind it is not looked at.
 
         Raises:
-            WireError: The frame has another length.
+            WireError: There are fewer bytes than a header has.
         """
-        if len(data) != _HEADER.size:
-            msg = f"a header of {len(data)} bytes"
-            raise WireError(msg)
-        return cls(*_HEADER.unpack(data))
+        try:
+            return cls(*_HEADER.unpack_from(data, at))
+        except struct.error as error:
+            msg = f"{max(0, len(data) - at)} bytes are no header"
+            raise WireError(msg) from error
+
+
+def bodies_of(frame: bytes) -> list[bytes]:
+    """Give the bodies of a run, in order.
+
+    Raises:
+        WireError: The lengths do not add up to the frame.
+    """
+    found: list[bytes] = []
+    at, end = HEADER_BYTES, len(frame)
+    while at + _LENGTH.size <= end:
+        (length,) = _LENGTH.unpack_from(frame, at)
+        at += _LENGTH.size
+        found.append(frame[at : at + length])
+        at += length
+    if at != end or not found:
+        msg = f"a run of {end} bytes that ends at {at}"
+        raise WireError(msg)
+    return found
 
 
 class Outgoing:
@@ -67,21 +98,37 @@ class Outgoing:
         self.waiting: deque[tuple[int, bytes]] = deque()
 
     def add(self, body: bytes) -> bytes:
-        """Take a new parcel and give its header.
+        """Take a new parcel and give the frame that carries it.
 
         Raises:
             OverflowError: The other side has not acknowledged for too long; the owner must fall or refuse loudly.
         """
-        if len(self.waiting) >= self._waiting_max:
+        waiting = self.waiting
+        if len(waiting) >= self._waiting_max:
             msg = f"{self._waiting_max} parcels wait for an acknowledgement"
             raise OverflowError(msg)
-        self._last += 1
-        self.waiting.append((self._last, body))
-        return self._header(self._last)
+        sequence = self._last = self._last + 1
+        waiting.append((sequence, body))
+        return _HEADER.pack(Kind.PARCEL, self._epoch, sequence, waiting[0][0]) + body
 
-    def again(self) -> list[tuple[bytes, bytes]]:
-        """Give (header, body) of everything that waits, oldest first."""
-        return [(self._header(sequence), body) for sequence, body in self.waiting]
+    def add_all(self, bodies: Iterable[bytes]) -> Iterator[bytes]:
+        """Take new parcels, all or none, and give the frames that carry them: as few as that takes.
+
+        Raises:
+            OverflowError: As ``add`` does. None of them was taken then.
+        """
+        bodies = tuple(bodies)
+        if len(self.waiting) + len(bodies) > self._waiting_max:
+            msg = f"{self._waiting_max} parcels wait for an acknowledgement"
+            raise OverflowError(msg)
+        before = len(self.waiting)
+        self.waiting.extend(enumerate(bodies, self._last + 1))
+        self._last += len(bodies)
+        return self._frames(before)
+
+    def again(self) -> Iterator[bytes]:
+        """Give the frames of everything that waits, oldest first."""
+        return self._frames(0)
 
     def acknowledged(self, header: Header) -> None:
         """Forget what a receipt covers; a receipt for another epoch of ours says nothing."""
@@ -90,8 +137,29 @@ class Outgoing:
         while self.waiting and self.waiting[0][0] <= header.sequence:
             self.waiting.popleft()
 
-    def _header(self, sequence: int) -> bytes:
-        return Header(Kind.PARCEL, self._epoch, sequence, self.waiting[0][0]).encode()
+    def _frames(self, after: int) -> Iterator[bytes]:
+        """Give the frames of what waits, but for the first ``after`` of it."""
+        run: list[bytes] = []
+        first = size = 0
+        for sequence, body in tuple(islice(self.waiting, after, None)):
+            if run and (len(run) == RUN_MAX or size + len(body) > RUN_BYTES_MAX):
+                yield self._frame(first, run)
+                run, size = [], 0
+            if not run:
+                first = sequence
+            run.append(body)
+            size += len(body)
+        if run:
+            yield self._frame(first, run)
+
+    def _frame(self, first: int, run: Sequence[bytes]) -> bytes:
+        oldest = self.waiting[0][0] if self.waiting else first
+        if len(run) == 1:
+            return _HEADER.pack(Kind.PARCEL, self._epoch, first, oldest) + run[0]
+        parts = [_HEADER.pack(Kind.RUN, self._epoch, first, oldest)]
+        for body in run:
+            parts += (_LENGTH.pack(len(body)), body)
+        return b"".join(parts)
 
 
 class Incoming:
@@ -109,18 +177,22 @@ class Incoming:
             self.epoch, self.taken, self._acknowledged = epoch, -1, -1
         return epoch == self.epoch
 
-    def takes(self, header: Header) -> bool:
-        """Say whether this parcel is the next one; repeated, early and outdated ones are not."""
+    def takes(self, header: Header, count: int = 1) -> int:
+        """Say how many parcels of a run of ``count``, its last ones, are news.
+
+        Repeated, early and outdated ones are not; so of a single parcel it says whether it is the next one.
+        """
         if not self.saw(header.epoch):
-            return False
+            return 0
         if header.second > self.taken + 1:  # what lies between was acknowledged by an incarnation before this one
             self.taken = self._acknowledged = header.second - 1
-        if header.sequence != self.taken + 1:
-            if header.sequence <= self._acknowledged:
-                self._acknowledged = header.sequence - 1  # the receipt was lost: say it again
-            return False
-        self.taken = header.sequence
-        return True
+        first, last = header.sequence, header.sequence + count - 1
+        if first <= self._acknowledged:
+            self._acknowledged = first - 1  # the receipt was lost: say it again
+        if first > self.taken + 1 or last <= self.taken:
+            return 0
+        news, self.taken = last - self.taken, last
+        return news
 
     def receipt(self, own_epoch: int) -> bytes | None:
         """Give the receipt that is due after a commit, or None where everything is acknowledged."""

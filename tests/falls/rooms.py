@@ -93,7 +93,12 @@ class MinedLinks:
             def around(peer: str, body: bytes, *, is_sure: bool) -> None:
                 self._around(body, lambda: post(peer, body, is_sure=is_sure))
 
+            def all_around(peer: str, bodies: Sequence[bytes]) -> None:
+                for body in bodies:
+                    around(peer, body, is_sure=True)
+
             made.post = around  # pyright: ignore[reportAttributeAccessIssue]
+            made.post_all = all_around  # pyright: ignore[reportAttributeAccessIssue]
             return made
 
         def mined_spoke(bus: Bus, peer: str) -> Spoke:
@@ -103,7 +108,12 @@ class MinedLinks:
             def around(body: bytes, *, is_sure: bool) -> None:
                 self._around(body, lambda: post(body, is_sure=is_sure))
 
+            def all_around(bodies: Sequence[bytes]) -> None:
+                for body in bodies:
+                    around(body, is_sure=True)
+
             made.post = around  # pyright: ignore[reportAttributeAccessIssue]
+            made.post_all = all_around  # pyright: ignore[reportAttributeAccessIssue]
             return made
 
         Bus.hub, Bus.spoke = mined_hub, mined_spoke  # pyright: ignore[reportAttributeAccessIssue]

@@ -10,6 +10,7 @@ import zmq
 from typing_extensions import override
 
 from runtime.bus import (
+    BESIDE_BYTES_MAX,
     DRAIN_MAX,
     FOREIGN_FRAME_BYTES_MAX,
     FRAME_BYTES_MAX,
@@ -321,7 +322,7 @@ def test_whoever_claims_another_epoch_than_its_address_says_is_not_heard(post: P
     liar.post(b"known", is_sure=True)
     together(lambda: not liar.waiting(), Room(hub), Room(liar))
 
-    try_send(liar.socket, [Header(Kind.PARCEL, 9, 2, 2).encode(), b"order"])
+    try_send(liar.socket, [Header(Kind.PARCEL, 9, 2, 2).encode() + b"order"])
 
     oven = Room(hub)
     together(lambda: hub.refused, oven)
@@ -329,9 +330,10 @@ def test_whoever_claims_another_epoch_than_its_address_says_is_not_heard(post: P
 
 
 MALFORMED = [
-    pytest.param([b"x"], id="one-frame"),
+    pytest.param([b"short"], id="short-header"),
     pytest.param([b"x" * 21, b"", b""], id="three-frames"),
-    pytest.param([b"short", b"body"], id="short-header"),
+    pytest.param([Header(Kind.PARCEL, 1, 1, 1).encode(), b"body"], id="two-frames"),
+    pytest.param([Header(Kind.RUN, 1, 1, 1).encode() + b"\x09\x00\x00\x00body"], id="torn-run"),
     pytest.param([b"", b""], id="empty"),
 ]
 
@@ -359,7 +361,7 @@ def test_a_frame_that_is_too_large_costs_its_sender_the_connection_and_nobody_el
     glutton.post(b"hello", is_sure=True)
     together(lambda: not glutton.waiting(), oven, Room(glutton))
 
-    glutton.socket.send_multipart([Header(Kind.DATAGRAM, 1, 0, 0).encode(), bytes(FRAME_BYTES_MAX + 1)])
+    glutton.socket.send(bytes(FRAME_BYTES_MAX + BESIDE_BYTES_MAX + 1))
     glutton.post(b"small", is_sure=True)
     friend.side.post(b"dough", is_sure=True)
 
@@ -401,6 +403,20 @@ def test_the_largest_frame_passes(post: Post) -> None:
     together(lambda: not baker.side.waiting(), oven, baker)
 
     assert [len(body) for body in oven.bodies] == [FRAME_BYTES_MAX]
+
+
+def test_what_is_posted_together_is_heard_as_if_it_had_been_posted_one_by_one(post: Post) -> None:
+    oven = Room(post.bus("oven").hub())
+    baker = Room(post.bus("baker").spoke("oven"))
+    dough = [b"dough %d" % number for number in range(3 * DRAIN_MAX)]
+    baker.side.post_all(dough)
+    oven.side.post("baker", b"first", is_sure=True)
+    oven.side.post_all("baker", [b"bread %d" % number for number in range(100)])
+
+    together(lambda: not oven.side.waiting() and not baker.side.waiting(), oven, baker)
+
+    assert oven.bodies == dough
+    assert baker.bodies == [b"first", *(b"bread %d" % number for number in range(100))]
 
 
 def test_one_that_talks_without_end_leaves_the_others_their_turn(post: Post) -> None:

@@ -12,7 +12,7 @@ from hypothesis.errors import NoSuchExample
 from typing_extensions import override
 
 from runtime.errors import WireError
-from runtime.link import Header, Incoming, Kind, Outgoing
+from runtime.link import HEADER_BYTES, RUN_BYTES_MAX, RUN_MAX, Header, Incoming, Kind, Outgoing, bodies_of
 
 NAMES = ("left", "right")
 
@@ -24,8 +24,7 @@ class Frame(NamedTuple):
     """One frame on its way to a side."""
 
     to: int
-    header: bytes
-    body: bytes
+    data: bytes
 
 
 class Hearing(NamedTuple):
@@ -71,6 +70,8 @@ class World:
     def do(self, verb: str, who: int, which: int) -> None:
         if verb == "post":
             self.post(who)
+        elif verb == "run":
+            self.post_run(who, which)
         elif verb == "again":
             self.again(who)
         elif verb == "commit":
@@ -88,10 +89,17 @@ class World:
         side = self.sides[who]
         side.posted += 1
         body = side.posted.to_bytes(2, "big")
-        self.wire.append(Frame(1 - who, side.outgoing.add(body), body))
+        self.wire.append(Frame(1 - who, side.outgoing.add(body)))
+
+    def post_run(self, who: int, count: int) -> None:
+        side = self.sides[who]
+        numbers = range(side.posted + 1, side.posted + count + 1)
+        side.posted += count
+        frames = side.outgoing.add_all([number.to_bytes(2, "big") for number in numbers])
+        self.wire += [Frame(1 - who, data) for data in frames]
 
     def again(self, who: int) -> None:
-        self.wire += [Frame(1 - who, head, body) for head, body in self.sides[who].outgoing.again()]
+        self.wire += [Frame(1 - who, data) for data in self.sides[who].outgoing.again()]
 
     def commit(self, who: int) -> None:
         side = self.sides[who]
@@ -99,16 +107,18 @@ class World:
         side.pending.clear()
         receipt = side.incoming.receipt(side.epoch)
         if receipt is not None:
-            self.wire.append(Frame(1 - who, receipt, b""))
+            self.wire.append(Frame(1 - who, receipt))
 
     def deliver(self, frame: Frame) -> None:
-        side, header = self.sides[frame.to], Header.decode(frame.header)
+        side, header = self.sides[frame.to], Header.decode(frame.data)
         if not side.incoming.saw(header.epoch):
             return
         if header.kind == Kind.RECEIPT:
             side.outgoing.acknowledged(header)
-        elif side.incoming.takes(header):
-            body = int.from_bytes(frame.body, "big")
+            return
+        bodies = bodies_of(frame.data) if header.kind == Kind.RUN else [frame.data[HEADER_BYTES:]]
+        for data in bodies[len(bodies) - side.incoming.takes(header, len(bodies)) :]:
+            body = int.from_bytes(data, "big")
             side.heard.append(Hearing(side.epoch, header.epoch, body))
             side.pending.append(body)
 
@@ -127,9 +137,7 @@ class World:
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(
-            ["post", "post", "again", "commit", "commit", "kill", "take", "take", "take", "repeat", "lose"]
-        ),
+        st.sampled_from(["post", "run", "again", "commit", "commit", "kill", "take", "take", "take", "repeat", "lose"]),
         st.integers(0, 1),
         st.integers(0, 7),
     ),
@@ -199,33 +207,34 @@ class TakesEverything(Incoming):
     """Does not look at the sequence."""
 
     @override
-    def takes(self, header: Header) -> bool:
+    def takes(self, header: Header, count: int = 1) -> int:
         is_known = self.saw(header.epoch)
-        self.taken = header.sequence
-        return is_known
+        self.taken = header.sequence + count - 1
+        return count if is_known else 0
 
 
 class TakesWhatIsNewer(Incoming):
     """Lets a parcel overtake another, which is then lost."""
 
     @override
-    def takes(self, header: Header) -> bool:
-        if not self.saw(header.epoch) or header.sequence <= self.taken:
-            return False
-        self.taken = header.sequence
-        return True
+    def takes(self, header: Header, count: int = 1) -> int:
+        last = header.sequence + count - 1
+        if not self.saw(header.epoch) or last <= self.taken:
+            return 0
+        before, self.taken = max(self.taken, header.sequence - 1), last
+        return last - before
 
 
 class WaitsForWhatIsGone(Incoming):
     """Waits for a parcel that its predecessor has acknowledged, and that nobody sends any more."""
 
     @override
-    def takes(self, header: Header) -> bool:
+    def takes(self, header: Header, count: int = 1) -> int:
         if not self.saw(header.epoch):
-            return False
+            return 0
         if self.taken < 0:
             self.taken = self._acknowledged = header.second - 1
-        return super().takes(header._replace(second=0))
+        return super().takes(header._replace(second=0), count)
 
 
 class AcknowledgesOnce(Incoming):
@@ -283,10 +292,42 @@ def test_a_header_comes_back_as_it_went(kind: Kind, epoch: int, sequence: int, s
     assert Header.decode(header.encode()) == header
 
 
-@pytest.mark.parametrize("data", [b"", b"\x01" * 20, b"\x01" * 22])
-def test_a_header_of_another_length_is_refused(data: bytes) -> None:
-    with pytest.raises(WireError):
+@pytest.mark.parametrize("data", [b"", b"\x01" * 20])
+def test_what_is_too_short_for_a_header_is_refused(data: bytes) -> None:
+    with pytest.raises(WireError, match=f"{len(data)} bytes are no header"):
         Header.decode(data)
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=3 * RUN_MAX))
+def test_parcels_travel_in_as_few_frames_as_that_takes_and_come_apart_again(bodies: list[bytes]) -> None:
+    frames = list(Outgoing(1, 1000).add_all(bodies))
+
+    found: list[bytes] = []
+    for number, frame in enumerate(frames):
+        header = Header.decode(frame)
+        assert (header.sequence, header.second) == (number * RUN_MAX + 1, 1)
+        found += bodies_of(frame) if header.kind == Kind.RUN else [frame[HEADER_BYTES:]]
+    assert found == bodies
+    assert len(frames) == -(-len(bodies) // RUN_MAX)
+
+
+def test_large_parcels_do_not_travel_together() -> None:
+    large = bytes(RUN_BYTES_MAX // 2 + 1)
+
+    frames = list(Outgoing(1, 1000).add_all([large, large, b"small"]))
+
+    assert [Header.decode(frame).kind for frame in frames] == [Kind.PARCEL, Kind.RUN]
+
+
+@given(st.binary(max_size=60))
+def test_a_run_whose_lengths_do_not_add_up_is_refused(data: bytes) -> None:
+    frame = Header(Kind.RUN, 1, 1, 1).encode() + data
+    try:
+        bodies = bodies_of(frame)
+    except WireError:
+        return
+    assert len(data) == sum(4 + len(body) for body in bodies)
+    assert bodies
 
 
 def test_a_sender_that_is_not_heard_for_too_long_refuses_loudly() -> None:
@@ -296,6 +337,9 @@ def test_a_sender_that_is_not_heard_for_too_long_refuses_loudly() -> None:
 
     with pytest.raises(OverflowError, match="2 parcels wait"):
         outgoing.add(b"three")
+    with pytest.raises(OverflowError, match="2 parcels wait"):
+        outgoing.add_all([b"three"])
+    assert len(outgoing.waiting) == 2
 
 
 def test_a_receipt_for_an_earlier_incarnation_says_nothing() -> None:
