@@ -62,6 +62,22 @@ class ChildRequest(msgspec.Struct, frozen=True):
     is_gentle: bool = False
 
 
+def nobody(entry: str, sockets: str, root_pid: int, log_level: str) -> ChildRequest:
+    """Give the request of a process that rehearses with the room of this maker, and is no child yet."""
+    return ChildRequest(
+        path="",
+        epoch=0,
+        title="bulkhead: spare",
+        entry=entry,
+        arguments=b"",
+        root_pid=root_pid,
+        state="",
+        sockets=sockets,
+        log_level=log_level,
+        is_gentle=True,
+    )
+
+
 class Context(NamedTuple):
     """What a room's maker may use: who the room is, time, and where its state lies."""
 

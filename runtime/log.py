@@ -1,22 +1,31 @@
 """One log a process: an event name and fields, never prose with values in it. Set up once, here."""
 
 import logging
+import os
+import re
 import sys
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from loguru import logger
-from loguru._file_sink import FileSink
 
 from runtime.bucket import Bucket
-from runtime.clock import Clock
+from runtime.clock import NS_PER_S, Clock
 
 ROTATION_BYTES = 10 * 1000 * 1000
 ROTATIONS_KEPT = 5
 WARNINGS_AT_ONCE = 100
 WARNINGS_A_SECOND = 10
+#: What a file that is full is named by, before its ending: when it was put aside.
+_ASIDE = "%Y-%m-%d_%H-%M-%S_%f"
+_IS_ASIDE = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d{6}")
+_LEVELS = {
+    name: logger.level(name).no for name in ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
+}
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
 class Log:
@@ -24,7 +33,7 @@ class Log:
 
     def __init__(self, path: str) -> None:
         """Speak for the process at ``path`` of the tree."""
-        self._logger = logger.bind(path=path)
+        self._path = path
         self._clock = Clock()
         self._buckets: dict[str, Bucket] = {}
         self._suppressed: Counter[str] = Counter()
@@ -38,27 +47,22 @@ class Log:
             path: The process's place in the tree; its file is named after it.
             level: Least level that is written, in loguru's words.
             is_echoed: Warnings and worse go to standard error too (the root of a desk in the foreground).
+
+        Raises:
+            OSError: The file cannot be opened.
         """
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         warm()
-        _own.direct(folder / f"{path.replace('/', '.')}.log", level)
-        logger.configure(extra={"path": path})
-        if _own.echo:
-            logger.remove(_own.echo)
-            _own.echo = 0
-        if is_echoed:
-            _own.echo = logger.add(
-                sys.stderr, level="WARNING", format=_line, colorize=False, backtrace=False, diagnose=False
-            )
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _own.direct(str(folder), path.replace("/", "."), _LEVELS[level], is_echoed=is_echoed)
         return cls(path)
 
     def debug(self, event: str, **fields: Any) -> None:
         """Say what only a debugging engineer wants."""
-        self._logger.debug("{}", event, fields=fields)
+        self._say("DEBUG", event, fields)
 
     def info(self, event: str, **fields: Any) -> None:
         """Say what happened in the course of things."""
-        self._logger.info("{}", event, fields=fields)
+        self._say("INFO", event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
         """Say what an operator should look at.
@@ -75,11 +79,11 @@ class Log:
             return
         if event in self._suppressed:
             fields["suppressed"] = self._suppressed.pop(event)
-        self._logger.warning("{}", event, fields=fields)
+        self._say("WARNING", event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
         """Say what failed."""
-        self._logger.error("{}", event, fields=fields)
+        self._say("ERROR", event, fields)
 
     def fall(self, *, supervisor: str, context: str, reason: str, offender: str) -> None:
         """Say that a child fell, in the four fields that every supervisor report has."""
@@ -87,60 +91,92 @@ class Log:
 
     def trace(self, event: str, error: BaseException, **fields: Any) -> None:
         """Say what failed, with its traceback; values of variables are never shown."""
-        self._logger.opt(exception=error).error("{}", event, fields=fields)
+        if _own.wants(_LEVELS["ERROR"]):
+            logger.opt(exception=error).bind(line=self._line("ERROR", event, fields)).error("")
+
+    def _say(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        number = _LEVELS[level]
+        if _own.wants(number):
+            _own.write(self._line(level, event, fields) + "\n", number)
+
+    def _line(self, level: str, event: str, fields: dict[str, Any]) -> str:
+        """Form one line; the fields are JSON, so that braces and line breaks in values cannot break it."""
+        seconds, rest_ns = divmod(self._clock.wall_ns(), NS_PER_S)
+        at = datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+        return f"{at}.{rest_ns // 1000:06}Z {level: <7} {self._path} {event} {_json(fields) if fields else ''}"
 
 
 class _Own:
-    """The file of this process. Before a fork it is none, so that each child directs its lines to its own."""
+    """The file of this process. Before a fork it is none, so that each child directs its lines to its own.
+
+    A line is written whole by one call of the kernel, or not: where the disk is full it is lost, and nobody falls.
+    """
 
     def __init__(self) -> None:
         self.is_warm = False
-        self.rehearses = False
-        """Whether a line is formed and not written."""
-        self.echo = 0
+        self._folder = self._name = ""
         self._least = 0
-        self._sink: FileSink | None = None
+        self._is_echoed = False
+        self._descriptor = -1
+        self._size = 0
 
-    def direct(self, file: Path, level: str) -> None:
-        """Write lines of this level and above to ``file`` from now on."""
+    def direct(self, folder: str, name: str, least: int, *, is_echoed: bool) -> None:
+        """Write lines of this level and above to the file of this name from now on."""
         self.let_go()
-        self._least = logger.level(level).no
-        self._sink = FileSink(
-            file, rotation=ROTATION_BYTES, retention=ROTATIONS_KEPT, encoding="utf-8", errors="backslashreplace"
-        )
+        self._folder, self._name, self._least, self._is_echoed = folder, name, least, is_echoed
+        self._open()
+
+    def _open(self) -> None:
+        self._descriptor = os.open(f"{self._folder}/{self._name}.log", _FLAGS, 0o600)
+        self._size = os.fstat(self._descriptor).st_size
 
     def let_go(self) -> None:
         """Close the file, where there is one."""
-        if self._sink is not None:
-            self._sink.stop()
-            self._sink = None
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
-    def close(self) -> None:
-        """Begin anew, without a file."""
-        self.let_go()
-        self.is_warm, self.echo = False, 0
+    def wants(self, number: int) -> bool:
+        """Say whether a line of this level is to be written."""
+        return self._descriptor >= 0 and number >= self._least
 
-    def wants(self, record: Any) -> bool:
-        """Say whether a line is to be written."""
-        return self.rehearses or (self._sink is not None and record["level"].no >= self._least)
+    def trace(self, text: Any) -> None:
+        """Write a line with the traceback that the library has formed behind it."""
+        self.write(str(text), _LEVELS["ERROR"])
 
-    def write(self, line: Any) -> None:
-        """Write one line; the file is rotated where it is full."""
-        if self._sink is not None:
-            self._sink.write(line)
+    def write(self, text: str, number: int) -> None:
+        """Write lines; the file is put aside first where it is full."""
+        data = text.encode("utf-8", "backslashreplace")
+        try:
+            if self._size and self._size + len(data) > ROTATION_BYTES:
+                self._rotate()
+            self._size += os.write(self._descriptor, data)
+        except OSError:
+            pass
+        if self._is_echoed and number >= _LEVELS["WARNING"]:
+            sys.stderr.write(data.decode())
+
+    def _rotate(self) -> None:
+        """Put the file aside and begin a new one. Where there can be no new one, the old one becomes longer."""
+        folder, now = Path(self._folder), datetime.fromtimestamp(Clock().wall_ns() / NS_PER_S, UTC)
+        (folder / f"{self._name}.log").rename(folder / f"{self._name}.{now.strftime(_ASIDE)}.log")
+        full = self._descriptor
+        self._open()
+        os.close(full)
+        old = sorted(
+            file for file in folder.glob("*.log") if _IS_ASIDE.fullmatch(file.stem.removeprefix(f"{self._name}."))
+        )
+        for file in old[:-ROTATIONS_KEPT]:
+            file.unlink()
 
 
 def warm() -> None:
-    """Set up once, before the first fork, what would cost each child ten milliseconds. No file is opened."""
+    """Set up once, before the first fork, what would cost each child milliseconds. No file is opened."""
     if _own.is_warm:
         return
     _own.is_warm = True
     logger.remove()
-    logger.add(_own.write, level=0, filter=_own.wants, format=_line, catch=True, backtrace=False, diagnose=False)
-    logger.configure(extra={"path": ""})
-    _own.rehearses = True
-    logger.info("{}", "rehearsal", fields={"of": "a line, whose form is worked out at the first one"})
-    _own.rehearses = False
+    logger.add(_own.trace, level=0, format=_traced, catch=True, backtrace=False, diagnose=False)
     library = logging.getLogger("pykka")
     library.addHandler(logging.NullHandler())
     library.propagate = False
@@ -154,14 +190,12 @@ def let_go() -> None:
 def silence() -> None:
     """Let go of the file, and of standard error; nothing is logged any more until ``Log.open``."""
     logger.remove()
-    _own.close()
+    _own.let_go()
+    _own.is_warm = False
 
 
-def _line(record: Any) -> str:
-    """Format one line; the fields are JSON, so that braces and line breaks in values cannot break it."""
-    fields = record["extra"].get("fields")
-    record["extra"]["text"] = _json(fields) if fields else ""
-    return "{time:YYYY-MM-DDTHH:mm:ss.SSSSSS!UTC}Z {level: <7} {extra[path]} {message} {extra[text]}\n{exception}"
+def _traced(_record: Any) -> str:
+    return "{extra[line]}\n{exception}"
 
 
 def _json(fields: dict[str, Any]) -> str:

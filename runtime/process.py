@@ -60,9 +60,17 @@ def raise_open_files() -> None:
 class Zygote:
     """Root's end of the zygote. It is executed anew whenever it has died; no child dies with it."""
 
-    def __init__(self, preload: Sequence[str], kept_descriptors: Sequence[int]) -> None:
-        """Take what it imports before its first fork, and the descriptors that every child inherits (the lock)."""
-        self._preload, self._kept = tuple(preload), tuple(kept_descriptors)
+    def __init__(
+        self, preload: Sequence[str], kept_descriptors: Sequence[int], rehearsal: tuple[str, str] = ("", "")
+    ) -> None:
+        """Take what it does before its first fork.
+
+        Args:
+            preload: The modules that it imports.
+            kept_descriptors: What every child inherits (the lock).
+            rehearsal: The maker of the room with which it rehearses ("" for none), and the folder of sockets.
+        """
+        self._preload, self._kept, self._rehearsal = tuple(preload), tuple(kept_descriptors), rehearsal
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self.pidfd = -1
@@ -90,6 +98,7 @@ class Zygote:
                 "runtime.zygote",
                 str(theirs.fileno()),
                 str(os.getpid()),
+                *self._rehearsal,
                 *self._preload,
             ],
             pass_fds=(theirs.fileno(), *self._kept),

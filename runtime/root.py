@@ -16,7 +16,7 @@ import msgspec
 from runtime import landlock
 from runtime.beacon import beacon_file, read_beacon
 from runtime.bus import DRAIN_MAX, READABLE, Address, Bus, Hub, Poller, drain
-from runtime.child import ChildRequest, last_words_file, log_file
+from runtime.child import ChildRequest, last_words_file, log_file, nobody
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
 from runtime.errors import SpecError, StoreError, WireError
@@ -179,7 +179,8 @@ class Root:
         self._cpu: dict[str, CpuShare] = {}
         self._falls: dict[str, deque[dict[str, object]]] = {}
         self._answers: dict[str, RootAnswered] = {}
-        self._zygote = Zygote(settings.preload, (settings.lock_descriptor,))
+        rehearsal = (settings.rehearsal if settings.spares else "", str(settings.sockets))
+        self._zygote = Zygote(settings.preload, (settings.lock_descriptor,), rehearsal)
         self._spares = Spares(settings.spares if settings.rehearsal else 0, log)
         self._poller = Poller()
         self._epoll = select.epoll()
@@ -336,20 +337,7 @@ class Root:
         if self._requested or self._to_ask or self._spares.is_rehearsing or not self._spares.is_wanted or self._is_busy:
             return
         settings = self._settings
-        self._to_ask.append(
-            ChildRequest(
-                path="",
-                epoch=0,
-                title="bulkhead: spare",
-                entry=settings.rehearsal,
-                arguments=b"",
-                root_pid=os.getpid(),
-                state="",
-                sockets=str(settings.sockets),
-                log_level=settings.log_level,
-                is_gentle=True,
-            )
-        )
+        self._to_ask.append(nobody(settings.rehearsal, str(settings.sockets), os.getpid(), settings.log_level))
         self._ask_zygote()
 
     @property

@@ -1,11 +1,13 @@
 """The process from which every child is forked: warm imports, one thread, no socket of ours, no store.
 
-Root executes it (it is never forked from root, which holds sockets and stores). For each request it forks twice,
+Root executes it (it is never forked from root, which holds sockets and stores). It rehearses a child's life once, so
+that its children share what Python works out at the first run of anything. For each request it forks twice,
 so that root, the subreaper, becomes the parent: root reaps and reads the exit status, and the death of the zygote
 costs no child its life.
 """
 
 import codecs
+import ctypes
 import gc
 import importlib
 import os
@@ -13,6 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 import setproctitle
@@ -20,6 +23,12 @@ import setproctitle
 from runtime import child, log, spare
 from runtime.gentle import stand_back
 from runtime.packets import Spawned, receive_packet
+from runtime.rehearsal import rehearse
+
+#: The C library takes ever larger blocks from its heap once it has seen some freed. Large ones that a child asks for
+#: and hardly touches, as a store does, shall come as untouched pages.
+_M_MMAP_THRESHOLD = -3
+_MMAP_BYTES = 128 * 1024
 
 
 def main() -> None:
@@ -32,14 +41,17 @@ def main() -> None:
     log.warm()
     for encoding in ("ascii", "utf-8"):  # each is a module, which a child would import when it opens a file
         codecs.lookup(encoding)
-    for module in sys.argv[3:]:
+    entry, sockets, *preload = sys.argv[3:]
+    for module in preload:
         warm = getattr(importlib.import_module(module), "warm", None)
         if warm is not None:
             warm()
+    walls = child.Walls.prepare()
+    if entry:
+        _rehearse(child.nobody(entry, sockets, int(sys.argv[2]), "INFO"), walls)
     setproctitle.setproctitle("bulkhead: zygote")
     gc.collect()
     gc.freeze()
-    walls = child.Walls.prepare()
     decoder = msgspec.msgpack.Decoder(child.ChildRequest)
     while data := receive_packet(channel):
         request = decoder.decode(data)
@@ -52,6 +64,18 @@ def main() -> None:
             socket.send_fds(channel, [answer], [ours.fileno()])
             ours.close()
             theirs.close()
+
+
+def _rehearse(request: child.ChildRequest, walls: child.Walls) -> None:
+    """Begin and end a life. Where that fails this process begins anew and does without: nothing of it may be left."""
+    with suppress(AttributeError):  # another C library has no such switch
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+    try:
+        rehearse(request, walls, is_own_process=False)
+    except Exception as error:  # noqa: BLE001 - the room's maker decides what it raises
+        sys.stderr.write(f"zygote: no rehearsal: {type(error).__name__}: {error}\n")
+        sys.stderr.flush()
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "runtime.zygote", *sys.argv[1:3], "", *sys.argv[4:]])  # noqa: S606
 
 
 def _fork_twice(

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.clock import NS_PER_S
-from runtime.log import WARNINGS_A_SECOND, WARNINGS_AT_ONCE, Log, silence
+from runtime.log import ROTATIONS_KEPT, WARNINGS_A_SECOND, WARNINGS_AT_ONCE, Log, silence
 from tests.runtime.fakes import HandClock
 
 
@@ -202,3 +202,35 @@ def test_errors_and_what_happens_in_the_course_of_things_are_never_cut(tmp_path:
         log.error("fall")
 
     assert len(lines_of(tmp_path, "root")) == 600
+
+
+def test_a_full_file_is_put_aside_and_the_newest_five_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.log.ROTATION_BYTES", 1000)
+    stranger = tmp_path / "root.more.log"
+    stranger.write_text("not of this process\n", encoding="utf-8")
+    log = Log.open(tmp_path, "root", "INFO")
+
+    for number in range(200):
+        log.info("said", number=number)
+
+    aside = sorted(file for file in tmp_path.glob("root.*.log") if file != stranger)
+    assert len(aside) == ROTATIONS_KEPT
+    assert all(file.stat().st_size <= 1000 for file in [*aside, tmp_path / "root.log"])
+    lines = [line for file in [*aside, tmp_path / "root.log"] for line in file.read_text(encoding="utf-8").splitlines()]
+    numbers = [fields_of(line)["number"] for line in lines]
+    assert numbers == list(range(200 - len(numbers), 200))
+    assert len(numbers) > 5 * 10
+
+
+def test_a_disk_that_is_full_costs_lines_and_not_their_writer(tmp_path: Path) -> None:
+    file = tmp_path / "root.log"
+    file.symlink_to("/dev/full")
+    log = Log.open(tmp_path, "root", "INFO")
+
+    log.info("lost")
+    log.trace("lost.too", ValueError("no room"))
+    file.unlink()
+    log = Log.open(tmp_path, "root", "INFO")
+    log.info("there.is.room.again")
+
+    assert [line.split()[3] for line in lines_of(tmp_path, "root")] == ["there.is.room.again"]
