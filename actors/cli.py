@@ -39,6 +39,7 @@ from actors.cli_parts import ask_or_fail as _ask
 from actors.cli_parts import fail as _fail
 from actors.cli_parts import say as _say
 from actors.cli_parts import show as _show
+from actors.cli_replay import replays
 from actors.cli_sql import questions
 from actors.control_client import DeskDownError, Remote, VerbRefusedError
 from actors.desk import run_desk
@@ -78,6 +79,7 @@ app.add_typer(order_commands)
 app.add_typer(backups)
 app.add_typer(hands)
 app.add_typer(questions)
+app.add_typer(replays)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """One strategy with its book and its memory: each event is evaluated once, and kept before anything leaves."""
 
 from collections import Counter
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -189,6 +190,11 @@ class Evaluator:
             self._pending.pop(record.body.order.intent_id, None)
         self._book.take(record.body, self._strategy)
         self.journal_sequence = record.sequence
+
+    def owe(self, bar: int, intents: Iterable[Intent]) -> None:
+        """Count these as the intents of a bar, and no others: for a replay that goes on from what was sent then."""
+        others = {name: intent for name, intent in self._pending.items() if intent.bar_sequence != bar}
+        self._pending = {**others, **{intent.intent_id: intent for intent in intents}}
 
     def evaluate_bar(self, bar: Bar, effects: Effects, *, is_live: bool) -> None:
         """Evaluate a bar, or take it in without trading where it is not live any more."""
