@@ -16,6 +16,7 @@ import desk.conservation
 import desk.holdings
 import desk.messages
 import desk.portfolio
+from actors.own_records import OwnRecords, known_up_to
 from desk.conservation import InvariantError
 from desk.executions import Execution, Executions
 from desk.messages import (
@@ -46,7 +47,7 @@ EVENTS_GIVEN_MAX = 500
 SNAPSHOT_EVERY = 2_000
 #: Finished orders that are at hand without a look into the store.
 FINISHED_IN_MEMORY = 1_000
-#: order id -> sequence of the record that holds the order: its birth while it works, its last change afterwards.
+#: order id -> sequence of the record that holds the order as it ended. One that still works is in every fold.
 ORDERS = "order"
 #: venue, account and execution id -> sequence of the record that booked it.
 EXECUTIONS = "execution"
@@ -131,7 +132,10 @@ class StoredArchive:
         self._store, self._codec = store, codec
 
     def order(self, order_id: str) -> Order | None:
-        """Give an order as it was born or, where it is finished, as it is; None where there never was one."""
+        """Give an order that is finished, as it is; None where there is no such one.
+
+        Of an order that still works a desk of before may have laid down how it was born: that is given then.
+        """
         place = self._store.get(ORDERS, order_id.encode())
         if place is None:
             return None
@@ -231,11 +235,12 @@ class Journal:
         self.own_last: dict[str, int] = {}
         self.entries: dict[Key, Order] = {}
         self.last_note: dict[str, str] = {}
+        self._own = OwnRecords(store)
         self._take_up(read_snapshot(store))
         self.snapshot_at = self.head
         """The record up to which a snapshot is in the store, or on its way there."""
         for record in read_journal(store, codec, self.head):
-            self._fold(record)
+            self._fold(record, strategy_of(record.body))
         self._memory.is_folding = False
         self.audit()
 
@@ -271,21 +276,20 @@ class Journal:
             if self.head - self.snapshot_at >= max(self._snapshot_every, len(self.ledger.working)):
                 self.keep_snapshot(effects)
         strategy = strategy_of(body)
-        previous = self.own_last.get(strategy or DESK_TOPIC, 0)
+        topic = strategy or DESK_TOPIC
+        previous = self.own_last.get(topic, 0)
         record = JournalRecord(self.head + 1, self._clock.wall_ns(), body)
         if isinstance(body, FillBooked):
             known = self.ledger.has_execution(body.execution_id, body.venue, body.account)
             assert not known, "an execution is booked once, for ever"
-        self._fold(record)
+        self._fold(record, strategy)
         data = self._codec.encode(record)
         self._memory.records.append(data)
         if isinstance(body, OrderChanged):
             self._memory.keep(body.order)
         effects.append(record.sequence, data)
         effects.writes.extend(_index(record))
-        if strategy:
-            effects.put("own", _own_key(strategy, record.sequence), b"")
-        effects.publish(strategy or DESK_TOPIC, record, record.sequence, previous, data)
+        effects.publish(topic, record, record.sequence, previous, data)
 
     def note(self, kind: str, text: str, ts_ns: int, effects: Effects, who: str = "desk") -> None:
         """Write down what an auditor wants to find; the same note again is not repeated."""
@@ -297,6 +301,7 @@ class Journal:
         if self.snapshot_at == self.head:
             return
         effects.put(_SNAPSHOT, _FOLD, msgspec.msgpack.encode(self.fold()))
+        self._own.put_away(self.head, effects)
         self.snapshot_at = self.head
 
     def fold(self) -> Fold:
@@ -328,10 +333,12 @@ class Journal:
         self.own_last, self.last_note = dict(fold.own_last), dict(fold.last_note)
         self.entries = {order.key: order for order in fold.entries}
 
-    def _fold(self, record: JournalRecord) -> None:
+    def _fold(self, record: JournalRecord, strategy: str) -> None:
         body = record.body
         self.head = record.sequence
-        self.own_last[strategy_of(body) or DESK_TOPIC] = record.sequence
+        self.own_last[strategy or DESK_TOPIC] = record.sequence
+        if strategy:
+            self._own.add(strategy, record.sequence)
         try:
             self.ledger.apply(body)
         except InvariantError as breach:
@@ -365,27 +372,30 @@ class Journal:
 
     def given(self, strategy: str, after: int) -> EventsGiven:
         """Answer a strategy that missed own records or just came."""
+        head = self._store.head()
+        own = [sequence for sequence in self._own.behind(strategy, after, EVENTS_GIVEN_MAX + 1) if sequence <= head]
         records: list[JournalRecord] = []
-        is_complete = True
-        for key, _ in self._store.scan("own", _own_key(strategy, 0)[:-8], _own_key(strategy, after + 1)):
-            if len(records) == EVENTS_GIVEN_MAX:
-                is_complete = False
-                break
-            data = self._store.record(int.from_bytes(key[-8:], "big"))
+        for sequence in own[:EVENTS_GIVEN_MAX]:
+            data = self._store.record(sequence)
             assert data is not None, "the index names a record that the log has"
             records.append(self._codec.decode(data))
-        return EventsGiven(strategy, after, tuple(records), self._store.head(), is_complete)
+        return EventsGiven(strategy, after, tuple(records), head, len(own) <= EVENTS_GIVEN_MAX)
 
 
 def _index(record: JournalRecord) -> Iterable[Put]:
-    """Give what finds an order, or an execution, again."""
-    body, place = record.body, record.sequence.to_bytes(8, "big")
-    if isinstance(body, OrderChanged) and (not body.previous or body.order.state in TERMINAL):
-        yield Put(ORDERS, body.order.order_id.encode(), place)
-    if isinstance(body, OrderChanged) and body.order.client_order_id:
-        yield Put(CLIENTS, body.order.client_order_id.encode(), body.order.order_id.encode())
+    """Give what finds a finished order, an attempt, or an execution again."""
+    body = record.body
+    if isinstance(body, OrderChanged):
+        order, found = body.order, list[Put]()
+        if order.state in TERMINAL:
+            found.append(Put(ORDERS, order.order_id.encode(), record.sequence.to_bytes(8, "big")))
+        if order.client_order_id:
+            found.append(Put(CLIENTS, order.client_order_id.encode(), order.order_id.encode()))
+        return found
     if isinstance(body, FillBooked):
-        yield Put(EXECUTIONS, _execution_key(body.venue, body.account, body.execution_id), place)
+        key = _execution_key(body.venue, body.account, body.execution_id)
+        return (Put(EXECUTIONS, key, record.sequence.to_bytes(8, "big")),)
+    return ()
 
 
 def _as_placed(order: Order) -> Order:
@@ -393,10 +403,6 @@ def _as_placed(order: Order) -> Order:
     return msgspec.structs.replace(
         order, filled_quantity=ZERO, average_price=ZERO, fees=ZERO, changed_ns=order.created_ns
     )
-
-
-def _own_key(strategy: str, sequence: int) -> bytes:
-    return strategy.encode() + b"\x00" + sequence.to_bytes(8, "big")
 
 
 def _execution_key(venue: str, account: str, execution_id: str) -> bytes:
@@ -412,5 +418,11 @@ def _to_2(reader: Reader) -> Iterable[Put]:
         yield from _index(record)
 
 
-#: The versions of the ledger's store. 2: finished orders and executions are looked up.
-LEDGER_SCHEMA = Schema(2, MappingProxyType({2: _to_2}))
+def _to_3(reader: Reader) -> Iterable[Put]:
+    """Say that every record so far is among its strategy's own: before, each was put there as it was written."""
+    return (known_up_to(reader.head()),)
+
+
+#: The versions of the ledger's store. 2: finished orders and executions are looked up. 3: own records come in blocks,
+#: some time after they were written, and only what is finished is looked up.
+LEDGER_SCHEMA = Schema(3, MappingProxyType({2: _to_2, 3: _to_3}))

@@ -219,7 +219,7 @@ class Risk(Room):
         self._ledger.restore(fold.ledger)
         self._cursor = fold.sequence
         booked = StoredArchive(self._reader, self._codec)
-        for name in [name for name in self._unbooked if booked.order(name) is not None]:
+        for name in [name for name in self._unbooked if (self._ledger.order(name) or booked.order(name)) is not None]:
             del self._unbooked[name]
             effects.delete("unbooked", name.encode())
 

@@ -381,9 +381,10 @@ class RoomActor(pykka.Actor):
             spoke.acknowledge()
         if effects.posts:
             self._send(effects.posts)
-        for topic, word, sequence, previous, body in effects.published:
+        for said in effects.published:
             assert self._publisher is not None, "a room without a stream wants to publish"
-            self._publisher.publish(topic, sequence, previous, body or self._codec.encode(word))
+            body = said.body or self._codec.encode(said.word)
+            self._publisher.publish(said.topic, said.sequence, said.previous, body)
             self._has_spoken = True
         for name, at_ns in effects.timers:
             if at_ns:

@@ -3,8 +3,10 @@
 from enum import Enum, auto
 from typing import NamedTuple
 
+import msgspec
 
-class Heard(NamedTuple):
+
+class Heard(msgspec.Struct, frozen=True, gc=False):
     """One word from a peer. ``is_sure`` ones are acknowledged by the batch that took them in."""
 
     peer: str
@@ -13,7 +15,7 @@ class Heard(NamedTuple):
     is_sure: bool
 
 
-class StreamItem(NamedTuple):
+class StreamItem(msgspec.Struct, frozen=True, gc=False):
     """One item of a stream (``body`` set), or the announcement of its head on this topic (``body`` None).
 
     For an item ``sequence`` is its own and ``previous`` the one before it on this topic; for a head ``sequence`` is

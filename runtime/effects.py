@@ -5,14 +5,14 @@ from typing import NamedTuple
 import msgspec
 
 
-class Append(NamedTuple):
+class Append(msgspec.Struct, frozen=True, gc=False):
     """Write the record of ``sequence`` (the store's head + 1) into the log."""
 
     sequence: int
     data: bytes
 
 
-class Put(NamedTuple):
+class Put(msgspec.Struct, frozen=True, gc=False):
     """Write one entry of a table."""
 
     table: str
@@ -20,7 +20,7 @@ class Put(NamedTuple):
     data: bytes
 
 
-class Delete(NamedTuple):
+class Delete(msgspec.Struct, frozen=True, gc=False):
     """Remove one entry of a table; one that is not there is no error."""
 
     table: str
@@ -30,7 +30,7 @@ class Delete(NamedTuple):
 Write = Append | Put | Delete
 
 
-class Post(NamedTuple):
+class Post(msgspec.Struct, frozen=True):
     """Send ``word`` to ``peer``.
 
     ``is_sure``: again and again until acknowledged, across the peer's falls (not across our own: what must
@@ -43,7 +43,7 @@ class Post(NamedTuple):
     is_gated: bool = True
 
 
-class Publish(NamedTuple):
+class Publish(msgspec.Struct, frozen=True):
     """Say ``word`` to everyone who listens to ``topic`` (sequence 0: a stream without memory, newest wins).
 
     ``body`` is the word as the codec encodes it, for whoever has that at hand; b"" leaves it to the shell.
@@ -121,10 +121,17 @@ class Effects:
 
     def add(self, other: "Effects") -> None:
         """Take over everything of ``other``, behind what is here."""
-        self.writes += other.writes
-        self.posts += other.posts
-        self.published += other.published
-        self.timers += other.timers
-        self.listens += other.listens
-        self.answers += other.answers
-        self.is_durable = self.is_durable or other.is_durable
+        if other.writes:
+            self.writes += other.writes
+        if other.posts:
+            self.posts += other.posts
+        if other.published:
+            self.published += other.published
+        if other.timers:
+            self.timers += other.timers
+        if other.listens:
+            self.listens += other.listens
+        if other.answers:
+            self.answers += other.answers
+        if other.is_durable:
+            self.is_durable = True

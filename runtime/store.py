@@ -468,7 +468,7 @@ def _written(transaction: lmdb.Transaction, writes: Sequence[Write], now: Summar
                 msg = f"{path}: record {write.sequence} cannot follow {head}"
                 raise StoreError(msg)
             head, link = write.sequence, chain(link, write.data)
-            transaction.put(log_key(head), link + write.data, append=False)
+            transaction.put(log_key(head), link + write.data)
             continue
         key = table_key(write.table, write.key)
         if isinstance(write, Put):

@@ -1,5 +1,6 @@
 """How the bytes of a store are laid out: its keys, the chain over its log, the digests of its table entries."""
 
+import functools
 import hashlib
 import struct
 from typing import NamedTuple, Self
@@ -31,9 +32,14 @@ def log_sequence(key: bytes) -> int:
 
 def table_key(table: str, key: bytes) -> bytes:
     """Give the key of one table entry."""
+    return _table_prefix(table) + key
+
+
+@functools.cache
+def _table_prefix(table: str) -> bytes:
     assert table, "a table has a name"
     assert table != "log", "the log is no table"
-    return table.encode() + b"\x00" + key
+    return table.encode() + b"\x00"
 
 
 def chain(previous: bytes, data: bytes) -> bytes:

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from actors.journal import LEDGER_SCHEMA, Fold, Journal, read_journal, read_snapshot
+from actors.journal import EVENTS_GIVEN_MAX, LEDGER_SCHEMA, Fold, Journal, read_journal, read_snapshot, strategy_of
+from actors.own_records import own_key
 from actors.words import desk_codec
-from desk.messages import FillBooked, OrderChanged, OrderState
+from desk.messages import FillBooked, LevelsChanged, OrderChanged, OrderState
 from runtime.clock import Clock
 from runtime.effects import Append, Delete, Effects, Put, Write
 from runtime.errors import StoreError
@@ -187,8 +188,88 @@ def test_a_ledger_of_the_first_schema_gets_its_tables_from_its_journal(tmp_path:
 
     reader = Reader.open(tmp_path / "new")
     assert msgspec.msgpack.encode(journal.fold()) == live
-    assert found == {table: list(reader.scan(table)) for table in ("order", "execution")}
+    assert found["execution"] == list(reader.scan("execution"))
+    working = {
+        order_id.encode() for order_id in journal.ledger.working
+    }  # how they were born is known, and not asked for
+    assert [one for one in found["order"] if one[0] not in working] == list(reader.scan("order"))
     reader.close()
+
+
+def own_of(book: Book, strategy: str) -> list[int]:
+    """Find the own records of a strategy by reading everything."""
+    records = read_journal(book.store, desk_codec())
+    return [record.sequence for record in records if strategy_of(record.body) == strategy]
+
+
+def given_of(journal: Journal, strategy: str, after: int) -> list[int]:
+    """Ask for own records until there are no more, as a strategy does."""
+    found: list[int] = []
+    is_complete = False
+    while not is_complete:
+        given = journal.given(strategy, found[-1] if found else after)
+        found += [record.sequence for record in given.records]
+        is_complete = given.is_complete
+    return found
+
+
+@pytest.mark.parametrize("snapshot_every", [1, 7, 50, NEVER])
+def test_a_strategy_is_given_exactly_its_own_records_wherever_the_last_snapshot_stands(
+    tmp_path: Path, snapshot_every: int
+) -> None:
+    book = Book(tmp_path / "ledger", snapshot_every=snapshot_every)
+    book.capital()
+    book.trade(closed=40, open_orders=4)
+    own = own_of(book, "s1")
+    places = range(0, own[-1] + 2, 11)
+
+    found = [given_of(book.journal, "s1", after) for after in places]
+    again = book.again()
+    found_again = [given_of(again.journal, "s1", after) for after in places]
+    again.close()
+
+    assert found == found_again == [[one for one in own if one > after] for after in places]
+
+
+def test_more_records_than_one_answer_holds_come_in_several(book: Book) -> None:
+    for _ in range(EVENTS_GIVEN_MAX // 2 + 20):
+        book.place("alpha")
+
+    first = book.journal.given("alpha", 0)
+
+    assert (len(first.records), first.is_complete) == (EVENTS_GIVEN_MAX, False)
+    assert given_of(book.journal, "alpha", 0) == own_of(book, "alpha")
+
+
+def test_what_a_turn_has_put_away_and_not_committed_yet_is_given_as_far_as_it_is_in_the_store(book: Book) -> None:
+    book.place("alpha")
+    own, effects = own_of(book, "alpha"), Effects()
+    book.journal.write(LevelsChanged("alpha", "BTC", "main", None, None, 1), effects)
+    book.journal.keep_snapshot(effects)
+
+    given = book.journal.given("alpha", 0)
+
+    assert [record.sequence for record in given.records] == own
+    assert given.head == book.store.head()
+
+
+def test_own_records_of_the_second_schema_are_given_beside_newer_ones(tmp_path: Path) -> None:
+    book = Book(tmp_path / "ledger", snapshot_every=NEVER)
+    book.capital()
+    book.trade(closed=20, open_orders=3)
+    own = own_of(book, "s1")
+    book.store.commit([Put("own", own_key("s1", sequence), b"") for sequence in own])
+    book.store.commit(list(LEDGER_SCHEMA.steps[3](book.store)))
+    again = book.again()
+
+    again.trade(closed=8, open_orders=1)
+    again.turn(again.journal.keep_snapshot)
+    again.place("s1")
+    found, expected = given_of(again.journal, "s1", own[3]), own_of(again, "s1")
+    again.close()
+
+    assert found == expected[4:]
+    assert len(expected) > len(own)
 
 
 def _as_before(sequence: int, data: bytes) -> Iterator[Write]:
