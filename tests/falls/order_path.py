@@ -33,6 +33,7 @@ from desk.messages import (
     JournalRecord,
     OrderAccepted,
     OrderCancelled,
+    OrderChanged,
     OrderRejected,
     OrderReplaced,
     OrdersFound,
@@ -276,6 +277,8 @@ class OrderPath:
         self.falls: list[str] = []
         self._rooms: dict[str, Any] = {}
         self._stores: dict[str, TroubledStore] = {}
+        self._recorded: set[str] = set()
+        self._read = 0
         self._epochs: dict[str, int] = {VENUE: 0, "execution": 0, "risk": 0}
         self._timers: dict[tuple[str, str], int] = {}
         self._parcels: deque[Parcel] = deque()
@@ -412,9 +415,11 @@ class OrderPath:
 
     def check_recorded(self, client_id: str) -> None:
         """Assert that what goes to the venue is in execution's journal, committed."""
-        store = self._stores["execution"]
-        is_there = store.get("order", client_id.encode()) is not None
-        assert is_there or store.get("client", client_id.encode()) is not None, f"{client_id} left without its record"
+        for record in read_journal(self._stores["execution"], desk_codec(), self._read):
+            self._read = record.sequence
+            if isinstance(record.body, OrderChanged):
+                self._recorded.add(record.body.order.client_id)
+        assert client_id in self._recorded, f"{client_id} left without its record"
 
     def carry_out(self, request: Request) -> Reply:
         """Have the engine do what a request says."""
