@@ -131,6 +131,12 @@ class Readings:
             self.add(Key("descriptors", name), at_s, held.descriptors)
             self.add(Key("threads", name), at_s, held.threads)
 
+    def lines(self) -> Iterator[str]:
+        """Give each reading as a line of CSV: what, whose, seconds, reading."""
+        for key, row in sorted(self._rows.items()):
+            for at_s, reading in zip(*row, strict=True):
+                yield f"{key.what},{key.whose},{at_s:.1f},{reading:.4f}"
+
     def judged(self) -> Iterator[Row]:
         """Judge each row by what came behind the warm-up."""
         for key, (times_s, values) in sorted(self._rows.items()):
@@ -174,6 +180,8 @@ class Soaked(msgspec.Struct, frozen=True):
     falls: int
     bars: int
     bars_a_second: float
+    readings: list[str]
+    """Each reading as a line of CSV."""
 
 
 def main() -> None:
@@ -182,10 +190,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one object")
     parser.add_argument("--quick", action="store_true", help="under a minute; tells only of large leaks")
     parser.add_argument("--minutes", type=float, default=0.0, help=f"how long, instead of {MINUTES:g}")
+    parser.add_argument("--readings", type=Path, help="write every single reading to this file, as CSV")
     told = parser.parse_args()
     minutes = told.minutes or (MINUTES_QUICK if told.quick else MINUTES)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         soaked = soak(Path(name), minutes)
+    if told.readings is not None:
+        told.readings.write_text("\n".join(["what,whose,at_s,reading", *soaked.readings, ""]), encoding="utf-8")
     show(soaked, minutes, as_json=told.json)
     growth = {row.key: row.growth for row in soaked.rows}
     leaky, steady = (growth.get(Key("memory", name)) for name in (LEAKY, STEADY))
@@ -228,7 +239,7 @@ def soak(folder: Path, minutes: float) -> Soaked:
     finally:
         process.terminate()
         process.wait(STOP_S)
-    return Soaked(list(readings.judged()), readings.falls, bars, round(bars / span_s, 1))
+    return Soaked(list(readings.judged()), readings.falls, bars, round(bars / span_s, 1), list(readings.lines()))
 
 
 def configuration(shipped: str) -> str:

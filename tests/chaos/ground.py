@@ -174,6 +174,7 @@ class Ground:
             f"strategies:\n{entries}{witnesses}global:\n  default_balance: {BALANCE}\n"
             f'  feed: {{kind: zmq, url: "tcp://127.0.0.1:{self.feed.place}", symbols: [{", ".join(SYMBOLS)}]}}\n'
             f"  risk: {{max_positions: {wishes.max_positions}}}\n{PATIENT_ROOMS}"
+            "  execution: {breaker_open_s: 2, breaker_open_max_s: 8}\n"
             f"  venue:\n    name: fake\n    adapter: chaos:open_port\n    rules: {self.rules}\n{deadline}"
             f"    options: {{rules: {self.rules}, socket: {self.venue.place}, timeout_s: 1, planted: '{self._planted}'}}\n"
         )
