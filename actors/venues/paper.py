@@ -46,6 +46,8 @@ class PaperVenue(Room):
         self._reports = store.head()
         self._posted = -1
         self._unsent: list[VenueReport] = []
+        #: Those of the present turn, which are not in the store yet.
+        self._fresh: list[VenueReport] = []
 
     @override
     def facts(self) -> dict[str, Any]:
@@ -114,10 +116,12 @@ class PaperVenue(Room):
         effects = Effects()
         if not outcome.reports:
             return effects
+        self._forget_kept()
         for report in outcome.reports:
             self._reports += 1
             numbered = msgspec.structs.replace(report, report=self._reports)
             effects.append(self._reports, self._codec.encode(numbered))
+            self._fresh.append(numbered)
             if self._posted < 0:
                 self._unsent.append(numbered)
             else:
@@ -132,6 +136,10 @@ class PaperVenue(Room):
         effects.is_durable = True
         return effects
 
+    def _forget_kept(self) -> None:
+        head = self._store.head()
+        self._fresh = [report for report in self._fresh if report.report > head]
+
     def _keep_account(self, effects: Effects) -> None:
         account = _Account(self._book.positions, self._book.cash, self._step, self._market_ns)
         effects.put("account", b"now", msgspec.msgpack.encode(account))
@@ -141,7 +149,8 @@ class PaperVenue(Room):
         unread: dict[int, VenueReport] = {
             number: self._codec.decode(data) for number, data in self._store.records(wanted.seen)
         }
-        unread |= {report.report: report for report in self._unsent if report.report > wanted.seen}
+        self._forget_kept()
+        unread |= {r.report: r for r in (*self._unsent, *self._fresh) if r.report > wanted.seen}
         for number, report in unread.items():
             if number > self._posted:
                 effects.post("execution", report)
