@@ -22,7 +22,10 @@ from desk.units import ZERO
 from desk.venue import VenueTraits
 from runtime.clock import Clock
 from runtime.effects import Effects
+from runtime.store import Store
 
+#: Attempts that were sent more than once under the same id, by that id.
+_REPEATED = "repeated"
 REASON_VENUE_FELL = "VENUE_FELL: the venue's process fell while this was under way"
 
 
@@ -43,6 +46,11 @@ class Orders:
         self.venue_epoch = 0
         self.doubted: set[str] = set()
         self._on_wire: set[str] = set()
+        self._repeated: set[str] = set()
+
+    def recall(self, store: Store) -> None:
+        """Read which attempts were sent more than once."""
+        self._repeated = {name.decode() for name, _ in store.scan(_REPEATED)}
 
     # --- looking ------------------------------------------------------------------------------
 
@@ -70,6 +78,9 @@ class Orders:
             OrderChanged(order, previous.value if previous is not None else "", source, order.changed_ns), effects
         )
         self._pace.follow(order)
+        if order.state in TERMINAL and order.client_id in self._repeated:
+            self._repeated.discard(order.client_id)
+            effects.delete(_REPEATED, order.client_id.encode())
 
     def change(self, order: Order, to: OrderState, reason: str, source: str, effects: Effects) -> Order:
         """Take an order to another state on our own account, and give it as it then is."""
@@ -95,7 +106,14 @@ class Orders:
     def send_again(self, order: Order, effects: Effects) -> None:
         """Put the same attempt on the wire once more, where ids are unique for ever and so two are one."""
         if self.venue_epoch:
+            if order.client_id not in self._repeated:
+                self._repeated.add(order.client_id)
+                effects.put(_REPEATED, order.client_id.encode(), b"")
             self._post(order, effects)
+
+    def is_repeated(self, client_id: str) -> bool:
+        """Say whether an attempt was sent more than once: a refusal of one sending says nothing of the others then."""
+        return client_id in self._repeated
 
     def forget(self, order: Order) -> None:
         """Let go of an attempt that ended without effect; the next one may leave."""

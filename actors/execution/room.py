@@ -140,6 +140,7 @@ class Execution(Room):
         self._held: dict[str, None] = {}
         self._instruments = Instruments(instruments or {}, kept_instruments(store, venue).values())
         self._orders = Orders(venue, traits, self._journal, clock, self._pace)
+        self._orders.recall(store)
         self._protection = Protection(self._orders, self._owners, self._peers.state, self._instruments)
         self._protection.recall(store)
         self._interventions = Interventions(self._orders, self._protection, store, self._hear_report)
@@ -397,7 +398,9 @@ class Execution(Room):
                     self._orders.cancel(order, word.reason, effects)
 
     def _hear_venue(self, word: Any, effects: Effects) -> None:
-        if isinstance(word, _REPORTS):
+        if isinstance(word, OrderRejected) and self._orders.is_repeated(word.order_id):
+            self._resolver.wake(effects)  # an earlier sending may still arrive: it stays in doubt
+        elif isinstance(word, _REPORTS):
             self._hear_report(word, effects)
         elif isinstance(word, VenueSnapshot):
             self._hear_snapshot(word, effects)

@@ -13,6 +13,7 @@ from desk.messages import (
     DeskNoted,
     OrderAccepted,
     OrderFilled,
+    OrderRejected,
     OrderState,
     OrdersWanted,
     OrderUnclear,
@@ -367,3 +368,33 @@ def test_unclear_words_about_what_is_certain_change_nothing(begin: Begin) -> Non
     lone.say(OrderUnclear(0, name, "late word", 0))
 
     assert lone.order(name).state is OrderState.FILLED
+
+
+def test_the_refusal_of_a_second_sending_says_nothing_of_the_first_one(begin: Begin) -> None:
+    lone = begin(ALPACA)
+    faults(lone, lost=1.0)
+    name = lone.enter(1)
+    while not (sent(lone, OrderUnclear) or lone.order(name).state is OrderState.UNKNOWN):
+        lone.run(0.01)
+    faults(lone)
+    while submits(lone) != [name, name]:  # it was not found, and so it is sent again, under the same id
+        lone.run(0.01)
+
+    lone.say(OrderRejected(0, name, "insufficient buying power", 0))
+
+    assert lone.order(name).state is OrderState.UNKNOWN  # the first one may still come
+    lone.fall()
+    lone.say(OrderRejected(0, name, "insufficient buying power", 0))
+    assert lone.order(name).state is OrderState.UNKNOWN
+    lone.run(30)
+    assert lone.order(name).state is OrderState.FILLED
+    assert [fill.order_id for fill in lone.booked()] == [name]
+
+
+def test_the_refusal_of_the_only_sending_ends_the_order(begin: Begin) -> None:
+    lone = begin(ALPACA)
+
+    name = lone.enter(1)
+    lone.say(OrderRejected(0, name, "insufficient buying power", 0))
+
+    assert lone.order(name).state is OrderState.REJECTED
