@@ -213,6 +213,7 @@ class LiveMarketData(MarketData):
             self._shelf.add(bar, effects)
         if bars:
             self._keep(effects)
+            effects.is_durable = True  # no number of a bar is given twice, also not across a loss of power
 
     def _keep(self, effects: Effects) -> None:
         kept = (self._builder_states(), self._events, dict(self._refused))
