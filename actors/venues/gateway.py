@@ -57,7 +57,7 @@ CANCEL, REPLACE, EXIT, ENTRY = range(4)
 
 
 class Reported(NamedTuple):
-    """The stream told something; with () it only stands (again)."""
+    """The stream told something; with () it only stands."""
 
     reports: tuple[VenueReport, ...]
 
@@ -272,6 +272,7 @@ class Gateway(Room):
         return effects
 
     def _hear_stream_of_venue(self, reported: Reported, effects: Effects) -> None:
+        self._listened_ns = self._clock.monotonic_ns()
         if not self._is_connected:
             self._is_connected, self._is_broken = True, False
             self._log.info("stream.stands")
@@ -281,6 +282,7 @@ class Gateway(Room):
             self._say(report, effects)
 
     def _hear_break(self, broke: Broke) -> None:
+        self._listened_ns = self._clock.monotonic_ns()
         if not self._is_broken:
             self._log.warning("stream.broke", why=broke.why)
             self._look_unasked()
@@ -359,7 +361,6 @@ class Gateway(Room):
         """Hear the venue for as long as the desk runs; each break is told, and mended after a pause."""
         stands = False
         while not self._pauses.is_over:
-            self._listened_ns = self._clock.monotonic_ns()
             try:
                 reports = self._port.reports(STREAM_S if stands else 0.0)
             except UnreachableError as error:
@@ -372,8 +373,7 @@ class Gateway(Room):
                 self._results.leave(Broke(f"defect of the adapter: {type(error).__name__}: {error}"))
                 self._pauses.wait()
                 continue
-            if reports or not stands:
-                self._results.leave(Reported(reports))
+            self._results.leave(Reported(reports))  # also when there are none: it still looks
             stands = True
             self._pauses.begin_anew()
 
