@@ -40,6 +40,7 @@ from actors.cli_parts import fail as _fail
 from actors.cli_parts import say as _say
 from actors.cli_parts import show as _show
 from actors.cli_replay import replays
+from actors.cli_simulate import simulations
 from actors.cli_sql import questions
 from actors.control_client import DeskDownError, Remote, VerbRefusedError
 from actors.desk import run_desk
@@ -80,6 +81,7 @@ app.add_typer(backups)
 app.add_typer(hands)
 app.add_typer(questions)
 app.add_typer(replays)
+app.add_typer(simulations)
 
 
 def main() -> None:

@@ -1,0 +1,297 @@
+"""A venue behind a wire, as a model: its engine, whose book is the truth, and a port that fails as real ones do."""
+
+import random
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from typing_extensions import override
+
+from actors.simulation.clock import VirtualClock
+from actors.simulation.faults import Trouble
+from actors.venues.port import Accepted, Holdings, NotSentError, Refused, UnclearError, UnreachableError, VenuePort
+from desk.messages import (
+    OrderCancelled,
+    OrderFilled,
+    OrderState,
+    OrderType,
+    ReplaceOrder,
+    SubmitOrder,
+    VenueOrder,
+    VenueReport,
+)
+from desk.units import NS_PER_MS, NS_PER_S, ZERO
+from desk.venue import IdRule, Instrument, VenueTraits
+
+_OPEN = frozenset({OrderState.SUBMITTED, OrderState.PARTIALLY_FILLED})
+#: Least quantity of which a part may be executed alone.
+PART_MIN = Decimal("0.1")
+#: How long an outage lasts at most.
+OUTAGE_NS_MAX = 8 * NS_PER_S
+
+
+class Resting:
+    """One order in the engine's book, also when it is over."""
+
+    __slots__ = ("command", "filled", "name", "price", "quantity", "state")
+
+    def __init__(self, command: SubmitOrder, name: str) -> None:
+        """Take an order in."""
+        self.command, self.name = command, name
+        self.state = OrderState.SUBMITTED
+        self.quantity, self.filled = command.quantity, ZERO
+        self.price = command.stop_price if command.type is OrderType.STOP else command.limit_price
+
+    @property
+    def is_open(self) -> bool:
+        """True while it may still trade."""
+        return self.state in _OPEN
+
+    def seen(self) -> VenueOrder:
+        """Give it as the venue shows it."""
+        command = self.command
+        return VenueOrder(
+            command.order_id, self.name, command.symbol, command.side, self.state, self.quantity, self.filled,
+            "", command.type, self.price,
+        )  # fmt: skip
+
+
+class Exchange:
+    """The engine: ids after its rule, deadlines held against its own clock, market orders at once, parts by chance."""
+
+    def __init__(self, traits: VenueTraits, clock: VirtualClock, trouble: Trouble, prices: dict[str, Decimal]) -> None:
+        """Begin with an empty book. ``prices`` are the last ones by symbol, and change with ``move``."""
+        self.traits, self._clock, self._trouble, self.prices = traits, clock, trouble, prices
+        self.orders: list[Resting] = []
+        self.fills: list[OrderFilled] = []
+        self.symbols: dict[str, str] = {}
+        self.skew_ns = int(trouble.faults.skew * NS_PER_S)
+        #: Told of everything that happens by itself.
+        self.tell: Callable[[VenueReport], None] = lambda _report: None
+        self._named: dict[str, list[Resting]] = {}
+        self._open: dict[str, Resting] = {}
+        self._net: dict[str, Decimal] = {}
+        self.cash = ZERO
+
+    def now_ns(self) -> int:
+        """Give the venue's own time."""
+        return self._clock.wall_ns() + self.skew_ns
+
+    def named(self, client_id: str) -> list[Resting]:
+        """Give all orders that ever bore this client id."""
+        return self._named.get(client_id, [])
+
+    def open_orders(self) -> list[Resting]:
+        """Give what rests."""
+        return [order for order in self._open.values() if order.is_open]
+
+    def positions(self) -> dict[str, Decimal]:
+        """Give the net quantities that are not zero."""
+        return {symbol: quantity for symbol, quantity in self._net.items() if quantity}
+
+    def take(self, command: SubmitOrder) -> Accepted | Refused:
+        """Take an order in, or refuse it."""
+        known = [o for o in self.named(command.order_id) if self.traits.ids is IdRule.FOR_EVER or o.is_open]
+        if command.deadline_ns and self.now_ns() > command.deadline_ns:
+            return Refused("deadline exceeded", is_deadline=True)
+        if known:
+            return Refused("client id in use", is_duplicate=self.traits.ids is IdRule.FOR_EVER)
+        order = Resting(command, f"v{len(self.orders) + 1}")
+        self.orders.append(order)
+        self._named.setdefault(command.order_id, []).append(order)
+        self._open[order.name] = order
+        price = self.prices[command.symbol]
+        if command.type is OrderType.MARKET:
+            self._trade(order, order.quantity, price)
+        else:
+            self._touch(order, price)
+        return Accepted(order.name)
+
+    def move(self, symbol: str, price: Decimal) -> None:
+        """Let a symbol's price be another one: what it touches trades, whole or in part."""
+        self.prices[symbol] = price
+        for order in list(self._open.values()):
+            if order.command.symbol == symbol and order.is_open:
+                self._touch(order, price)
+
+    def _touch(self, order: Resting, price: Decimal) -> None:
+        assert order.price is not None, "what rests has a price"
+        sign = order.command.side.sign if order.command.type is OrderType.LIMIT else -order.command.side.sign
+        if (order.price - price) * sign >= ZERO:
+            left = order.quantity - order.filled
+            is_part = left > PART_MIN and self._trouble.happens("parts")
+            self._trade(order, left / 2 if is_part else left, order.price)
+
+    def _trade(self, order: Resting, quantity: Decimal, price: Decimal) -> None:
+        while quantity > ZERO and order.is_open:
+            part = quantity / 2 if quantity > PART_MIN and self._trouble.happens("parts") else quantity
+            quantity -= part
+            order.filled += part
+            is_over = order.filled >= order.quantity
+            order.state = OrderState.FILLED if is_over else OrderState.PARTIALLY_FILLED
+            command = order.command
+            signed = part * command.side.sign
+            self._net[command.symbol] = self._net.get(command.symbol, ZERO) + signed
+            self.cash -= signed * price
+            fill = OrderFilled(
+                0, command.order_id, f"x{len(self.fills) + 1}", part, price, ZERO, False,
+                order.quantity - order.filled, self.now_ns(),
+            )  # fmt: skip
+            self.fills.append(fill)
+            if is_over:
+                self._open.pop(order.name, None)
+            self.tell(fill)
+            self._end_group(order)
+
+    def _end_group(self, filled: Resting) -> None:
+        group = filled.command.oco_group
+        if not (self.traits.has_oco and group):
+            return
+        for order in list(self._open.values()):
+            if order.is_open and order is not filled and order.command.oco_group == group:
+                self._end(order)
+                self.tell(OrderCancelled(0, order.command.order_id, "OCO", False, self.now_ns(), order.filled))
+
+    def _end(self, order: Resting) -> None:
+        order.state = OrderState.CANCELLED
+        self._open.pop(order.name, None)
+
+    def cancel(self, order_id: str, venue_order_id: str) -> Accepted | Refused:
+        """Cancel what is open under either name."""
+        found = self._open.get(venue_order_id) or next((o for o in self.named(order_id) if o.is_open), None)
+        if found is None or not found.is_open:
+            return Refused("not open", is_gone=True)
+        self._end(found)
+        return Accepted(found.name)
+
+    def replace(self, word: ReplaceOrder) -> Accepted | Refused:
+        """Give an open order other figures."""
+        order = self._open.get(word.venue_order_id) or next((o for o in self.named(word.order_id) if o.is_open), None)
+        if order is None or not order.is_open:
+            return Refused("not open", is_gone=True)
+        if word.quantity <= order.filled:
+            return Refused("less than what has filled")
+        order.quantity, order.price = word.quantity, word.price
+        self._touch(order, self.prices[word.symbol])
+        return Accepted(order.name)
+
+
+class ModelPort(VenuePort):
+    """The adapter to the model, as ``actors/venues/port.py`` wants it; what fails here is drawn from the seed."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        trouble: Trouble,
+        later: Callable[[int, Callable[[], object]], None],
+        random_source: random.Random,
+    ) -> None:
+        """Take the engine, what goes wrong, and what lets something happen later (ns from now)."""
+        self.exchange, self._trouble, self._later, self._chance = exchange, trouble, later, random_source
+        self.dark_until_ns = 0
+
+    @property
+    @override
+    def traits(self) -> VenueTraits:
+        """Say how the venue deals with ids and deadlines."""
+        return self.exchange.traits
+
+    @override
+    def submit(self, order: SubmitOrder) -> Accepted | Refused:
+        """Place one order."""
+        self._stand("submit")
+        trouble = self._trouble
+        if trouble.happens("refused"):
+            return Refused("insufficient funds")
+        if trouble.happens("late"):
+            self._later(self._chance.randrange(50, 9_000) * NS_PER_MS, lambda: self.exchange.take(order))
+            msg = "no answer in time"
+            raise UnclearError(msg)
+        return self._read(self.exchange.take(order))
+
+    @override
+    def cancel(self, order_id: str, venue_order_id: str) -> Accepted | Refused:
+        """Cancel one open order."""
+        self._stand("cancel")
+        return self._read(self.exchange.cancel(order_id, venue_order_id))
+
+    @override
+    def replace(self, order: ReplaceOrder) -> Accepted | Refused:
+        """Change one open order in place."""
+        self._stand("replace")
+        return self._read(self.exchange.replace(order))
+
+    @override
+    def now_ns(self) -> int:
+        """Give the venue's time."""
+        return self.exchange.now_ns()
+
+    @override
+    def find(self, order_ids: Sequence[str]) -> tuple[VenueOrder, ...]:
+        """Look orders up by client id."""
+        self._look()
+        return tuple(order.seen() for name in order_ids for order in self.exchange.named(name))
+
+    @override
+    def open_orders(self) -> tuple[VenueOrder, ...]:
+        """Give what rests."""
+        self._look()
+        return tuple(order.seen() for order in self.exchange.open_orders())
+
+    @override
+    def fills(self, since_ns: int) -> tuple[OrderFilled, ...]:
+        """Give every execution from a time on."""
+        self._look()
+        return tuple(fill for fill in self.exchange.fills if fill.ts_ns >= since_ns)
+
+    @override
+    def holdings(self) -> Holdings:
+        """Give positions and cash."""
+        exchange = self.exchange
+        return Holdings("model", exchange.positions(), exchange.cash, exchange.now_ns())
+
+    @override
+    def instruments(self, symbols: Sequence[str]) -> tuple[Instrument, ...]:
+        """Demand nothing."""
+        return ()
+
+    @override
+    def reports(self, timeout_s: float) -> tuple[VenueReport, ...]:
+        """Nothing waits here: what the engine tells comes by the line that the simulation made of the stream."""
+        return ()
+
+    @override
+    def close(self) -> None:
+        """Nothing has to be let go."""
+
+    def _stand(self, _call: str) -> None:
+        """Let a call fail before it came to the engine."""
+        trouble, now_ns = self._trouble, self.exchange.now_ns()
+        if now_ns < self.dark_until_ns:
+            msg = "the venue is down"
+            raise UnclearError(msg)
+        if trouble.happens("outage"):
+            self.dark_until_ns = now_ns + self._chance.randrange(OUTAGE_NS_MAX)
+        if trouble.happens("unsent"):
+            msg = "no route"
+            raise NotSentError(msg)
+        if trouble.happens("limited"):
+            msg = "too many requests"
+            raise NotSentError(msg)
+        if trouble.happens("lost"):
+            msg = "connection lost"
+            raise UnclearError(msg)
+
+    def _read(self, answer: Accepted | Refused) -> Accepted | Refused:
+        """Let an answer be lost on its way, or be one that nobody can read."""
+        if self._trouble.happens("unread"):
+            msg = "no answer"
+            raise UnclearError(msg)
+        if self._trouble.happens("garbled"):
+            msg = "an answer that is no JSON"
+            raise UnclearError(msg)
+        return answer
+
+    def _look(self) -> None:
+        if self.exchange.now_ns() < self.dark_until_ns or self._trouble.happens("lost"):
+            msg = "the venue does not answer"
+            raise UnreachableError(msg)

@@ -1,0 +1,102 @@
+"""What can go wrong, how often, and what did."""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Collection
+
+import msgspec
+
+
+class Faults(msgspec.Struct, frozen=True, kw_only=True):
+    """How often what goes wrong, each in 0..1. What is 0 draws no chance.
+
+    ``kill`` counts for each place of a turn where a process may die, ``hang`` and ``slow`` for each turn. Links:
+    ``delay``, ``cut`` (what is under way is lost, then the link stands again) and ``repeat`` for each parcel, ``drop``
+    for each item of a stream. ``full`` is a disk without room, for each commit. The venue, for each call: ``refused``,
+    ``lost`` (it never arrived), ``unread`` (done, and the answer lost), ``late`` (done after the caller gave up),
+    ``unsent``, ``garbled`` (an answer that cannot be read), ``limited`` (too many requests), ``outage`` (nothing
+    answers for a while). What it tells of its own accord: ``untold``, ``retold``, ``broken`` (the stream breaks).
+    ``parts``: an execution is a part only. ``nonsense`` is a message of the market that is no tick. Of the whole desk,
+    for each event of the market: ``root``
+    (the supervisor dies, and all with it), ``power`` (the machine loses power), ``wish`` (an operator does something),
+    ``edit`` (the configuration changes). ``skew`` is by how many seconds the venue's clock is ahead.
+    """
+
+    kill: float = 0.0
+    hang: float = 0.0
+    slow: float = 0.0
+    delay: float = 0.0
+    cut: float = 0.0
+    repeat: float = 0.0
+    drop: float = 0.0
+    full: float = 0.0
+    refused: float = 0.0
+    lost: float = 0.0
+    unread: float = 0.0
+    late: float = 0.0
+    unsent: float = 0.0
+    garbled: float = 0.0
+    limited: float = 0.0
+    outage: float = 0.0
+    untold: float = 0.0
+    retold: float = 0.0
+    broken: float = 0.0
+    parts: float = 0.0
+    nonsense: float = 0.0
+    root: float = 0.0
+    power: float = 0.0
+    wish: float = 0.0
+    edit: float = 0.0
+    skew: float = 0.0
+
+
+#: Every kind, in the order of the Struct.
+KINDS: tuple[str, ...] = Faults.__struct_fields__
+NEVER = 1 << 62
+
+
+class Trouble:
+    """Decides, each time that something could go wrong, whether it does; counts what did.
+
+    Occurrences are numbered over all kinds. With ``only``, an occurrence of another number is drawn and does not
+    happen: so a failing run is made smaller without drawing its chance anew.
+    """
+
+    def __init__(self, faults: Faults, chance: random.Random, only: Collection[int] | None = None) -> None:
+        """Take the rates and where the draws come from."""
+        self.faults, self.chance, self._only = faults, chance, only
+        self.counts: Counter[str] = Counter()
+        self.occurrences: list[tuple[int, str]] = []
+        self.is_calm = False
+        self._rates = {kind: float(getattr(faults, kind)) for kind in KINDS}
+        self.kill_in = 0
+        self.draw_kill()
+
+    def happens(self, kind: str) -> bool:
+        """Say whether it happens now."""
+        rate = self._rates[kind]
+        if rate == 0.0 or self.is_calm or self.chance.random() >= rate:
+            return False
+        return self.takes_place(kind)
+
+    def takes_place(self, kind: str) -> bool:
+        """Number an occurrence that was drawn; say whether it is one of those that happen."""
+        number = len(self.occurrences)
+        self.occurrences.append((number, kind))
+        if self._only is not None and number not in self._only:
+            return False
+        self.counts[kind] += 1
+        return True
+
+    def draw_kill(self) -> None:
+        """Draw after how many places the next death comes: as if each had been asked for itself."""
+        rate = self._rates["kill"]
+        if rate == 0.0:
+            self.kill_in = NEVER
+        else:
+            self.kill_in = 1 + int(math.log(1.0 - self.chance.random()) / math.log(1.0 - rate))
+
+    def calm(self) -> None:
+        """Let nothing go wrong from here on."""
+        self.is_calm, self.kill_in = True, NEVER

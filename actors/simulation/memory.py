@@ -1,0 +1,208 @@
+"""What lies on the disk of the simulated machine: stores that survive a fall, and what a power cut leaves of them."""
+
+import bisect
+import random
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from typing_extensions import override
+
+from runtime.disk import Disk
+from runtime.effects import Append, Put, Write
+from runtime.errors import StoreError
+from runtime.folder import Sentinel
+from runtime.store import MAP_BYTES_DEFAULT, Reader, Store
+from runtime.store_format import GENESIS, chain
+
+
+class _Undo(NamedTuple):
+    """What takes one commit back: the log's head before it, and what each entry was."""
+
+    head: int
+    entries: tuple[tuple[str, bytes, bytes | None], ...]
+
+
+class MemoryStore(Store):
+    """A store with the promises of the real one, without its disk: all or nothing, read at once, kept across falls.
+
+    A commit of a store that is not synced, and not durable itself, may be taken back by ``lose_power``.
+    """
+
+    def __init__(self, path: Path, *, is_synced: bool) -> None:  # pyright: ignore[reportMissingSuperCall] - no disk
+        """Begin empty."""
+        self.path = path
+        self._is_synced = is_synced
+        self._log: list[bytes] = []
+        self._tables: dict[str, dict[bytes, bytes]] = {}
+        self._keys: dict[str, list[bytes]] = {}
+        self._undo: list[_Undo] = []
+        self._links: list[bytes] = [GENESIS]
+        #: While this is more than 0, commits fail as on a full disk.
+        self.full_for = 0
+        self.commits = 0
+
+    # --- reading ------------------------------------------------------------------------------
+
+    @override
+    def close(self) -> None:
+        """Nothing has to be let go."""
+
+    @override
+    def head(self) -> int:
+        return len(self._log)
+
+    @override
+    def head_link(self) -> bytes:
+        return self._link(len(self._log))
+
+    @override
+    def link(self, sequence: int) -> bytes | None:
+        return self._link(sequence) if sequence <= len(self._log) else None
+
+    def _link(self, sequence: int) -> bytes:
+        links = self._links
+        while len(links) <= sequence:
+            links.append(chain(links[-1], self._log[len(links) - 1]))
+        return links[sequence]
+
+    @override
+    def record(self, sequence: int) -> bytes | None:
+        return self._log[sequence - 1] if 0 < sequence <= len(self._log) else None
+
+    @override
+    def records(self, after: int = 0, most: int | None = None) -> Iterator[tuple[int, bytes]]:
+        end = len(self._log) if most is None else min(len(self._log), after + most)
+        return enumerate(self._log[after:end], after + 1)
+
+    @override
+    def get(self, table: str, key: bytes) -> bytes | None:
+        entries = self._tables.get(table)
+        return None if entries is None else entries.get(key)
+
+    @override
+    def scan(self, table: str, prefix: bytes = b"", start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        entries = self._tables.get(table)
+        if not entries:
+            return
+        keys = self._keys.get(table)
+        if keys is None:
+            keys = self._keys[table] = sorted(entries)
+        for key in keys[bisect.bisect_left(keys, prefix if start is None else start) :]:
+            if not key.startswith(prefix):
+                return
+            yield key, entries[key]
+
+    @override
+    def verify(self) -> int:
+        return len(self._log)
+
+    # --- writing ------------------------------------------------------------------------------
+
+    @override
+    def commit(self, writes: Sequence[Write], *, is_durable: bool = False) -> None:
+        if self.full_for > 0:
+            self.full_for -= 1
+            msg = f"{self.path}: nothing was written: no space left on the device"
+            raise StoreError(msg)
+        head, before = len(self._log), list[tuple[str, bytes, bytes | None]]()
+        for write in writes:
+            if isinstance(write, Append):
+                if write.sequence != len(self._log) + 1:
+                    del self._log[head:]
+                    msg = f"{self.path}: record {write.sequence} cannot follow {len(self._log)}"
+                    raise StoreError(msg)
+                self._log.append(write.data)
+                continue
+            entries = self._tables.setdefault(write.table, {})
+            was = entries.get(write.key)
+            before.append((write.table, write.key, was))
+            if isinstance(write, Put):
+                entries[write.key] = write.data
+                if was is None:
+                    self._keys.pop(write.table, None)
+            elif was is not None:
+                del entries[write.key]
+                self._keys.pop(write.table, None)
+        self.commits += 1
+        if self._is_synced or is_durable:
+            self._undo.clear()
+        else:
+            self._undo.append(_Undo(head, tuple(before)))
+
+    def lose_power(self, chance: random.Random) -> int:
+        """Take back some of the last commits that never reached the disk, the newest first; give how many."""
+        lost = chance.randrange(len(self._undo) + 1)
+        for _ in range(lost):
+            undo = self._undo.pop()
+            del self._log[undo.head :]
+            del self._links[undo.head + 1 :]
+            for table, key, was in reversed(undo.entries):
+                if was is None:
+                    self._tables[table].pop(key, None)
+                else:
+                    self._tables[table][key] = was
+        self._undo.clear()
+        self._keys.clear()
+        return lost
+
+
+class MemorySentinel(Sentinel):
+    """The halt sentinel of the simulated machine."""
+
+    def __init__(self) -> None:  # pyright: ignore[reportMissingSuperCall] - no file
+        """Begin without a halt."""
+        self._reason: str | None = None
+
+    @override
+    def reason(self) -> str | None:
+        return self._reason
+
+    @override
+    def write(self, reason: str) -> None:
+        self._reason = self._reason or reason
+
+    @override
+    def prepare(self) -> None:
+        """There is always room for this one."""
+
+    @override
+    def remove(self) -> None:
+        self._reason = None
+
+
+class MemoryDisk(Disk):
+    """The simulated machine's disk: one store a path, and one sentinel."""
+
+    def __init__(self) -> None:
+        """Begin with an empty disk."""
+        self.stores: dict[Path, MemoryStore] = {}
+        self.halt = MemorySentinel()
+
+    @override
+    def store(
+        self,
+        path: Path,
+        *,
+        is_synced: bool = True,
+        map_bytes: int = MAP_BYTES_DEFAULT,
+        schema: int | None = None,
+        reserve_bytes: int = 0,
+        on_low: Callable[[str], object] = lambda _why: None,
+    ) -> MemoryStore:
+        found = self.stores.get(path)
+        if found is None:
+            found = self.stores[path] = MemoryStore(path, is_synced=is_synced)
+        return found
+
+    @override
+    def reader(self, path: Path) -> Reader:
+        found = self.stores.get(path)
+        if found is None:
+            msg = f"{path}: there is no store here"
+            raise StoreError(msg)
+        return found
+
+    @override
+    def sentinel(self, state: Path) -> Sentinel:
+        return self.halt

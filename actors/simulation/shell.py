@@ -1,0 +1,478 @@
+"""One simulated process: a room, and around it what the real shell does, in virtual time.
+
+In one turn it hears what has come, commits all records in one transaction, acknowledges, then sends and publishes. It
+may die between any two of these. Links are those of ``runtime/link.py``; words pass as they are, without the wire.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from actors.simulation.link import DATAGRAM, ITEM, PARCEL, RECEIPT, Frame, Side
+from actors.words import desk_codec
+from runtime.bus_words import StreamItem
+from runtime.child import Context, Made
+from runtime.effects import Effects, Post, Publish
+from runtime.restart import Exit, ExitKind
+from runtime.words import PeersChanged, Reconfigured, Settled, StopAsked, Turn
+
+if TYPE_CHECKING:
+    from actors.simulation.world import World
+
+ROOT = "root"
+SENT = "sent"
+#: The share of turns that begin a little later, so that more has come by then.
+LATER_SHARE = 0.3
+ANNOUNCE_NS = 100_000_000
+AGAIN_NS = 1_000_000_000
+#: At these announcements behind an item a topic's head is said again. The real one says it more often.
+SAID_AGAIN = (1, 8, 50)
+
+
+class KilledError(Exception):
+    """This process dies here and now, as by kill -9."""
+
+    def __init__(self, place: str) -> None:
+        """Say where in its turn."""
+        super().__init__(place)
+        self.place = place
+
+
+Out = dict[tuple[str, bool], list[Frame]]
+"""Frames that leave in one turn, by whom they go to and whether a stream carries them."""
+
+
+class Heard:
+    """What one turn is about, for whoever names the places of death."""
+
+    __slots__ = ("effects", "words")
+
+    def __init__(self) -> None:
+        """Begin with nothing heard."""
+        self.words: list[Any] = []
+        self.effects = Effects()
+
+
+class Shell:
+    """A process of the simulated desk, from its birth to its end."""
+
+    def __init__(self, world: "World", path: str, epoch: int, kind: str) -> None:
+        """Be nobody yet: ``be_born`` makes the room."""
+        self.world, self.path, self.epoch, self.kind = world, path, epoch, kind
+        self.is_alive, self.is_frozen = True, False
+        self.is_up = False
+        self.slow_ns = 0
+        self.inbox: deque[Frame] = deque()
+        self.sides: dict[str, Side] = {}
+        self.unanswered: set[str] = set()
+        self.links: dict[str, Shell] = {}
+        self.listeners: dict[str, tuple[Shell, tuple[str, ...]]] = {}
+        self.last_arrival: dict[tuple[str, bool], int] = {}
+        self.timers: dict[str, int] = {}
+        self.heard = Heard()
+        self._wake_at: int | None = None
+        self._timer_at = 0
+        self._is_woken = False
+        self._turn: Turn | None = None
+        self._turn_sent = 0
+        self._answer: Settled | None = None
+        self._held: list[Post] = []
+        self._is_stopping = False
+        self._head = 0
+        self._last: dict[str, int] = {}
+        self._volatile: dict[str, int] = {}
+        self._fresh: dict[str, int] = {}
+        self._has_spoken = self._is_announcing = self._is_repeating = False
+        self._peers_version: int | None = None
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def be_born(self, maker: Callable[[Context, bytes], Made], context: Context, arguments: bytes) -> None:
+        """Make the room, let it recover, and carry out what that brings."""
+        self.made = maker(context, arguments)
+        self.room, self.wiring, self.store = self.made.room, self.made.wiring, self.made.store
+        self.codec = self.made.codec
+        self.room.take_waker(self._on_waker)
+        heard = self.heard = Heard()
+        heard.effects = self.room.recover()
+        self._head, last = self.room.stream_heads()
+        self._last = dict(last)
+        self._carry_out(heard)
+        self.is_up = True
+
+    def die(self) -> None:
+        """Be gone: nothing of it happens any more."""
+        self.is_alive = False
+        self.inbox.clear()
+        self.timers.clear()
+
+    def may_die(self, place: str) -> None:
+        """Die here, where the chance of the world wants it.
+
+        Raises:
+            KilledError: It does.
+        """
+        trouble = self.world.trouble
+        trouble.kill_in -= 1
+        if trouble.kill_in <= 0:
+            trouble.draw_kill()
+            if self.world.may_kill(self) and trouble.takes_place("kill"):
+                raise KilledError(place)
+
+    # --- hearing ------------------------------------------------------------------------------
+
+    def arrive(self, frames: list[Frame]) -> None:
+        """Take what has come; a turn follows, now or a little later."""
+        self.inbox.extend(frames)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have a turn: at once, or as soon as a busy process comes to it."""
+        if self._wake_at is not None or not self.is_up:
+            return
+        world = self.world
+        in_ns = self.slow_ns or (world.draw_ns(1_000, 60_000) if world.chance.random() < LATER_SHARE else 0)
+        if in_ns:
+            self._wake_at = world.clock.now_ns + in_ns
+            world.later(in_ns, self._woken)
+        else:
+            world.guarded(self, self.turn)
+
+    def _woken(self) -> None:
+        self._wake_at = None
+        if self.is_alive and self.is_up and not self.is_frozen:
+            self.world.guarded(self, self.turn)
+
+    def _on_waker(self) -> None:
+        self._is_woken = True
+        if self.is_alive:
+            self.wake()
+
+    def turn(self) -> None:
+        """Hear, commit, acknowledge, send: once over.
+
+        Raises:
+            KilledError: It died on the way.
+        """
+        if self.is_frozen or not self.is_alive:
+            return
+        world = self.world
+        if world.trouble.happens("hang"):
+            world.freeze(self)
+            return
+        heard = self.heard = Heard()
+        effects = heard.effects
+        while self.inbox:
+            self._hear(self.inbox.popleft(), heard)
+        now_ns = world.clock.now_ns
+        if self.timers:
+            for name in [name for name, at_ns in self.timers.items() if at_ns <= now_ns]:
+                del self.timers[name]
+                effects.add(self.room.timer(name))
+        if self._is_woken:
+            self._is_woken = False
+            effects.add(self.room.awake())
+        if self._is_stopping:
+            effects.add(self.room.stopping())
+        self.may_die("heard")
+        self._carry_out(heard)
+        self._settle()
+        if self._is_stopping:
+            world.ended(self, Exit(ExitKind.NORMAL, "stopped in good order"))
+
+    def _hear(self, frame: Frame, heard: Heard) -> None:
+        effects, word = heard.effects, frame.word
+        if frame.item is not None:
+            heard.words.append(word)
+            effects.add(self.room.hear_stream(frame.sender, frame.item, word))
+            return
+        sender = frame.sender
+        if sender == ROOT:
+            self._hear_root(word, heard)
+            return
+        if not self._takes(sender, frame):
+            return
+        heard.words.append(word)
+        if isinstance(word, Turn) and sender == self.wiring.conductor:
+            self._begin(word, effects)
+        elif type(word) is tuple:
+            effects.add(self.room.hear_foreign(list(cast("tuple[bytes, ...]", word))))
+        else:
+            effects.add(self.room.hear(sender, frame.epoch, word))
+
+    def _takes(self, sender: str, frame: Frame) -> bool:
+        """Say whether a frame has something to hear; a receipt is taken in here."""
+        side = self._side(sender)
+        if not side.saw(frame.epoch):
+            self.world.fenced(self, frame)
+            return False
+        if frame.kind == PARCEL:
+            self.unanswered.add(sender)
+            return side.takes(frame)
+        if frame.kind == RECEIPT:
+            side.acknowledged(frame)
+            return False
+        return True
+
+    def _hear_root(self, word: Any, heard: Heard) -> None:
+        heard.words.append(word)
+        if isinstance(word, StopAsked):
+            self._is_stopping = True
+        elif isinstance(word, PeersChanged):
+            if word.is_whole:
+                self._peers_version = word.version
+            elif self._peers_version is None:
+                return
+            else:
+                self._peers_version = word.version
+            if self.wiring.has_hub:
+                for peer in word.peers:
+                    self._side(peer.path).saw(peer.epoch)
+            heard.effects.add(self.room.peers(word.peers))
+        elif isinstance(word, Reconfigured) and word.epoch == self.epoch:
+            heard.effects.add(self.room.reconfigured(word.arguments))
+
+    # --- turns of a step ----------------------------------------------------------------------
+
+    def _begin(self, turn: Turn, effects: Effects) -> None:
+        key, answer, current = (turn.step, turn.phase), self._answer, self._turn
+        if answer is not None and key <= (answer.step, answer.phase):
+            if key < (answer.step, answer.phase):
+                self._reopen(turn, effects)
+            else:
+                self._say_settled(answer)
+            return
+        if current is not None and key <= (current.step, current.phase):
+            return
+        self._reopen(turn, effects)
+
+    def _reopen(self, turn: Turn, effects: Effects) -> None:
+        self._turn, self._turn_sent, self._answer = turn, 0, None
+        effects.posts[:0] = self._held
+        self._held = []
+        effects.add(self.room.begin(turn, self.codec.decode(turn.payload) if turn.payload else None))
+
+    def _settle(self) -> None:
+        turn = self._turn
+        if turn is None or any(side.waiting for side in self.sides.values()):
+            return
+        facts = self.room.settle(turn)
+        if facts is None:
+            return
+        if self._has_spoken:
+            self._announce()
+            self._has_spoken = False
+        self._answer = Settled(turn.step, turn.phase, self._turn_sent, facts)
+        self._turn = None
+        self._say_settled(self._answer)
+
+    def _say_settled(self, answer: Settled) -> None:
+        out: Out = {}
+        self._post(Post(self.wiring.conductor, answer, is_sure=False), out)
+        self.world.transmit(self, out)
+
+    # --- carrying out -------------------------------------------------------------------------
+
+    def _carry_out(self, heard: Heard) -> None:
+        effects = heard.effects
+        if effects.writes:
+            self._commit(heard)
+        if self.unanswered:
+            self._acknowledge()
+            self.may_die("acknowledged")
+        if effects.posts or effects.published:
+            self._say(heard)
+        for name, at_ns in effects.timers:
+            if at_ns:
+                self.timers[name] = at_ns
+            else:
+                self.timers.pop(name, None)
+        for peer, topics in effects.listens:
+            if peer:
+                self.world.follow(self, peer, topics)
+        self._set_timer()
+
+    def _commit(self, heard: Heard) -> None:
+        world, effects = self.world, heard.effects
+        assert self.store is not None, "a room without a store wants to keep something"
+        self.may_die("commit")
+        if world.trouble.happens("full"):
+            world.fill_disk(self)
+        self.store.commit(effects.writes, is_durable=effects.is_durable)
+        world.on_commit(self, heard)
+        self.may_die("committed")
+
+    def _say(self, heard: Heard) -> None:
+        """Send and publish; a death between two of them leaves the rest unsaid."""
+        out: Out = {}
+        for post in heard.effects.posts:
+            if post.is_gated and self.wiring.conductor and self._turn is None:
+                self._held.append(post)
+                continue
+            self._turn_sent += post.is_gated
+            self._post(post, out)
+            if self._may_die_sending():
+                self.world.transmit(self, out)
+                raise KilledError(SENT)
+        for each in heard.effects.published:
+            self._publish(each, out)
+        self.world.transmit(self, out)
+        self.may_die("said")
+
+    def _may_die_sending(self) -> bool:
+        trouble = self.world.trouble
+        trouble.kill_in -= 1
+        if trouble.kill_in > 0:
+            return False
+        trouble.draw_kill()
+        return self.world.may_kill(self) and trouble.takes_place("kill")
+
+    def _set_timer(self) -> None:
+        if not self.timers:
+            return
+        at_ns = min(self.timers.values())
+        if not self._timer_at or at_ns < self._timer_at or self._timer_at <= self.world.clock.now_ns:
+            self._timer_at = at_ns
+            self.world.at(at_ns, self._timer_due)
+
+    def _timer_due(self) -> None:
+        if not self.is_alive or self.is_frozen:
+            return
+        now_ns = self.world.clock.now_ns
+        if self._timer_at <= now_ns:
+            self._timer_at = 0
+        if self._wake_at is not None:
+            return  # the turn that comes sees to it
+        if any(at_ns <= now_ns for at_ns in self.timers.values()):
+            self.world.guarded(self, self.turn)
+        else:
+            self._set_timer()
+
+    def _side(self, peer: str) -> Side:
+        side = self.sides.get(peer)
+        if side is None:
+            side = self.sides[peer] = Side(self.path, self.epoch)
+        return side
+
+    def _post(self, post: Post, out: Out) -> None:
+        peer = post.peer
+        if peer == ROOT:
+            self.world.told_root(self, post.word)
+            return
+        word = portable(post.word)
+        if post.is_sure:
+            frame = self._side(peer).parcel(word)
+            self._repeat_later()
+        else:
+            frame = Frame(self.path, self.epoch, word, DATAGRAM)
+        out.setdefault((peer, False), []).append(frame)
+
+    def _acknowledge(self) -> None:
+        out: Out = {}
+        for peer in sorted(self.unanswered):
+            receipt = self._side(peer).receipt()
+            if receipt is not None:
+                out[peer, False] = [receipt]
+        self.unanswered.clear()
+        self.world.transmit(self, out)
+
+    def send_again(self, peer: str) -> None:
+        """Repeat what this peer has not acknowledged."""
+        frames = self._side(peer).again()
+        if frames:
+            self.world.transmit(self, {(peer, False): frames})
+
+    def _repeat_later(self) -> None:
+        if not self._is_repeating:
+            self._is_repeating = True
+            self.world.later(AGAIN_NS, self._repeat)
+
+    def _repeat(self) -> None:
+        self._is_repeating = False
+        if not self.is_alive:
+            return
+        if self.is_frozen:
+            self._repeat_later()
+            return
+        for peer in [peer for peer, side in self.sides.items() if side.waiting]:
+            self.send_again(peer)
+            self._repeat_later()
+
+    # --- links --------------------------------------------------------------------------------
+
+    def connected(self, hub: "Shell") -> None:
+        """Hear that the link to a hub stands (again)."""
+        if not (self.is_alive and hub.is_alive):
+            return
+        self.links[hub.path] = hub
+        hub.links[self.path] = self
+        self.send_again(hub.path)
+        hub.send_again(self.path)
+        heard = self.heard = Heard()
+        heard.effects = self.room.connected(hub.path)
+        self._carry_out(heard)
+
+    # --- the stream ---------------------------------------------------------------------------
+
+    def _publish(self, each: Publish, out: Out) -> None:
+        topic, sequence, previous = each.topic, each.sequence, each.previous
+        if sequence:
+            self._head = self._last[topic] = sequence
+            self._fresh[topic] = 0
+            self._has_spoken = True
+        else:
+            previous = self._volatile.get(topic, 0)
+            self._volatile[topic] = sequence = previous + 1
+        item = StreamItem(topic, sequence, previous, b"", bool(each.sequence))
+        frame = Frame(self.path, self.epoch, each.word, ITEM, item=item)
+        for path, (_, topics) in self.listeners.items():
+            if (topic in topics or "" in topics) and not self.world.trouble.happens("drop"):
+                out.setdefault((path, True), []).append(frame)
+        if each.sequence and not self._is_announcing:
+            self._is_announcing = True
+            self.world.later(ANNOUNCE_NS, self._announce_later)
+
+    def _announce_later(self) -> None:
+        self._is_announcing = False
+        if not self.is_alive:
+            return
+        if not self.is_frozen:
+            self._announce()
+        if self._fresh:
+            self._is_announcing = True
+            self.world.later(ANNOUNCE_NS, self._announce_later)
+
+    def _announce(self) -> None:
+        out: Out = {}
+        for topic, turn in list(self._fresh.items()):
+            self._fresh[topic] = turn + 1
+            if turn + 1 in SAID_AGAIN:
+                for path, (_, topics) in self.listeners.items():
+                    if topic in topics or "" in topics:
+                        out.setdefault((path, True), []).append(self.head(topic))
+            if turn + 1 >= SAID_AGAIN[-1]:
+                del self._fresh[topic]
+        self.world.transmit(self, out)
+
+    def head(self, topic: str) -> Frame:
+        """Give the head of a topic of the own stream."""
+        item = StreamItem(topic, self._head, self._last.get(topic, 0), None, has_memory=True)
+        return Frame(self.path, self.epoch, None, ITEM, item=item)
+
+
+_MUTABLE: dict[type, bool] = {}
+
+
+def portable(word: msgspec.Struct) -> msgspec.Struct:
+    """Give a word as the other side would get it: what could change behind the sender's back is copied."""
+    kind = type(word)
+    is_mutable = _MUTABLE.get(kind)
+    if is_mutable is None:
+        texts = (str(field.type) for field in msgspec.structs.fields(kind))
+        is_mutable = _MUTABLE[kind] = any("dict" in text or "list" in text for text in texts)
+    if not is_mutable:
+        return word
+    codec = desk_codec()
+    return codec.decode(codec.encode(word))

@@ -1,0 +1,554 @@
+"""The simulated machine: time, chance, processes under the real supervision, links between them, and their falls."""
+
+import hashlib
+import heapq
+import importlib
+import random
+import signal
+import traceback
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from actors.simulation.clock import VirtualClock
+from actors.simulation.faults import Faults, Trouble
+from actors.simulation.kill_points import points
+from actors.simulation.link import Frame
+from actors.simulation.memory import MemoryDisk, MemoryStore
+from actors.simulation.shell import Heard, KilledError, Shell
+from actors.strategy import EntryChangedError
+from runtime.child import Context, Made
+from runtime.clock import NS_PER_MS, NS_PER_S
+from runtime.errors import StoreError
+from runtime.log import Log
+from runtime.restart import Exit, ExitKind
+from runtime.spec import NodeSpec
+from runtime.supervision import Supervision
+from runtime.supervision_words import (
+    Action,
+    AllStopped,
+    AskStop,
+    EpochChanged,
+    GiveUp,
+    PeersChanged,
+    Quarantined,
+    Reconfigure,
+    Released,
+    Report,
+    Signal,
+    Spawn,
+)
+from runtime.words import REMOVED, Peer, Reconfigured, RestartWanted, StopAsked
+from runtime.words import PeersChanged as PeersWord
+
+Maker = Callable[[Context, bytes], Made]
+STATE = Path("/simulated")
+DELAY_NS_MAX = 3 * NS_PER_S
+HANG_NS_MAX = 12 * NS_PER_S
+#: Characters of a word that the timeline shows.
+SHOWN_MAX = 220
+#: More events than this without any passing of time are a circle.
+EVENTS_AT_ONCE_MAX = 50_000
+
+
+class QuietLog(Log):
+    """A log that goes into the timeline, or nowhere."""
+
+    def __init__(self, path: str, world: "World") -> None:  # pyright: ignore[reportMissingSuperCall] - no file
+        """Speak for the process at ``path``."""
+        self._path, self._world = path, world
+
+    def _told(self, event: str, **fields: Any) -> None:
+        """Write an entry of the log into the timeline, where one is kept."""
+        if self._world.is_told:
+            text = " ".join(f"{key}={value}" for key, value in fields.items())
+            self._world.tell(self._path, f"log {event} {text}")
+
+    debug = info = warning = error = _told
+
+    @override
+    def trace(self, event: str, error: BaseException, **fields: Any) -> None:
+        self._told(event, **fields, failure=error)
+
+
+class World:
+    """Everything that is not a room. What happens in it follows from the tree, the faults and the seed alone."""
+
+    def __init__(  # noqa: PLR0913 - a world is made of these, once
+        self,
+        tree: NodeSpec,
+        faults: Faults,
+        *,
+        seed: int,
+        wall_ns: int,
+        makers: Mapping[str, Maker] | None = None,
+        only: Collection[int] | None = None,
+        is_told: bool = False,
+    ) -> None:
+        """Lay the machine out; nothing runs before ``start``.
+
+        Args:
+            tree: The desk, as root would start it.
+            faults: How often what goes wrong.
+            seed: All chance follows from it.
+            wall_ns: The wall time at the beginning.
+            makers: What makes a process, by its entry; others are made as on a real machine.
+            only: The numbers of the faults that happen; None for all that are drawn.
+            is_told: Keep a timeline for people.
+        """
+        self.clock = VirtualClock(wall_ns)
+        self.chance = random.Random(seed)  # noqa: S311 - the seed is to give the same again
+        self.trouble = Trouble(faults, random.Random(seed ^ 0x5EED), only)  # noqa: S311 - likewise
+        self.disk = MemoryDisk()
+        self.is_told = is_told
+        self.timeline: list[str] = []
+        self.violations: list[str] = []
+        self.kill_points: Counter[str] = Counter()
+        self.fenced_frames = 0
+        self.paths: dict[str, Shell | None] = {}
+        self.quarantined: dict[str, str] = {}
+        self.epochs: dict[str, int] = {}
+        self.desired: dict[str, bool] = {}
+        self.gave_up = ""
+        self.on_commit: Callable[[Shell, Heard], None] = lambda _shell, _heard: None
+        self.on_birth: Callable[[Shell], None] = lambda _shell: None
+        self.tree = tree
+        self.immortal: frozenset[str] = frozenset()
+        self._makers = dict(makers or {})
+        self._heap: list[tuple[int, int, Callable[[], object]]] = []
+        self._number = 0
+        self._cuts: Counter[tuple[str, str]] = Counter()
+        self._seen: list[str] = []
+        self._granted: dict[str, bytes] = {}
+        self._peers_version = 0
+        self._informed: dict[str, Shell] = {}
+        self._is_news = False
+        self.events = 0
+        self.life = 0
+        self.is_up = False
+        self._timer_ns = 0
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def at(self, at_ns: int, do: Callable[[], object]) -> None:
+        """Let something happen at a monotonic time."""
+        self._number += 1
+        heapq.heappush(self._heap, (at_ns, self._number, do))
+
+    def later(self, in_ns: int, do: Callable[[], object]) -> None:
+        """Let something happen so many ns from now."""
+        self._number += 1
+        heapq.heappush(self._heap, (self.clock.now_ns + in_ns, self._number, do))
+
+    def draw_ns(self, least_ns: int, most_ns: int) -> int:
+        """Draw a span in [least, most)."""
+        return least_ns + int(self.chance.random() * (most_ns - least_ns))
+
+    def run(self, until_ns: int) -> None:
+        """Let everything happen that is due until then, or until a promise is broken."""
+        heap, clock, at_once = self._heap, self.clock, 0
+        while heap and heap[0][0] <= until_ns:
+            at_ns, _, do = heapq.heappop(heap)
+            if at_ns > clock.now_ns:
+                clock.now_ns, at_once = at_ns, 0
+            do()
+            self.events += 1
+            at_once += 1
+            if at_once > EVENTS_AT_ONCE_MAX:
+                self.violate(f"{at_once} events in one moment: the desk runs in a circle")
+                return
+            if self.violations:
+                return
+        clock.now_ns = max(clock.now_ns, until_ns)
+
+    # --- what is told -------------------------------------------------------------------------
+
+    def tell(self, who: str, what: str) -> None:
+        """Write a line of the timeline."""
+        if self.is_told:
+            self.timeline.append(f"{(self.clock.now_ns - 1_000 * NS_PER_S) / NS_PER_S:12.6f}  {who:<22} {what}")
+
+    def note(self, what: str) -> None:
+        """Let something be part of what makes this run this run."""
+        self._seen.append(f"{self.clock.now_ns} {what}")
+
+    def violate(self, what: str) -> None:
+        """Note that a promise was broken."""
+        if what not in self.violations:
+            self.violations.append(what)
+            self.tell("VIOLATION", what)
+
+    def trace_hash(self) -> str:
+        """Name this run: all that happened in it, and all that lies on its disk, in 16 hex digits."""
+        digest = hashlib.blake2b("\n".join(self._seen).encode(), digest_size=8)
+        for path in sorted(self.disk.stores):
+            store = self.disk.stores[path]
+            digest.update(f"{path} {store.commits} ".encode() + (store.head_link() if store.head() else b""))
+        return digest.hexdigest()
+
+    def store(self, name: str) -> MemoryStore | None:
+        """Give the store of that name below the state folder; None where there is none yet."""
+        return self.disk.stores.get(STATE / name)
+
+    def state_of(self, path: str) -> str:
+        """Say how root sees a process, REMOVED where it does not know it."""
+        rows = self.supervision.tree(self.clock.now_ns) if self.is_up else []
+        return next((row.state.value for row in rows if row.path == path and row.kind != "node"), REMOVED)
+
+    # --- the desk -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the desk as root would: the tree from the left to the right."""
+        self.life += 1
+        self.is_up = True
+        self.supervision = Supervision(
+            self.tree,
+            self.chance.uniform,
+            desired=self.desired,
+            quarantined=tuple(self.quarantined),
+            epochs=self.epochs,
+        )
+        self._peers_version, self._is_news = 0, False
+        self._informed = {}
+        self.paths = {row.path: None for row in self.supervision.tree(self.clock.now_ns) if row.kind != "node"}
+        self.do(self.supervision.start(self.clock.now_ns))
+
+    def do(self, actions: list[Action]) -> None:  # noqa: C901, PLR0912 - one case an action
+        """Carry out what supervision says."""
+        for action in actions:
+            match action:
+                case Spawn():
+                    self._tell_peers()
+                    self._spawn(action)
+                case EpochChanged():
+                    self.epochs[action.path] = action.epoch
+                case AskStop():
+                    self._to_child(action.path, action.epoch, StopAsked())
+                case Signal():
+                    if action.number == signal.SIGKILL:
+                        shell = self.paths.get(action.path)
+                        if shell is not None and shell.epoch == action.epoch:
+                            self.ended(shell, Exit(ExitKind.SIGNAL, "killed by root"))
+                case Reconfigure():
+                    self._to_child(action.path, action.epoch, Reconfigured(action.arguments, action.epoch))
+                case Quarantined():
+                    self.quarantined[action.path] = action.reason
+                    self.tell(action.path, f"quarantined: {action.reason}")
+                case Released():
+                    self.quarantined.pop(action.path, None)
+                case PeersChanged():
+                    self._is_news = True
+                case GiveUp():
+                    self.gave_up = action.reason
+                    self.violate(f"root gave up: {action.reason}")
+                case Report() | AllStopped():
+                    pass
+        self._tell_peers()
+        self._set_root_timer()
+
+    def _set_root_timer(self) -> None:
+        at_ns = self.supervision.next_timer_ns()
+        if at_ns is not None and (at_ns < self._timer_ns or self._timer_ns <= self.clock.now_ns):
+            self._timer_ns = at_ns
+            life = self.life
+            self.at(at_ns, lambda: self._root_timer(life))
+
+    def _root_timer(self, life: int) -> None:
+        if life == self.life:
+            self.do(self.supervision.on_timer(self.clock.now_ns))
+
+    def _spawn(self, action: Spawn) -> None:
+        shell = Shell(self, action.path, action.epoch, action.spec.kind)
+        self.paths[action.path] = shell
+        self.tell(action.path, f"is born as incarnation {action.epoch}")
+        self.later(
+            self.draw_ns(2 * NS_PER_MS, 20 * NS_PER_MS), lambda: self.guarded(shell, lambda: self._birth(shell, action))
+        )
+
+    def _birth(self, shell: Shell, action: Spawn) -> None:
+        if not shell.is_alive:
+            return
+        spec = action.spec
+        context = Context(shell.path, shell.epoch, self.clock, STATE, QuietLog(shell.path, self), self.disk)
+        maker = self._makers.get(spec.entry) or _maker(spec.entry)
+        shell.may_die("birth")
+        shell.be_born(maker, context, spec.arguments)
+        shell.may_die("ready")
+        self.note(f"{shell.path} {shell.epoch} ready")
+        life = self.life
+        self.later(self.draw_ns(50_000, 500_000), lambda: self._ready(shell, life))
+        self.on_birth(shell)
+        for peer in shell.wiring.spokes:
+            self._connect_soon(shell, peer)
+        for other in self.paths.values():
+            if other is not None and other.is_up and other is not shell:
+                if shell.path in other.wiring.spokes:
+                    self._connect_soon(other, shell.path)
+                self._listen_soon(other, shell.path)
+        for peer, _ in shell.wiring.streams:
+            self._listen_soon(shell, peer)
+
+    def _ready(self, shell: Shell, life: int) -> None:
+        if not shell.is_alive or life != self.life:
+            return
+        self.do(self.supervision.on_ready(shell.path, shell.epoch, self.clock.now_ns))
+        if shell.kind == "room":
+            self._informed[shell.path] = shell
+            rows = self.supervision.tree(self.clock.now_ns)
+            peers = tuple(_peer(row.path, row.epoch, row.state) for row in rows if row.kind != "node")
+            self._to_shell(shell, PeersWord(self._peers_version, peers))
+
+    def _tell_peers(self) -> None:
+        if not self._is_news:
+            return
+        self._is_news = False
+        changes = self.supervision.take_changes()
+        self._peers_version += 1
+        word = PeersWord(
+            self._peers_version, tuple(_peer(one.path, one.epoch, one.state) for one in changes), is_whole=False
+        )
+        for shell in self._informed.values():
+            if shell.is_alive:
+                self._to_shell(shell, word)
+
+    def _to_child(self, path: str, epoch: int, word: Any) -> None:
+        shell = self.paths.get(path)
+        if shell is not None and shell.is_alive and shell.epoch == epoch:
+            if isinstance(word, StopAsked) and not shell.is_up:
+                self.ended(shell, Exit(ExitKind.NORMAL, "it was not born yet"))
+                return
+            self._to_shell(shell, word)
+
+    def _to_shell(self, shell: Shell, word: Any) -> None:
+        self._arrive(shell, ("root", False), shell.last_arrival, [Frame("root", 0, word)], 0)
+
+    # --- falls --------------------------------------------------------------------------------
+
+    def guarded(self, shell: Shell, do: Callable[[], object]) -> None:
+        """Let a process do something; what it raises ends it, and it alone."""
+        if not shell.is_alive:
+            return
+        try:
+            do()
+        except KilledError as killed:
+            self.killed(shell, killed.place)
+        except StoreError as error:
+            self.ended(shell, Exit(ExitKind.ABNORMAL, str(error)))
+        except EntryChangedError as error:
+            self.ended(shell, Exit(ExitKind.ABNORMAL, str(error)))
+        except Exception as error:  # noqa: BLE001 - whatever a room raises of itself breaks a promise
+            frames = "".join(traceback.format_exception(error)[-4:])
+            self.violate(f"{shell.path} raised {type(error).__name__}: {error}\n{frames}")
+            self.ended(shell, Exit(ExitKind.ABNORMAL, repr(error)))
+
+    def may_kill(self, shell: Shell) -> bool:
+        """Say whether this process may be killed at all."""
+        return shell.path not in self.immortal
+
+    def killed(self, shell: Shell, place: str) -> None:
+        """Kill a process where it stands."""
+        self.kill_points.update(points(shell, place))
+        self.tell(shell.path, f"killed at '{place}'")
+        self.ended(shell, Exit(ExitKind.SIGNAL, "kill -9"))
+
+    def ended(self, shell: Shell, ended: Exit) -> None:
+        """Let a process be gone; root hears of it a moment later."""
+        if not shell.is_alive:
+            return
+        shell.die()
+        self.note(f"{shell.path} {shell.epoch} {ended.kind.value}")
+        self.tell(shell.path, f"ended: {ended.text}")
+        for other in shell.links.values():
+            other.links.pop(shell.path, None)
+        for other in self.paths.values():
+            if other is not None:
+                other.listeners.pop(shell.path, None)
+        if self._informed.get(shell.path) is shell:
+            del self._informed[shell.path]
+        life = self.life
+        self.later(self.draw_ns(100_000, 2 * NS_PER_MS), lambda: self._reaped(shell, ended, life))
+
+    def _reaped(self, shell: Shell, ended: Exit, life: int) -> None:
+        if life == self.life:
+            self.do(self.supervision.on_exit(shell.path, shell.epoch, ended, self.clock.now_ns))
+
+    def freeze(self, shell: Shell) -> None:
+        """Let a process do nothing for a while; root kills it once it has been silent for too long."""
+        shell.is_frozen = True
+        for_ns = self.draw_ns(50 * NS_PER_MS, HANG_NS_MAX)
+        self.tell(shell.path, f"hangs for {for_ns / NS_PER_S:.3f} s")
+        spec = self.supervision.spec(shell.path)
+        silent_ns = spec.progress_timeout_ns if spec is not None else HANG_NS_MAX
+        life = self.life
+        if for_ns > silent_ns:
+            self.later(silent_ns, lambda: self._hung(shell, life))
+        self.later(for_ns, lambda: self._thaw(shell))
+
+    def _hung(self, shell: Shell, life: int) -> None:
+        if shell.is_alive and shell.is_frozen and life == self.life:
+            self.do(self.supervision.on_hang(shell.path, shell.epoch, self.clock.now_ns, "no progress"))
+
+    def _thaw(self, shell: Shell) -> None:
+        if shell.is_alive and shell.is_frozen:
+            shell.is_frozen = False
+            self.tell(shell.path, "goes on")
+            shell.wake()
+            self.guarded(shell, shell.turn)
+
+    def fall_whole(self, *, is_power: bool) -> None:
+        """Let root die and all with it; with ``is_power`` the machine, and what never reached its disk."""
+        self.kill_points["K24" if is_power else "K23"] += 1
+        self.tell("root", "the machine loses power" if is_power else "root is killed, and all with it")
+        self.life += 1
+        self.is_up = False
+        for shell in self.paths.values():
+            if shell is not None and shell.is_alive:
+                shell.die()
+                shell.links.clear()
+                shell.listeners.clear()
+        self._informed = {}
+        if is_power:
+            for path in sorted(self.disk.stores):
+                lost = self.disk.stores[path].lose_power(self.chance)
+                if lost:
+                    self.tell(str(path), f"{lost} commits had not reached the disk")
+        self.paths = dict.fromkeys(self.paths)
+        self.later(self.draw_ns(NS_PER_MS, 3 * NS_PER_S), self.start)
+
+    def fill_disk(self, shell: Shell) -> None:
+        """Let the next commits of a process fail."""
+        self.kill_points["K25"] += 1
+        store = shell.store
+        assert isinstance(store, MemoryStore), "every simulated store is one in memory"
+        store.full_for = self.chance.randrange(1, 4)
+        self.tell(shell.path, f"its disk has no room for the next {store.full_for} commits")
+
+    def fenced(self, shell: Shell, frame: Frame) -> None:
+        """Hear that a process has refused to hear an outdated incarnation."""
+        self.fenced_frames += 1
+        self.tell(shell.path, f"does not hear incarnation {frame.epoch} of {frame.sender} any more")
+
+    def told_root(self, shell: Shell, word: Any) -> None:
+        """Hear what a process wants of root."""
+        if isinstance(word, RestartWanted):
+            spec = self.supervision.spec(shell.path)
+            arguments = spec.arguments if spec is not None else b""
+            if self._granted.get(shell.path) != arguments:
+                self._granted[shell.path] = arguments
+                life = self.life
+                self.later(100_000, lambda: self._restart(shell, life))
+
+    def _restart(self, shell: Shell, life: int) -> None:
+        if shell.is_alive and life == self.life:
+            self.do(self.supervision.restart(shell.path, self.clock.now_ns))
+
+    # --- links --------------------------------------------------------------------------------
+
+    def _connect_soon(self, spoke: Shell, hub_path: str) -> None:
+        self.later(self.draw_ns(100_000, 10 * NS_PER_MS), lambda: self._connect(spoke, hub_path))
+
+    def _connect(self, spoke: Shell, hub_path: str) -> None:
+        hub = self.paths.get(hub_path)
+        if hub is None or not hub.is_up or not hub.is_alive or not spoke.is_alive or spoke.links.get(hub_path) is hub:
+            return
+        if spoke.is_frozen:
+            self._connect_soon(spoke, hub_path)
+            return
+        self.guarded(spoke, lambda: spoke.connected(hub))
+
+    def _listen_soon(self, listener: Shell, publisher_path: str) -> None:
+        topics = tuple(topic for peer, topics in listener.wiring.streams if peer == publisher_path for topic in topics)
+        if topics:
+            self.later(self.draw_ns(100_000, 10 * NS_PER_MS), lambda: self.follow(listener, publisher_path, topics))
+
+    def follow(self, listener: Shell, publisher_path: str, topics: tuple[str, ...]) -> None:
+        """Let a process listen to exactly these topics; the heads come as the confirmation."""
+        publisher = self.paths.get(publisher_path)
+        if publisher is None or not publisher.is_up or not publisher.is_alive or not listener.is_alive:
+            return
+        publisher.listeners[listener.path] = (listener, topics)
+        frames = [publisher.head(topic) for topic in topics]
+        self._arrive(listener, (publisher_path, True), publisher.last_arrival, frames, 0)
+
+    def transmit(self, sender: Shell, out: dict[tuple[str, bool], list[Frame]]) -> None:
+        """Send frames over links and streams, each in its order; what has nobody at its other end is lost."""
+        trouble = self.trouble
+        for key, frames in out.items():
+            peer, is_stream = key
+            if is_stream:
+                target = sender.listeners[peer][0]
+            else:
+                linked = sender.links.get(peer)
+                if linked is None:
+                    continue
+                target = linked
+                if trouble.happens("cut"):
+                    self._cut(sender, target)
+                    continue
+                if trouble.happens("repeat"):
+                    frames = frames * 2  # noqa: PLW2901 - the same once more
+            extra_ns = self.draw_ns(0, DELAY_NS_MAX) if trouble.happens("delay") else 0
+            self._arrive(target, key, sender.last_arrival, frames, extra_ns)
+
+    def _arrive(
+        self,
+        target: Shell,
+        key: tuple[str, bool],
+        last: dict[tuple[str, bool], int],
+        frames: list[Frame],
+        extra_ns: int,
+    ) -> None:
+        at_ns = self.clock.now_ns + 20_000 + int(self.chance.random() * 80_000) + extra_ns
+        place = (target.path, key[1]) if key[0] != "root" else key
+        if at_ns < last.get(place, 0):
+            at_ns = last[place]
+        last[place] = at_ns
+        pair = (frames[0].sender, target.path)
+        cuts = self._cuts[pair] if self._cuts else 0
+        self._number += 1
+        heapq.heappush(self._heap, (at_ns, self._number, lambda: self._delivered(target, frames, pair, cuts)))
+
+    def _delivered(self, target: Shell, frames: list[Frame], pair: tuple[str, str], cuts: int) -> None:
+        if not target.is_alive or (self._cuts and self._cuts[pair] != cuts):
+            return
+        self._seen.append(f"{self.clock.now_ns} {pair[0]} {target.path} {len(frames)} {type(frames[0].word).__name__}")
+        if self.is_told:
+            for frame in frames:
+                if frame.word is not None:
+                    self.tell(f"{frame.sender}", f"-> {target.path}: {_short(frame.word)}")
+        target.arrive(frames)
+
+    def _cut(self, one: Shell, other: Shell) -> None:
+        """Break a link: what is under way is lost; it stands again after a while."""
+        self._cuts[one.path, other.path] += 1
+        self._cuts[other.path, one.path] += 1
+        one.links.pop(other.path, None)
+        other.links.pop(one.path, None)
+        self.tell(one.path, f"its link to {other.path} breaks")
+        spoke, hub = (one, other) if other.path in one.wiring.spokes else (other, one)
+        self.later(self.draw_ns(5 * NS_PER_MS, 400 * NS_PER_MS), lambda: self._connect(spoke, hub.path))
+
+
+def _peer(path: str, epoch: int, state: Any) -> Peer:
+    name = None if state is None else state.value
+    is_over = name in {None, "QUARANTINED", "DISABLED"}
+    return Peer(path, epoch + is_over, REMOVED if name is None else name)
+
+
+_MADE: dict[str, Maker] = {}
+
+
+def _maker(entry: str) -> Maker:
+    found = _MADE.get(entry)
+    if found is None:
+        module, _, name = entry.partition(":")
+        found = _MADE[entry] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _short(word: Any) -> str:
+    text = repr(word)
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}..."
