@@ -204,13 +204,22 @@ class OrderReplay:
             self._start(told.arguments)
             return
         assert self._room is not None, "execution was told that it starts before anything else"
+        if self._is_next_of_told():
+            self._room.stand_at(self._time_of_consequences())
         if isinstance(told, Reconfigured):
             self._write(self._room.reconfigured(told.arguments))
         elif isinstance(told, PeersTold):
             self._write(self._room.peers(told.peers))
         else:
-            self._room.stand_at(self._time_of_consequences())
             self._write(self._room.hear("console", 1, self._codec.decode(told.body)))
+
+    def _is_next_of_told(self) -> bool:
+        """Say whether the next record may follow from a word or a state that execution was told."""
+        body = self._records[self._place].body
+        is_other = isinstance(body, FillBooked) or (
+            isinstance(body, OrderChanged) and body.source in {_RISK, self._venue}
+        )
+        return not is_other
 
     def _start(self, arguments: bytes) -> None:
         """Begin a process; what it knows is what the ledger says so far."""
@@ -232,6 +241,8 @@ class OrderReplay:
             instruments=told.instruments,
         )
         room.momentary = self._momentary
+        if self._is_next_of_told():
+            room.stand_at(self._time_of_consequences())
         self._clock.written = self._place
         self._write(room.recover())
         room.open_gate()
@@ -246,16 +257,23 @@ class OrderReplay:
             self._write(room.hear(self._venue, 1, report))
 
     def _time_of_consequences(self) -> int:
-        """Give the market's time at which execution did what the next cause led to, as the records bear it; else 0."""
-        time_ns, begin = 0, self._place
+        """Give the market's time at which the next cause was heard, as the records that follow from it bear it.
+
+        What execution does of its own accord bears that time, or a later one of the order concerned; 0 where nothing
+        that follows bears it.
+        """
+        begin = self._place
         first = self._records[begin].body
+        stamps = [stamp_ns(self._records[begin])] if _bears_time(first) else []
+        has_ours = False
         for record in self._records[begin : self._upto]:
             body = record.body
             if isinstance(body, OrderChanged) and body.source == _OURS:
-                time_ns = max(time_ns, stamp_ns(record))
-            elif record.sequence > begin + 1 and (time_ns or not _follows(body, first)):
+                has_ours = True
+                stamps.append(stamp_ns(record))
+            elif record.sequence > begin + 1 and (has_ours or not _follows(body, first)):
                 break
-        return time_ns
+        return min(stamps, default=0)
 
     # --- comparing ----------------------------------------------------------------------------
 
@@ -288,6 +306,13 @@ class OrderReplay:
         self.outcome.difference = difference(
             "order", who, at, then.sequence - 1, recorded=body, replayed=replayed, before=before
         )
+
+
+def _bears_time(body: JournalBody) -> bool:
+    """Say whether a record bears the time at which its cause was heard, and not the time of what was reported."""
+    if isinstance(body, OrderChanged):
+        return body.source == _RISK
+    return not isinstance(body, FillBooked)
 
 
 def _follows(body: JournalBody, first: JournalBody) -> bool:
