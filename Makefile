@@ -46,6 +46,7 @@ bench: $(STAMP)
 	$(BIN)/python bench/swarm.py
 	$(BIN)/python bench/siblings.py
 	$(BIN)/python bench/order_path.py
+	$(BIN)/python bench/simulation.py
 	$(BIN)/python bench/footprint.py
 
 clean:

@@ -69,16 +69,14 @@ class Trouble:
         self.counts: Counter[str] = Counter()
         self.occurrences: list[tuple[int, str]] = []
         self.is_calm = False
-        self._rates = {kind: float(getattr(faults, kind)) for kind in KINDS}
+        self._rates = {kind: rate for kind in KINDS if (rate := float(getattr(faults, kind)))}
         self.kill_in = 0
         self.draw_kill()
 
     def happens(self, kind: str) -> bool:
         """Say whether it happens now."""
-        rate = self._rates[kind]
-        if rate == 0.0 or self.is_calm or self.chance.random() >= rate:
-            return False
-        return self.takes_place(kind)
+        rate = self._rates.get(kind)
+        return rate is not None and self.chance.random() < rate and self.takes_place(kind)
 
     def takes_place(self, kind: str) -> bool:
         """Number an occurrence that was drawn; say whether it is one of those that happen."""
@@ -91,8 +89,8 @@ class Trouble:
 
     def draw_kill(self) -> None:
         """Draw after how many places the next death comes: as if each had been asked for itself."""
-        rate = self._rates["kill"]
-        if rate == 0.0:
+        rate = self._rates.get("kill")
+        if rate is None:
             self.kill_in = NEVER
         else:
             self.kill_in = 1 + int(math.log(1.0 - self.chance.random()) / math.log(1.0 - rate))
@@ -100,3 +98,4 @@ class Trouble:
     def calm(self) -> None:
         """Let nothing go wrong from here on."""
         self.is_calm, self.kill_in = True, NEVER
+        self._rates.clear()

@@ -79,6 +79,7 @@ class Judge:
 
     def _read(self, shell: "Shell", heard: "Heard") -> None:
         changed = False
+        said = {each.sequence: each.word for each in heard.effects.published}
         for write in heard.effects.writes:
             if isinstance(write, Append):
                 if write.sequence != self._head + 1:
@@ -87,7 +88,8 @@ class Judge:
                     for _, data in shell.store.records():
                         self._take(self._codec.decode(data))
                     return
-                self._take(self._codec.decode(write.data))
+                record = said.get(write.sequence)
+                self._take(record if isinstance(record, JournalRecord) else self._codec.decode(write.data))
                 changed = True
         if changed:
             try:

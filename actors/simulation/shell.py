@@ -124,7 +124,12 @@ class Shell:
     # --- hearing ------------------------------------------------------------------------------
 
     def arrive(self, frames: list[Frame]) -> None:
-        """Take what has come; a turn follows, now or a little later."""
+        """Take what has come; a turn follows, now or a little later. Receipts alone need none."""
+        if len(frames) == 1 and frames[0].kind == RECEIPT and not self.inbox and self.is_up and not self.is_frozen:
+            self._takes(frames[0].sender, frames[0])
+            if self._turn is not None:
+                self.world.guarded(self, self._settle)
+            return
         self.inbox.extend(frames)
         self.wake()
 
@@ -133,7 +138,8 @@ class Shell:
         if self._wake_at is not None or not self.is_up:
             return
         world = self.world
-        in_ns = self.slow_ns or (world.draw_ns(1_000, 60_000) if world.chance.random() < LATER_SHARE else 0)
+        luck = world.chance.random()
+        in_ns = self.slow_ns or (int(luck * 200_000) if luck < LATER_SHARE else 0)
         if in_ns:
             self._wake_at = world.clock.now_ns + in_ns
             world.later(in_ns, self._woken)

@@ -475,6 +475,8 @@ class World:
 
     def transmit(self, sender: Shell, out: dict[tuple[str, bool], list[Frame]]) -> None:
         """Send frames over links and streams, each in its order; what has nobody at its other end is lost."""
+        if not out:
+            return
         trouble = self.trouble
         for key, frames in out.items():
             peer, is_stream = key
