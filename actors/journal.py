@@ -291,6 +291,15 @@ class Journal:
         effects.writes.extend(_index(record))
         effects.publish(topic, record, record.sequence, previous, data)
 
+    @property
+    def uncommitted(self) -> int:
+        """The number of the next commit's first record while there is something to commit, else 0.
+
+        What is written while it stays the same is committed together, and so leaves together.
+        """
+        committed = self._store.head()
+        return committed + 1 if self.head != committed else 0
+
     def note(self, kind: str, text: str, ts_ns: int, effects: Effects, who: str = "desk") -> None:
         """Write down what an auditor wants to find; the same note again is not repeated."""
         if self.last_note.get(kind) != text:
@@ -386,12 +395,13 @@ def _index(record: JournalRecord) -> Iterable[Put]:
     """Give what finds a finished order, an attempt, or an execution again."""
     body = record.body
     if isinstance(body, OrderChanged):
-        order, found = body.order, list[Put]()
-        if order.state in TERMINAL:
-            found.append(Put(ORDERS, order.order_id.encode(), record.sequence.to_bytes(8, "big")))
-        if order.client_order_id:
-            found.append(Put(CLIENTS, order.client_order_id.encode(), order.order_id.encode()))
-        return found
+        order = body.order
+        is_finished, is_renamed = order.state in TERMINAL, bool(order.client_order_id)
+        if not is_finished and not is_renamed:
+            return ()
+        name = order.order_id.encode()
+        ended = (Put(ORDERS, name, record.sequence.to_bytes(8, "big")),) if is_finished else ()
+        return (*ended, Put(CLIENTS, order.client_order_id.encode(), name)) if is_renamed else ended
     if isinstance(body, FillBooked):
         key = _execution_key(body.venue, body.account, body.execution_id)
         return (Put(EXECUTIONS, key, record.sequence.to_bytes(8, "big")),)

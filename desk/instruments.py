@@ -26,23 +26,27 @@ class Instruments:
         """Take the configuration's, and what the venue told."""
         self._configured = dict(configured)
         self._told = {each.symbol: each for each in told}
-        self._plain: dict[str, Instrument] = {}
+        self._known: dict[str, Instrument] = {}
+        """What holds of each symbol that was asked for."""
 
     def of(self, symbol: str) -> Instrument:
         """Give what is demanded in one symbol."""
-        found = self._told.get(symbol) or self._configured.get(symbol) or self._plain.get(symbol)
+        found = self._known.get(symbol)
         if found is None:
-            found = self._plain[symbol] = Instrument(symbol=symbol)
+            found = self._told.get(symbol) or self._configured.get(symbol) or Instrument(symbol=symbol)
+            self._known[symbol] = found
         return found
 
     def configure(self, configured: Mapping[str, Instrument]) -> None:
         """Take another configuration; what the venue told stays before it."""
         self._configured = dict(configured)
+        self._known.clear()
 
     def tell(self, told: Iterable[Instrument]) -> tuple[Instrument, ...]:
         """Take what the venue says now, and give what of it is news."""
         news = tuple(each for each in told if self._told.get(each.symbol) != each)
         self._told |= {each.symbol: each for each in news}
+        self._known.clear()
         return news
 
 
@@ -79,6 +83,8 @@ def fitted(order: Order, instrument: Instrument) -> Order:
     An exit of less than a lot keeps its quantity: the venue has the last word on it. Levels to protect stay as they
     were wished for; they are rounded when an order rests for them.
     """
+    if instrument.lot <= ZERO and instrument.tick <= ZERO:
+        return order
     quantity, limit = sellable(order.quantity, instrument), order.limit_price
     is_entry = order.purpose is Purpose.ENTRY
     if quantity == ZERO and not is_entry:

@@ -64,35 +64,36 @@ def order_from_judgement(judged: IntentJudged, purpose: Purpose, *, ts_ns: int, 
     """
     intent = judged.intent
     assert judged.quantity > ZERO or not judged.is_approved, "an approved order has a quantity"
-    return Order(
-        order_id=judged.order_id,
-        intent_id=intent.intent_id,
-        strategy=intent.strategy,
-        symbol=intent.symbol,
-        tag=intent.tag,
-        purpose=purpose,
-        side=intent.side,
-        type=intent.order_type,
-        quantity=judged.quantity if judged.is_approved else intent.quantity or ZERO,
-        limit_price=intent.limit_price if intent.order_type is OrderType.LIMIT else None,
-        stop_price=None,
-        expires_ns=ts_ns + intent.order_ttl_ns if intent.order_ttl_ns > 0 else 0,
-        oco_group=oco_group,
-        state=S.PENDING,
-        filled_quantity=ZERO,
-        average_price=ZERO,
-        fees=ZERO,
-        venue_order_id="",
-        reason="",
-        stop_loss=intent.stop_loss,
-        take_profit=intent.take_profit,
-        protective_stop=intent.protective_stop,
-        reference_price=intent.reference_price,
-        created_ns=ts_ns,
-        changed_ns=ts_ns,
-        bar_ts_ns=intent.bar_ts_ns,
-        timeframe=intent.timeframe,
-        exit_reason="" if purpose is Purpose.ENTRY else intent.reason,
+    is_entry = purpose is Purpose.ENTRY
+    return Order(  # by position: thirty names take three times as long, and this is on the way of each order
+        judged.order_id,
+        intent.intent_id,
+        intent.strategy,
+        intent.symbol,
+        intent.tag,
+        purpose,
+        intent.side,
+        intent.order_type,
+        judged.quantity if judged.is_approved else intent.quantity or ZERO,
+        intent.limit_price if intent.order_type is OrderType.LIMIT else None,
+        None,  # stop_price
+        ts_ns + intent.order_ttl_ns if intent.order_ttl_ns > 0 else 0,
+        oco_group,
+        S.PENDING,
+        ZERO,  # filled_quantity
+        ZERO,  # average_price
+        ZERO,  # fees
+        "",  # venue_order_id
+        "",  # reason
+        intent.stop_loss,
+        intent.take_profit,
+        intent.protective_stop,
+        intent.reference_price,
+        ts_ns,  # created_ns
+        ts_ns,  # changed_ns
+        intent.bar_ts_ns,
+        intent.timeframe,
+        "" if is_entry else intent.reason,  # exit_reason
         intent_expires_ns=intent.expires_ns,
         horizon=intent.horizon,
     )

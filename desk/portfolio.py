@@ -286,10 +286,10 @@ class Ledger:
                 Nothing has changed then.
         """
         match body:
+            case OrderChanged():
+                self._keep(body.order)
             case FillBooked():
                 return self._book(body)
-            case OrderChanged(order=order):
-                self._keep(order)
             case LevelsChanged():
                 self._change_levels(body)
             case CapitalChanged(amount=amount):
@@ -329,9 +329,10 @@ class Ledger:
 
     def _keep(self, order: Order) -> None:
         known = self.order(order.order_id)
-        ahead = check_order(order, known, self._ahead.pop(order.order_id, ZERO))
-        if ahead != ZERO:
-            self._ahead[order.order_id] = ahead
+        if known is not None or self._ahead:
+            ahead = check_order(order, known, self._ahead.pop(order.order_id, ZERO))
+            if ahead != ZERO:
+                self._ahead[order.order_id] = ahead
         if order.state not in TERMINAL:
             self._keep_working(order)
             return
@@ -342,12 +343,16 @@ class Ledger:
             del self._finished[next(iter(self._finished))]
 
     def _keep_working(self, order: Order) -> None:
-        self._working[order.order_id] = order
-        self._around.setdefault(order.key, {})[order.order_id] = order
+        name, key = order.order_id, order.key
+        self._working[name] = order
+        around = self._around.get(key)
+        if around is None:
+            around = self._around[key] = {}
+        around[name] = order
         if order.state is OrderState.UNKNOWN:
-            self._unknown[order.order_id] = order
-        else:
-            self._unknown.pop(order.order_id, None)
+            self._unknown[name] = order
+        elif self._unknown:
+            self._unknown.pop(name, None)
 
     def _let_go(self, order: Order) -> None:
         del self._working[order.order_id]

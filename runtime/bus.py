@@ -18,7 +18,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from runtime.bus_words import Connection, Heard, Marked, StreamItem, Visitor
 from runtime.errors import WireError
-from runtime.link import HEADER_BYTES, Header, Incoming, Kind, Outgoing, bodies_of
+from runtime.link import HEADER_BYTES, Header, Incoming, Kind, Outgoing, bodies_of, pack_header
 
 #: Parcels one link may have waiting for receipts. More means that the other side is gone for good.
 WAITING_MAX = 20_000
@@ -54,7 +54,7 @@ RECONNECT_MS = 5
 RECONNECT_MS_MAX = 200
 #: Messages taken from one socket before the others have their turn; a run of parcels is never torn.
 DRAIN_MAX = 256
-#: Identities of peers that a hub remembers the meaning of.
+#: Identities of peers that a hub remembers the meaning of, and topics of which a publisher remembers the key.
 NAMED_MAX = 10_000
 
 TOPIC_END = b"\x00"
@@ -726,6 +726,7 @@ class Publisher:
         self._last: dict[bytes, int] = {}
         self._volatile: dict[bytes, int] = {}
         self._fresh: dict[bytes, int] = {}
+        self._keys: dict[str, bytes] = {}
 
     def start(self, head: int, last: dict[str, int]) -> None:
         """Continue a stream that has a memory: its head and each topic's last sequence."""
@@ -736,14 +737,20 @@ class Publisher:
         """Say an item. Sequence 0 means a topic without memory, which is numbered here."""
         if not _fits(body, is_sure=bool(sequence)):
             return
-        key = topic.encode() + TOPIC_END
+        key = self._keys.get(topic) or self._key(topic)
         if sequence:
             kind, self._head, self._last[key] = Kind.ITEM, sequence, sequence
             self._fresh[key] = 0
         else:
             kind, previous = Kind.VOLATILE, self._volatile.get(key, 0)
             sequence = self._volatile[key] = previous + 1
-        try_send(self.socket, [key + Header(kind, self._epoch, sequence, previous).encode() + body])
+        try_send(self.socket, [key + pack_header(kind, self._epoch, sequence, previous) + body])
+
+    def _key(self, topic: str) -> bytes:
+        if len(self._keys) >= NAMED_MAX:
+            self._keys.clear()
+        key = self._keys[topic] = topic.encode() + TOPIC_END
+        return key
 
     def subscriptions(self) -> None:
         """Answer those who ask for a topic's head; the answer also confirms their subscription to it."""

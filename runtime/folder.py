@@ -128,12 +128,13 @@ class Sentinel:
     def __init__(self, state: Path) -> None:
         """Point at the sentinel of a state folder; nothing is written."""
         self._path = state / "HALT"
+        self._text = str(self._path)
         self._spare = state / SPARE
 
     def reason(self) -> str | None:
         """Say why the desk is halted, or None where it is not. A sentinel that cannot be read halts too."""
         try:
-            self._path.stat()  # most of the time there is none, and nothing says that more cheaply
+            os.stat(self._text)  # noqa: PTH116 - most of the time there is none, and nothing says that more cheaply
             return self._path.read_text(encoding="utf-8", errors="replace").strip() or "halted without a reason"
         except FileNotFoundError:
             return None

@@ -20,6 +20,8 @@ from runtime.errors import WireError
 _HEADER = struct.Struct("<BIQQ")
 _LENGTH = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size
+#: Kind, epoch, sequence, second -> what ``Header.encode`` gives.
+pack_header = _HEADER.pack
 #: How many parcels one run has at most, and how many bytes unless a single one is larger.
 RUN_MAX = 64
 RUN_BYTES_MAX = 256 * 1024

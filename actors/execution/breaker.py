@@ -74,6 +74,8 @@ class Breaker:
 
     def objection(self, now_ns: int) -> str:
         """Say why no entry may leave now, "" where one may."""
+        if not self._why:
+            return ""
         state = self.state(now_ns)
         if state is BreakerState.OPEN:
             left_s = (self._until_ns - now_ns) / NS_PER_S
@@ -86,7 +88,7 @@ class Breaker:
 
     def lets_pass(self, order_id: str, now_ns: int) -> None:
         """Note an entry that leaves: the first one while it is half open shows how the venue is."""
-        if self.state(now_ns) is BreakerState.HALF_OPEN and not self._probe:
+        if self._why and self.state(now_ns) is BreakerState.HALF_OPEN and not self._probe:
             self._probe = order_id
 
     def lose(self, order_id: str) -> None:

@@ -68,7 +68,8 @@ class Orders:
 
     def unknown_in(self, symbol: str) -> list[str]:
         """Name the orders of a symbol of which nobody knows whether the venue has them."""
-        return [order.order_id for order in self.journal.ledger.unknown.values() if order.symbol == symbol]
+        unknown = self.journal.ledger.unknown
+        return [order.order_id for order in unknown.values() if order.symbol == symbol] if unknown else []
 
     # --- changing -----------------------------------------------------------------------------
 
@@ -148,12 +149,13 @@ class Orders:
         return order
 
     def _post(self, order: Order, effects: Effects) -> None:
-        self._on_wire.add(order.client_id)
+        client_id = order.client_id
+        self._on_wire.add(client_id)
         self._pace.leaves(order)
         effects.post(
             self.venue,
             SubmitOrder(
-                order.client_id,
+                client_id,
                 order.symbol,
                 order.side,
                 order.type,

@@ -51,12 +51,13 @@ class Pace:
 
     def follow(self, order: Order) -> None:
         """Take an order as it was just journalled."""
+        if order.state is OrderState.PENDING:
+            self._unanswered.add(order.order_id)
+            return
         if _is_unanswered(order):
             self._unanswered.add(order.order_id)
         else:
             self._unanswered.discard(order.order_id)
-        if order.state is OrderState.PENDING:
-            return
         now_ns = self._clock.monotonic_ns()
         left_ns = self._left.pop(order.order_id, None)
         if left_ns is not None and order.state is not OrderState.UNKNOWN:
@@ -93,7 +94,7 @@ class Pace:
 
     def objection(self, order: Order) -> str:
         """Say why a live desk does not open anything now, "" where it may; ``order`` itself does not count."""
-        depth = self.depth - (order.order_id in self._unanswered)
+        depth = len(self._unanswered) - (order.order_id in self._unanswered)
         if depth >= self._settings.queue_max:
             return (
                 f"BACKPRESSURE: {depth} orders wait for the venue's answer, and queue_max is {self._settings.queue_max}"
@@ -117,9 +118,11 @@ class Pace:
     def _look(self) -> int:
         """Hear the breaker of an order that waits too long already; give the time."""
         now_ns = self._clock.monotonic_ns()
-        order_id, left_ns = next(iter(self._left.items()), ("", now_ns))
-        if self._breaker is not None and now_ns - left_ns > self._settings.breaker_latency_s * NS_PER_S:
-            self._breaker.hear_slow(order_id, now_ns - left_ns, now_ns)
+        if self._breaker is not None and self._left:
+            order_id = next(iter(self._left))
+            waited_ns = now_ns - self._left[order_id]
+            if waited_ns > self._settings.breaker_latency_s * NS_PER_S:
+                self._breaker.hear_slow(order_id, waited_ns, now_ns)
         return now_ns
 
 

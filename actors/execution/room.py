@@ -156,6 +156,8 @@ class Execution(Room):
         self._wishes = Wishes(self._orders, store, self._owners.owns)
         self._reconciliations: list[ReconciliationWished] = []
         self._protect_ns, self._ask_ns = PROTECT_NS_MIN, ASK_NS_MIN
+        self._looked = 0
+        self._halted: str | None = None
         self._late_fills = self._fills = 0
         self._last_fill = ""
 
@@ -449,26 +451,40 @@ class Execution(Room):
         """Say what forbids an entry here and now; nothing here ever forbids an exit."""
         if order.purpose is not Purpose.ENTRY:
             return ()
-        halted = self._sentinel.reason()
+        halted = self._halt_reason()
         if halted is not None:
             return (f"HALTED: {halted}",)
         gate = self._reconciler.gate
         if gate and (self._reconciler.is_reconciled or not self._is_stepped):
             return (f"GATE_CLOSED: {gate}",)
-        unknown = [name for name in self._orders.unknown_in(order.symbol) if name != order.order_id]
-        if unknown:
+        unknown = self._orders.unknown_in(order.symbol)
+        if unknown and (unknown := [name for name in unknown if name != order.order_id]):
             return (f"UNKNOWN_ORDER: nobody knows whether the venue has {', '.join(unknown)}",)
         return ()
 
+    def _halt(self, reason: str) -> None:
+        """Halt the desk: from here on no entry leaves, also none of this turn that is judged behind this."""
+        self._sentinel.write(reason)
+        self._looked = 0
+
+    def _halt_reason(self) -> str | None:
+        """Look at the sentinel, once for all commands that are committed, and so leave, together."""
+        batch = self._journal.uncommitted
+        if not batch or batch != self._looked:
+            self._looked, self._halted = batch, self._sentinel.reason()
+        return self._halted
+
     def _reasons_against_new(self, order: Order, asked: Decimal) -> tuple[str, ...]:
         """Say what forbids to begin with an entry; for the pace of the venue simulated time waits instead."""
-        reasons = self._reasons_against(order)
-        if not reasons and order.purpose is Purpose.ENTRY:
-            reasons = faults(order, self._instruments.of(order.symbol), asked=asked, cash=self._cash_left(order))
-        if not reasons and order.purpose is Purpose.ENTRY and not self._is_stepped:
-            objection = self._pace.objection(order)
-            return (objection,) if objection else ()
-        return reasons
+        if order.purpose is not Purpose.ENTRY:
+            return ()
+        reasons = self._reasons_against(order) or faults(
+            order, self._instruments.of(order.symbol), asked=asked, cash=self._cash_left(order)
+        )
+        if reasons or self._is_stepped:
+            return reasons
+        objection = self._pace.objection(order)
+        return (objection,) if objection else ()
 
     def _cash_left(self, order: Order) -> Decimal | None:
         """Give the cash that no other working entry may take; None on paper, where the venue lends."""
@@ -532,7 +548,7 @@ class Execution(Room):
             return False
         text = f"{order.order_id}: the venue has attempt {report.order_id}, which had been proved never to have arrived"
         self._journal.note("ghost_attempt", text, report.ts_ns, effects)
-        self._sentinel.write(f"GHOST_ATTEMPT: {text}")
+        self._halt(f"GHOST_ATTEMPT: {text}")
         if isinstance(report, OrderAccepted):
             self._orders.cancel_stranger(report.order_id, report.venue_order_id, effects)
         return isinstance(report, OrderFilled)
@@ -566,7 +582,7 @@ class Execution(Room):
         if order.filled_quantity + report.quantity > max(order.quantity, order.new_quantity or order.quantity):
             text = f"{order.order_id} filled {order.filled_quantity + report.quantity} of {order.quantity}"
             self._journal.note("overfill", text, report.ts_ns, effects)
-            self._sentinel.write(f"OVERFILL: {text}: the venue traded more than was ordered")
+            self._halt(f"OVERFILL: {text}: the venue traded more than was ordered")
         return True
 
     def _follow(self, before: Order, order: Order, report: VenueReport, effects: Effects) -> None:
@@ -634,7 +650,7 @@ class Execution(Room):
         if not account or account == self._account:
             return
         if self._account:
-            self._sentinel.write(f"ACCOUNT_CHANGED: {self._venue} was {self._account}, and is {account} now")
+            self._halt(f"ACCOUNT_CHANGED: {self._venue} was {self._account}, and is {account} now")
             return
         self._account = account
         effects.put("account", self._venue.encode(), account.encode())

@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from desk.identity import order_id
 from desk.messages import (
     CancelOrder,
     DeskNoted,
+    IntentJudged,
     OrderAccepted,
     OrderFilled,
     OrderRejected,
@@ -23,7 +25,9 @@ from desk.messages import (
 )
 from desk.units import NS_PER_S, ZERO
 from desk.venue import ALPACA, KRAKEN, VenueTraits
-from tests.actors.lone_execution import Faults, LoneExecution
+from runtime.effects import Effects
+from tests.actors.lone_execution import VENUE, Faults, LoneExecution
+from tests.desk.orders import an_intent
 
 Begin = Callable[..., LoneExecution]
 ONE = Decimal(1)
@@ -227,6 +231,45 @@ def test_more_than_was_ordered_is_booked_and_halts_the_desk(begin: Begin) -> Non
 
     assert "OVERFILL" in (lone.sentinel.reason() or "")
     assert lone.order(name).filled_quantity == 2
+
+
+def an_approval(lone: LoneExecution, number: int) -> IntentJudged:
+    now_ns = lone.clock.wall_ns()
+    intent = msgspec.structs.replace(
+        an_intent(), intent_id=f"i{number}", decided_ns=now_ns, expires_ns=now_ns + 30 * NS_PER_S, tag=f"t{number}"
+    )
+    return IntentJudged(order_id(intent.intent_id), intent, ONE, (), now_ns)
+
+
+def test_a_halt_that_comes_within_a_turn_stops_the_entries_that_the_turn_judges_behind_it(begin: Begin) -> None:
+    lone = begin()
+    name = lone.enter(1)
+    lone.run(1)
+    before, behind = an_approval(lone, 2), an_approval(lone, 3)
+    too_much = OrderFilled(0, name, "more", ONE, Decimal(100), ZERO, False, ZERO, 0)
+
+    def turn() -> Effects:
+        effects = lone.room.hear("risk", 1, before)
+        effects.add(lone.room.hear(VENUE, lone.epoch, too_much))
+        effects.add(lone.room.hear("risk", 1, behind))
+        return effects
+
+    lone._do(turn)
+
+    assert lone.order(before.order_id).state is OrderState.PENDING
+    assert "HALTED: OVERFILL" in lone.order(behind.order_id).reason
+
+
+def test_a_halt_that_comes_between_two_turns_stops_the_entries_of_the_second(begin: Begin) -> None:
+    lone = begin()
+    first, second = an_approval(lone, 2), an_approval(lone, 3)
+
+    lone.hear_risk(first)
+    lone.sentinel.write("enough")
+    lone.hear_risk(second)
+
+    assert lone.order(first.order_id).state is OrderState.PENDING
+    assert lone.order(second.order_id).reason == "HALTED: enough"
 
 
 def test_what_other_hands_trade_in_the_account_is_noted_once(begin: Begin) -> None:

@@ -355,3 +355,28 @@ def test_no_stream_of_reports_reaches_an_illegal_transition(steps: list[VenueRep
             assert is_same or following.state in NEXT[order.state]
             assert following.filled_quantity >= order.filled_quantity
             order = following
+
+
+def test_an_order_bears_every_figure_of_its_intent_under_the_same_name() -> None:
+    intent = replace(
+        a_judgement().intent,
+        order_type=OrderType.LIMIT,
+        side=Side.SELL,
+        limit_price=Decimal(101),
+        take_profit=Decimal(95),
+        order_ttl_ns=7,
+        bar_ts_ns=11,
+        horizon="SWING",
+    )
+    judged = replace(a_judgement(), intent=intent, quantity=TEN)
+
+    order = order_from_judgement(judged, Purpose.EXIT, ts_ns=13, oco_group="g")
+
+    alike = {"intent_id", "strategy", "symbol", "tag", "side", "limit_price", "stop_loss", "take_profit", "horizon"}
+    alike |= {"protective_stop", "reference_price", "bar_ts_ns", "timeframe"}
+    assert {name: getattr(order, name) for name in alike} == {name: getattr(intent, name) for name in alike}
+    others = {"order_id": "o1", "purpose": Purpose.EXIT, "type": OrderType.LIMIT, "quantity": TEN, "stop_price": None}
+    others |= {"expires_ns": 20, "oco_group": "g", "state": S.PENDING, "filled_quantity": ZERO, "average_price": ZERO}
+    others |= {"fees": ZERO, "venue_order_id": "", "reason": "", "created_ns": 13, "changed_ns": 13, "attempt": 0}
+    others |= {"exit_reason": "SIGNAL", "intent_expires_ns": intent.expires_ns, "new_quantity": None, "new_price": None}
+    assert {name: getattr(order, name) for name in others} == others
