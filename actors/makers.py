@@ -35,7 +35,7 @@ from actors.risk import Risk
 from actors.settings import FeedKind, FeedSettings
 from actors.strategy import StrategyRoom
 from actors.strategy_arguments import CandidateArguments, StrategyArguments, read_arguments, whole_change
-from actors.strategy_catalogue import adopt_folder, find_strategy
+from actors.strategy_catalogue import adopt_folder, find_strategy, imported_strategy
 from actors.strategy_memory import Memory
 from actors.topics import bar_topic, tick_topic
 from actors.venues.adapter import find_adapter
@@ -216,6 +216,7 @@ def _class_of(context: Context, told: StrategyArguments) -> type[Strategy]:
         adopt_folder(Path(told.own_folder))
     if told.code:
         CodeShelf(context.state).load(told.code)
+        return imported_strategy(told.entry.strategy)
     found = find_strategy(told.entry.strategy)
     assert found is not None, f"strategy {told.entry.strategy} was there when the settings were read"
     return found

@@ -6,7 +6,6 @@ code that it had; so does a desk that was killed.
 
 import ast
 import hashlib
-import importlib
 import os
 import py_compile
 import shutil
@@ -19,6 +18,7 @@ import msgspec
 
 import strategies
 from actors.console.swap import Swap, abandoned
+from actors.pinned_import import PinnedImporter, read_file
 from actors.settings import Settings
 from actors.strategy_catalogue import StrategyBrokenError
 
@@ -121,7 +121,7 @@ class CodeShelf:
 
     def has(self, code: str) -> bool:
         """Say whether there is a copy of this digest, undamaged."""
-        return bool(code) and digest(_texts(self._folder / code)) == code
+        return bool(code) and digest(_texts(f"{self._folder}/{code}")) == code
 
     def put(self, texts: Mapping[str, bytes]) -> str:
         """Put a copy by; give its digest, "" of nothing. What is there already, undamaged, is left as it is.
@@ -146,25 +146,30 @@ class CodeShelf:
                 out.write(text)
                 out.flush()
                 os.fsync(out.fileno())
-            _compile(file)
+            _compile(file, target / name)
         fresh.rename(target)
         return code
 
-    def load(self, code: str) -> None:
+    def load(self, code: str) -> PinnedImporter:
         """Let modules of ``strategies`` be found in the copy first, in this process from now on.
+
+        Returns:
+            Who finds them; for whoever wants to let go of them again.
 
         Raises:
             StrategyBrokenError: There is no such copy, or it was changed; the text says what to do.
         """
-        folder = self._folder / code
-        if not self.has(code):
+        folder = f"{self._folder}/{code}"
+        texts = _texts(folder) if code else {}
+        if not texts or digest(texts) != code:
             msg = (
                 f"the pinned code {code[:SHORT]} is missing or was changed: {folder}. Nothing of it was run; stop the"
                 " desk and start it again to take the files of the strategies as they are now"
             )
             raise StrategyBrokenError(msg)
-        strategies.__path__.insert(0, str(folder))
-        importlib.invalidate_caches()
+        importer = PinnedImporter(folder, texts)
+        importer.enter()
+        return importer
 
     def _keep(self, file: Path, value: Mapping[str, msgspec.Struct]) -> None:
         self._make()
@@ -229,28 +234,39 @@ def _module_texts(name: str, folders: Sequence[Path]) -> dict[str, bytes]:
     for folder in folders:
         package = folder / name
         if (package / "__init__.py").is_file():
-            return {f"{name}/{inner}": text for inner, text in _texts(package).items()}
+            return {f"{name}/{inner}": text for inner, text in _texts(str(package)).items()}
         with suppress(OSError):
-            return {f"{name}.py": _read(folder / f"{name}.py")}
+            return {f"{name}.py": _read(f"{folder}/{name}.py")}
     return {}
 
 
-def _texts(folder: Path) -> dict[str, bytes]:
+def _texts(folder: str) -> dict[str, bytes]:
     """Read all Python of a folder, by relative name; nothing where it cannot be read."""
     texts: dict[str, bytes] = {}
+    below = [""]
     try:
-        for file in sorted(folder.rglob("*.py")):
-            texts[str(file.relative_to(folder))] = _read(file)
+        while below:
+            prefix = below.pop()
+            with os.scandir(f"{folder}/{prefix}") as found:
+                for entry in found:
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append(f"{prefix}{entry.name}/")
+                    elif entry.name.endswith(".py"):
+                        texts[prefix + entry.name] = _read(f"{folder}/{prefix}{entry.name}")
     except OSError:
         return {}
-    return texts
+    return dict(sorted(texts.items()))
 
 
-def _read(file: Path) -> bytes:
-    if not file.is_file():  # a pipe of that name would wait for a writer
+def _read(file: str) -> bytes:
+    """Read a text.
+
+    Raises:
+        OSError: It cannot be read, or is no file: a pipe of that name would wait for a writer.
+    """
+    if not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116 - see read_file
         raise FileNotFoundError(file)
-    with file.open("rb") as source:
-        return source.read(SOURCE_BYTES_MAX)
+    return read_file(file)[:SOURCE_BYTES_MAX]
 
 
 def _imports(text: bytes) -> Iterable[str]:
@@ -273,11 +289,18 @@ def _imports(text: bytes) -> Iterable[str]:
                 yield from [parent] if parent else [alias.name for alias in node.names]
 
 
-def _compile(file: Path) -> None:
-    """Spare each start the compiler; a text that does not compile says so itself when it is imported."""
+def _compile(file: Path, target: Path) -> None:
+    """Spare each start the compiler; a text that does not compile says so itself when it is imported.
+
+    ``target`` is where the file will lie when it is imported.
+    """
     with suppress(py_compile.PyCompileError, ValueError, RecursionError, MemoryError):
         py_compile.compile(
-            str(file), doraise=True, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
+            str(file),
+            dfile=str(target),
+            doraise=True,
+            quiet=2,
+            invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH,
         )
 
 

@@ -1,21 +1,18 @@
 """The strategy that means nothing: a spare process rehearses with it what every strategy's process begins with."""
 
-import importlib
-import sys
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 from typing_extensions import override
 
-import strategies
 from actors.arguments import MARKET_DATA, STRATEGY_STORE_BYTES, store_path
 from actors.evaluator import Evaluator
 from actors.pinned_code import CodeShelf
 from actors.settings import StrategySettings
 from actors.strategy import StrategyRoom
 from actors.strategy_arguments import StrategyArguments, read_arguments
-from actors.strategy_catalogue import find_strategy
+from actors.strategy_catalogue import imported_strategy
 from actors.topics import bar_topic, tick_topic
 from actors.words import desk_codec
 from desk.messages import Bar, BarsGiven, EventsGiven, Tick
@@ -58,13 +55,11 @@ class _Rehearsal(StrategyRoom):
 def _class_of(context: Context) -> type[Strategy]:
     """Import the module as pinned code, and let nothing of it be found any more."""
     shelf = CodeShelf(context.state)
-    shelf.load(shelf.put({f"{MODULE}.py": TEXT.read_bytes()}))
-    found = find_strategy(MODULE)
-    assert found is not None, "it was just put there"
-    del strategies.__path__[0], sys.modules[found.__module__]
-    delattr(strategies, MODULE)
-    importlib.invalidate_caches()
-    return found
+    importer = shelf.load(shelf.put({f"{MODULE}.py": TEXT.read_bytes()}))
+    try:
+        return imported_strategy(MODULE)
+    finally:
+        importer.leave()
 
 
 def strategy(context: Context, _arguments: bytes) -> Made:

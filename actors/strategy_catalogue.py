@@ -47,8 +47,15 @@ def find_strategy(name: str) -> type[Strategy] | None:
     Raises:
         StrategyBrokenError: The module does not load, or its strategy is not usable.
     """
-    if not _declares_strategy(name):
-        return None
+    return imported_strategy(name) if _declares_strategy(name) else None
+
+
+def imported_strategy(name: str) -> type[Strategy]:
+    """Import ``strategies.NAME``, of which it is known that it declares one, and give its ``STRATEGY``.
+
+    Raises:
+        StrategyBrokenError: The module does not load, or its strategy is not usable.
+    """
     try:
         module = importlib.import_module(f"strategies.{name}")
     except (
@@ -64,7 +71,7 @@ def find_strategy(name: str) -> type[Strategy] | None:
     if not (isinstance(parameters, type) and issubclass(parameters, msgspec.Struct)):
         msg = f"strategies/{name}.py: the strategy declares no Parameters"
         raise StrategyBrokenError(msg)
-    foreign = strategy.live_parameters - {field.encode_name for field in msgspec.structs.fields(parameters)}
+    foreign = strategy.live_parameters - frozenset(parameters.__struct_encode_fields__)
     if foreign:
         msg = (
             f"strategies/{name}.py: live_parameters names {', '.join(sorted(foreign))}, which Parameters does not have"

@@ -8,6 +8,7 @@ costs no child its life.
 
 import codecs
 import ctypes
+import functools
 import gc
 import importlib
 import os
@@ -20,7 +21,7 @@ from contextlib import suppress
 import msgspec
 import setproctitle
 
-from runtime import child, log, spare
+from runtime import child, heap, log, spare
 from runtime.gentle import stand_back
 from runtime.packets import Spawned, receive_packet
 from runtime.rehearsal import rehearse
@@ -51,6 +52,7 @@ def main() -> None:
         _rehearse(child.nobody(entry, sockets, int(sys.argv[2]), "INFO"), walls)
     setproctitle.setproctitle("bulkhead: zygote")
     gc.collect()
+    heap.fill_holes()
     gc.freeze()
     decoder = msgspec.msgpack.Decoder(child.ChildRequest)
     while data := receive_packet(channel):
@@ -67,11 +69,19 @@ def main() -> None:
 
 
 def _rehearse(request: child.ChildRequest, walls: child.Walls) -> None:
-    """Begin and end a life. Where that fails this process begins anew and does without: nothing of it may be left."""
+    """Begin and end a life, and lay together what it ran; the second life works out anew what the copies lack.
+
+    Where that fails this process begins anew and does without: nothing of it may be left.
+    """
     with suppress(AttributeError):  # another C library has no such switch
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+    life = functools.partial(rehearse, request, walls, is_own_process=False)
     try:
-        rehearse(request, walls, is_own_process=False)
+        codes = heap.code_run_by(life)
+        gc.collect()
+        heap.fill_holes()
+        heap.lay_together(codes)
+        life()
     except Exception as error:  # noqa: BLE001 - the room's maker decides what it raises
         sys.stderr.write(f"zygote: no rehearsal: {type(error).__name__}: {error}\n")
         sys.stderr.flush()
