@@ -25,7 +25,7 @@ test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
 # Every branch of what decides about orders and money is taken by a test, or this fails.
-BOOKS := desk/order.py,desk/transition.py,desk/portfolio.py,desk/holdings.py,desk/conservation.py,desk/executions.py,desk/reconcile.py,actors/execution/reconciling.py,actors/execution/wishes.py,actors/tag_rules.py
+BOOKS := desk/order.py,desk/transition.py,desk/portfolio.py,desk/holdings.py,desk/conservation.py,desk/executions.py,desk/reconcile.py,desk/day.py,actors/execution/reconciling.py,actors/execution/wishes.py,actors/tag_rules.py
 coverage: $(STAMP)
 	$(BIN)/python -m coverage run --branch --data-file=.coverage --include='$(BOOKS)' -m pytest -q -n 0 -m "not slow" tests/desk tests/actors/test_execution_books.py tests/actors/test_execution_in_doubt.py tests/actors/test_tag_rules.py
 	$(BIN)/python -m coverage report --data-file=.coverage --show-missing --fail-under=100

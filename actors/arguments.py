@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from actors.settings import ExecutionSettings, FeedSettings, OnDisable, PaperSettings, RiskConfig, RiskLimits, Settings
+from actors.settings import DeskLimits, ExecutionSettings, FeedSettings, OnDisable, PaperSettings, RiskConfig, Settings
 from actors.step import Route
 from desk.venue import PAPER as PAPER_TRAITS
 from desk.venue import Instrument, VenueTraits
@@ -66,7 +66,7 @@ class RiskArguments(msgspec.Struct, frozen=True):
     """What risk is told: the limits of each strategy and of the desk."""
 
     limits: dict[str, RiskConfig]
-    desk_limits: RiskLimits
+    desk_limits: DeskLimits
     symbols: tuple[str, ...]
     is_stepped: bool
     venue: str = PAPER

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from actors.settings import RiskConfig, RiskLimits
+from actors.settings import DeskLimits, RiskConfig
 from actors.words import Mark
 from desk.messages import IntentJudged
 from desk.venue import Instrument
@@ -16,7 +16,7 @@ class LimitsTold(msgspec.Struct, frozen=True, array_like=True, tag="limits"):
     """From here on these limits hold. With ``is_start`` a process began, which knew no price yet."""
 
     limits: dict[str, RiskConfig]
-    desk: RiskLimits
+    desk: DeskLimits
     instruments: dict[str, Instrument]
     is_start: bool
 
@@ -25,8 +25,8 @@ class Judgement(msgspec.Struct, frozen=True, array_like=True, tag="judgement"):
     """Verdicts that were passed together, in order.
 
     ``journal`` is how far the journal was read. ``marks`` are the last prices that are others than at the verdicts
-    before. ``halted`` and ``gate`` say why nothing may be opened, "" where it may; ``away`` are the judged strategies
-    that root had put away.
+    before. ``halted``, ``gate`` and ``day`` say why nothing may be opened, "" where it may; ``away`` are the
+    judged strategies that root had put away.
     """
 
     journal: int
@@ -36,6 +36,7 @@ class Judgement(msgspec.Struct, frozen=True, array_like=True, tag="judgement"):
     gate: str
     away: tuple[str, ...]
     verdicts: tuple[IntentJudged, ...]
+    day: str = ""
 
 
 def read_judgements(store: Reader) -> list[LimitsTold | Judgement]:
@@ -61,7 +62,7 @@ class Judgements:
     def limits(
         self,
         limits: Mapping[str, RiskConfig],
-        desk: RiskLimits,
+        desk: DeskLimits,
         instruments: Mapping[str, Instrument],
         effects: Effects,
         *,
@@ -79,13 +80,14 @@ class Judgements:
         gate: str,
         away: tuple[str, ...],
         verdicts: tuple[IntentJudged, ...],
+        day: str,
         effects: Effects,
     ) -> None:
         """Note verdicts with what they rest on."""
         known = self._marks
         news = tuple(mark for symbol, mark in marks.items() if known.get(symbol) is not mark)
         known.update((mark.symbol, mark) for mark in news)
-        self._append(Judgement(journal, market_ns, news, halted, gate, away, verdicts), effects)
+        self._append(Judgement(journal, market_ns, news, halted, gate, away, verdicts, day), effects)
 
     def _append(self, record: LimitsTold | Judgement, effects: Effects) -> None:
         self._head += 1

@@ -1,7 +1,7 @@
 """Risk: every intent in, one verdict out. Nothing reaches execution but through here."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -9,11 +9,12 @@ import msgspec
 from typing_extensions import override
 
 from actors.arguments import MARKET_DATA, PAPER, RiskArguments
+from actors.day_watch import DayWatch
 from actors.instruments import kept_instrument
 from actors.journal import StoredArchive, read_journal, read_snapshot
 from actors.judgements import Judgements
 from actors.peer_table import PeerTable
-from actors.settings import RiskConfig
+from actors.settings import DeskLimits, RiskConfig
 from actors.settings import RiskLimits as LimitSettings
 from actors.topics import AWAY, tick_topic
 from actors.words import Joined, Mark, RiskTurn
@@ -23,6 +24,7 @@ from desk.instruments import Instruments
 from desk.messages import (
     Bar,
     Effect,
+    FillBooked,
     Intent,
     IntentJudged,
     JournalRecord,
@@ -61,7 +63,7 @@ class Risk(Room):
         self,
         *,
         limits: Mapping[str, RiskConfig],
-        desk_limits: LimitSettings,
+        desk_limits: DeskLimits,
         store: Store,
         ledger: Reader,
         codec: Codec,
@@ -70,8 +72,9 @@ class Risk(Room):
         is_stepped: bool,
         venue: str = PAPER,
         instruments: Mapping[str, Instrument] | None = None,
+        watch: Callable[[Ledger, Reader, Sentinel, DeskLimits], DayWatch] = DayWatch,
     ) -> None:
-        """Take the limits of each strategy and of the desk; both bind."""
+        """Take the limits of each strategy and of the desk; both bind. ``watch`` makes what keeps the account's day."""
         self._take_limits(limits, desk_limits)
         self._begun_with = (limits, desk_limits, instruments or {})
         self._judgements = Judgements(store)
@@ -79,7 +82,8 @@ class Risk(Room):
         self._sentinel, self._is_stepped = sentinel, is_stepped
         self._venue, self._instruments = venue, Instruments(instruments or {})
         self._ledger = Ledger(keep_trades=False, keep_executions=False, finished_orders_max=0)
-        self._cursor = 0
+        self._cursor = self._counted_to = 0
+        self._day = watch(self._ledger, store, sentinel, desk_limits)
         self._waiting: dict[str, Intent] = {}
         self._unbooked: dict[str, IntentJudged] = {}
         self._marks: dict[str, Mark] = {}
@@ -90,7 +94,7 @@ class Risk(Room):
         self._judged = self._approved = self._repeated = 0
         self._gate = self._halted = ""
 
-    def _take_limits(self, limits: Mapping[str, RiskConfig], desk_limits: LimitSettings) -> None:
+    def _take_limits(self, limits: Mapping[str, RiskConfig], desk_limits: DeskLimits) -> None:
         self._desk_limits = _limits(desk_limits)
         self._limits = {name: (_limits(config), self._desk_limits) for name, config in limits.items()}
 
@@ -106,8 +110,10 @@ class Risk(Room):
         for _, data in self._store.scan("unbooked"):
             judged: IntentJudged = self._codec.decode(data)
             self._unbooked[judged.order_id] = judged
+        self._counted_to = min(self._day.cursor, self._reader.head())
         self._take_up_ledger(effects)
         self._read_ledger(effects)
+        self._day.count(self._day.market_ns, self._marks, self._cursor, effects)
         for judged in self._unbooked.values():
             effects.post("execution", judged)
         return effects
@@ -121,6 +127,8 @@ class Risk(Room):
             "refusals": dict(self._refusals),
             "waiting": len(self._waiting),
             "halted": self._sentinel.reason() or "",
+            "day": self._day.facts(),
+            "notices": self._day.notices(),
         }
 
     @override
@@ -135,6 +143,8 @@ class Risk(Room):
         """Judge by other limits from the next intent on; what was judged before stays as it was judged."""
         effects, told = Effects(), msgspec.msgpack.decode(arguments, type=RiskArguments)
         self._take_limits(told.limits, told.desk_limits)
+        self._day.take_limits(told.desk_limits)
+        self._day.count(self._market_ns, self._marks, self._cursor, effects)
         self._judgements.limits(told.limits, told.desk_limits, told.instruments, effects)
         self._instruments.configure(told.instruments)
         if not self._is_stepped:
@@ -169,15 +179,21 @@ class Risk(Room):
         has_news = word is None and peer == "execution" and item.sequence > self._cursor  # nobody was heard saying it
         if isinstance(word, JournalRecord) or has_news:
             self._read_ledger(effects)
+            self._count(effects)
         elif isinstance(word, Bar):
-            self._mark(Mark(word.symbol, word.close, word.end_ns))
+            self._mark(Mark(word.symbol, word.close, word.end_ns), effects)
         elif isinstance(word, Tick):
-            self._mark(Mark(word.symbol, word.price, word.ts_ns))
+            self._mark(Mark(word.symbol, word.price, word.ts_ns), effects)
         return effects
 
-    def _mark(self, mark: Mark) -> None:
-        self._marks[mark.symbol] = mark
+    def _mark(self, mark: Mark, effects: Effects) -> None:
+        self._day.see(mark, self._marks)
         self._market_ns = max(self._market_ns, mark.ts_ns)
+        if not self._is_stepped and self._day.is_due(self._market_ns):
+            self._count(effects)
+
+    def _count(self, effects: Effects) -> None:
+        self._day.count(self._market_ns, self._marks, self._cursor, effects)
 
     def _receive(self, intent: Intent, effects: Effects) -> None:
         """Keep an intent, once; without barrier it is judged at once."""
@@ -195,10 +211,11 @@ class Risk(Room):
     def begin(self, turn: Turn, payload: Any) -> Effects:
         effects = Effects()
         assert isinstance(payload, RiskTurn), "risk's turn carries the last prices"
-        for mark in payload.marks:
-            self._marks[mark.symbol] = mark
-        self._market_ns = max(self._market_ns, turn.market_ns)
         self._read_ledger(effects)
+        for mark in payload.marks:
+            self._day.see(mark, self._marks)
+        self._market_ns = max(self._market_ns, turn.market_ns)
+        self._count(effects)
         self._is_held = self._peers is None
         if not self._is_held:
             self._judge_all(effects)
@@ -218,6 +235,8 @@ class Risk(Room):
             return
         self._ledger.restore(fold.ledger)
         self._cursor = fold.sequence
+        if fold.sequence > self._counted_to:
+            self._day.skip(fold.market_ns)
         booked = StoredArchive(self._reader, self._codec)
         for name in [name for name in self._unbooked if (self._ledger.order(name) or booked.order(name)) is not None]:
             del self._unbooked[name]
@@ -227,6 +246,8 @@ class Risk(Room):
         """Take in what execution has journalled; verdicts that are booked need no memory any more."""
         for record in read_journal(self._reader, self._codec, self._cursor):
             self._cursor = record.sequence
+            if isinstance(record.body, FillBooked) and record.sequence > self._counted_to:
+                self._day.pass_time(record.body.ts_ns, self._marks)
             self._ledger.apply(record.body)
             if isinstance(record.body, OrderChanged):
                 name = record.body.order.order_id
@@ -239,6 +260,8 @@ class Risk(Room):
         )
         if not queue:
             return
+        if not self._is_stepped:
+            self._count(effects)
         self._halted = self._sentinel.reason() or ""
         verdicts: list[IntentJudged] = []
         for intent in queue:
@@ -254,7 +277,15 @@ class Risk(Room):
             self._refusals.update(reason.partition(":")[0] for reason in judged.reasons)
         away = tuple({intent.strategy: None for intent in queue if not self._is_enabled(intent.strategy)})
         self._judgements.judged(
-            self._cursor, self._market_ns, self._marks, self._halted, self._gate, away, tuple(verdicts), effects
+            self._cursor,
+            self._market_ns,
+            self._marks,
+            self._halted,
+            self._gate,
+            away,
+            tuple(verdicts),
+            self._day.reason,
+            effects,
         )
 
     def _is_enabled(self, strategy: str) -> bool:
@@ -291,6 +322,7 @@ class Risk(Room):
             halt_reason=self._halted,
             stop_entry_reason="",
             gate_reason=self._gate,
+            day_reason=self._day.reason,
             is_enabled=self._is_enabled(intent.strategy),
             epoch_highest=intent.epoch,
             is_known=False,

@@ -51,6 +51,20 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     min_buying_power_reserve_usd: Decimal | None = None
 
 
+class DeskLimits(RiskLimits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of the whole desk: those of its orders and positions, and those of the account's day.
+
+    ``max_daily_loss_pct`` is a share of the equity at the day's beginning, ``max_drawdown_pct`` of the highest equity.
+    ``day_boundary_tz`` is the IANA time zone whose midnight divides the account's days.
+    """
+
+    max_daily_loss_usd: Decimal | None = None
+    max_daily_loss_pct: Decimal | None = None
+    max_drawdown_pct: Decimal | None = None
+    max_consecutive_losses: int | None = None
+    day_boundary_tz: str = "America/New_York"
+
+
 class RiskConfig(RiskLimits, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A strategy's ``risk_config``: its limits, and the four keys that size a model strategy's orders.
 
@@ -219,7 +233,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     feed: FeedSettings
     paper: PaperSettings = PaperSettings()
     venue: VenueSettings = VenueSettings()
-    risk: RiskLimits = RiskLimits()
+    risk: DeskLimits = DeskLimits()
     supervision: SupervisionSettings = ROOM_SUPERVISION
     control: ControlSettings = ControlSettings()
     execution: ExecutionSettings = ExecutionSettings()

@@ -8,7 +8,7 @@ import msgspec
 
 from actors import settings_rule
 from actors.problem import Problem
-from actors.settings import ROOM_SUPERVISION, ExecutionSettings, RiskLimits, Settings
+from actors.settings import ROOM_SUPERVISION, DeskLimits, ExecutionSettings, Settings
 from actors.settings_entry import read_entries
 from actors.settings_feed import FeedReader
 from actors.settings_reader import NO_BRANCH, Reader, Spot
@@ -139,7 +139,7 @@ def _read_settings(
     feed = FeedReader(reader, branch, spot.line, entries, path.parent).read(str(values.get("zmq_market_url", "")))
     values["venue"] = read_venue(reader, branch, feed, path.parent)
     values["paper"] = reader.section(branch, "global", "paper", settings_rule.PAPER)
-    values["risk"] = reader.section(branch, "global", "risk", settings_rule.RISK_LIMITS, RiskLimits())
+    values["risk"] = reader.section(branch, "global", "risk", settings_rule.DESK_LIMITS, DeskLimits())
     supervision = reader.section(branch, "global", "supervision", settings_rule.SUPERVISION, ROOM_SUPERVISION)
     values["supervision"] = msgspec.structs.asdict(ROOM_SUPERVISION) | supervision
     values["execution"] = reader.section(branch, "global", "execution", settings_rule.EXECUTION, ExecutionSettings())

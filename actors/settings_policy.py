@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from actors.settings import (
+    DeskLimits,
     ExecutionSettings,
     FeedSettings,
     PaperSettings,
     RiskConfig,
-    RiskLimits,
     SupervisionSettings,
     VenueSettings,
 )
@@ -57,7 +57,7 @@ POLICIES: Mapping[str, Policy] = {
     "strategies[].limits.cpu_s": Policy.STRATEGY_RESTART,
     "strategies[].limits.nice": Policy.STRATEGY_RESTART,
     "strategies[].limits.message_rate": Policy.STRATEGY_RESTART,
-    **_all("global.risk", RiskLimits, Policy.LIVE),
+    **_all("global.risk", DeskLimits, Policy.LIVE),
     **_all("global.supervision", SupervisionSettings, Policy.LIVE),
     **_all("global.execution", ExecutionSettings, Policy.LIVE),
     "global.instruments": Policy.LIVE,

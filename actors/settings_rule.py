@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from actors.settings import FeedKind, FillMode, OnDisable, VenueRules
 from actors.venues.adapter import NAME as ADAPTER
@@ -171,6 +172,18 @@ def speed(node: Node) -> float | None:
     raise UnfitError(msg)
 
 
+def time_zone(node: Node) -> str:
+    """Read the name of a time zone of the IANA database."""
+    value = node.value if isinstance(node, Leaf) else None
+    expected = "write a time zone such as America/New_York, Europe/London or UTC"
+    if not isinstance(value, str):
+        raise UnfitError(expected)
+    try:
+        return ZoneInfo(value).key
+    except (LookupError, ValueError, OSError) as error:
+        raise UnfitError(expected) from error
+
+
 def door(node: Node) -> str:
     """Read where the control socket's second door is. It is never open to other machines: those come through SSH."""
     expected = (
@@ -231,6 +244,14 @@ RISK_LIMITS: Table = {
     "max_data_age_s": seconds(),
     "default_trade_pct": share,
     "min_buying_power_reserve_usd": amount(zero=True),
+}
+DESK_LIMITS: Table = {
+    **RISK_LIMITS,
+    "max_daily_loss_usd": _USD,
+    "max_daily_loss_pct": share,
+    "max_drawdown_pct": share,
+    "max_consecutive_losses": _COUNT,
+    "day_boundary_tz": time_zone,
 }
 RISK_CONFIG: Table = {
     "risk_per_trade": share,

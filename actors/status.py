@@ -213,7 +213,9 @@ def _headline(row: Json) -> str:
                 tail = f"{tail}  breaker {breaker['state']}"
             return f"{facts.get('orders_working', 0)} working  journal {facts.get('journal', 0)}  {tail}"
         case "risk":
-            return f"judged {facts.get('judged', 0)}  approved {facts.get('approved', 0)}"
+            day: Json = facts.get("day") or {}
+            said = f"judged {facts.get('judged', 0)}  approved {facts.get('approved', 0)}"
+            return said + _day_words(day)
         case "market_data":
             return f"bars {facts.get('bars', 0)}  {iso(int(facts.get('market_ns', 0)))[:19]}"
         case path if path.startswith("venues/"):
@@ -225,6 +227,22 @@ def _headline(row: Json) -> str:
             return f"{'holds ' + held + '  ' if held else ''}{said}".rstrip()
         case _:
             return ""
+
+
+def _day_words(day: Json) -> str:
+    """Say how near the account is to the limits of its day, as far as any bind."""
+    limits: Json = day.get("limits") or {}
+    words: list[str] = []
+    if limits.get("max_daily_loss_usd"):
+        words.append(f"day loss {day['loss']} of {limits['max_daily_loss_usd']}")
+    elif limits.get("max_daily_loss_pct"):
+        words.append(f"day loss {day['loss']} of {100 * float(limits['max_daily_loss_pct']):g}%")
+    if limits.get("max_drawdown_pct"):
+        most = 100 * float(limits["max_drawdown_pct"])
+        words.append(f"drawdown {100 * float(day['drawdown_pct']):.1f}% of {most:g}%")
+    if limits.get("max_consecutive_losses"):
+        words.append(f"{day['consecutive_losses']} of {limits['max_consecutive_losses']} losses in a row")
+    return "".join(f"  {each}" for each in words)
 
 
 def _pace_alarms(pace: Json) -> list[str]:
@@ -242,6 +260,7 @@ def _alarms(rows: Mapping[str, Json], halted: str) -> list[str]:
     found = [f"HALTED: {halted}"] if halted else []
     found += _facts(rows, "execution").get("residue", ())
     found += _facts(rows, "execution").get("notices", ())
+    found += _facts(rows, "risk").get("notices", ())
     found += _pace_alarms(_facts(rows, "execution").get("pace") or {})
     found += [f"a strategy gets no bars: {words}" for words in _facts(rows, "market_data").get("unbuilt", ())]
     for row in rows.values():

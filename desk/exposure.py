@@ -97,6 +97,7 @@ class RiskPicture(msgspec.Struct, frozen=True, kw_only=True):
     unknown_orders: tuple[str, ...]
     marks: dict[str, Decimal] = {}
     fee_bps: Decimal = ZERO
+    day_reason: str = ""
 
 
 class Case(msgspec.Struct, frozen=True):

@@ -65,6 +65,8 @@ class LedgerState(msgspec.Struct, frozen=True, array_like=True):
     base_fees: dict[str, Decimal] = {}
     starting_capital: Decimal | None = None
     deposits: Decimal = ZERO
+    closed_trades: int = 0
+    last_gain: int = 0
 
 
 class Ledger:
@@ -109,6 +111,9 @@ class Ledger:
         self.starting_capital: Decimal | None = None
         #: Cash that came in since, less what went out.
         self.deposits: Decimal = ZERO
+        #: Trades that strategies closed, and how many there were when one last came that lost nothing.
+        self.closed_trades: int = 0
+        self.last_gain: int = 0
         self._keep_trades: bool = keep_trades
         self._executions: Executions = (executions or ExecutionSet()) if keep_executions else NoExecutions()
         self._finished_orders_max: int = finished_orders_max
@@ -251,6 +256,8 @@ class Ledger:
             base_fees=dict(self._base_fees),
             starting_capital=self.starting_capital,
             deposits=self.deposits,
+            closed_trades=self.closed_trades,
+            last_gain=self.last_gain,
         )
 
     def restore(self, state: LedgerState) -> None:
@@ -266,6 +273,7 @@ class Ledger:
         self.realised, self.trade_count = state.realised, state.trade_count
         self.starting_capital = self.starting_capital if state.starting_capital is None else state.starting_capital
         self.deposits = state.deposits
+        self.closed_trades, self.last_gain = state.closed_trades, state.last_gain
         self._realised, self._fees = dict(state.realised_of), dict(state.fees_of)
         self._ahead, self._base_fees = dict(state.ahead), dict(state.base_fees)
         for order in state.working:
@@ -451,6 +459,9 @@ class Ledger:
             self.realised += trade.pnl
             self._realised[trade.strategy] = self._realised.get(trade.strategy, ZERO) + trade.pnl
             self.trade_count += 1
+            if trade.strategy != EXTERNAL and trade.exit_reason != REASON_RECONCILIATION:
+                self.closed_trades += 1
+                self.last_gain = self.closed_trades if trade.pnl >= ZERO else self.last_gain
             if self._keep_trades:
                 self.trades.append(trade)
         self._holdings.check(move.key[1])

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import msgspec
 
+from desk.day import DAILY_LOSS
 from desk.exposure import ROOMS, Case, MissingFigureError, RiskLimits, RiskPicture, case_of, reducible
 from desk.messages import Effect, Intent, OrderType, Side
 from desk.portfolio import HORIZON_DEFAULT
@@ -114,6 +115,10 @@ def _stop_entry(case: Case) -> str:
 
 def _gate_closed(case: Case) -> str:
     return case.picture.gate_reason
+
+
+def _day_ended(case: Case) -> str:
+    return case.picture.day_reason
 
 
 def _strategy_disabled(case: Case) -> str:
@@ -321,6 +326,7 @@ CHECKS: tuple[Check, ...] = (
     Check("HALTED", _halted, OPENING),
     Check("STOP_ENTRY", _stop_entry, OPENING),
     Check("GATE_CLOSED", _gate_closed, OPENING),
+    Check(DAILY_LOSS, _day_ended, OPENING),
     Check("STRATEGY_DISABLED", _strategy_disabled, OPENING),
     Check("STALE_EPOCH", _stale_epoch, ALL),
     Check("MALFORMED", _malformed, ALL),

@@ -8,6 +8,7 @@ import msgspec
 from typing_extensions import override
 
 from actors.arguments import MARKET_DATA, PAPER, RiskArguments, store_path
+from actors.day_watch import DayWatch
 from actors.judgements import Judgement, LimitsTold
 from actors.replaying.parts import (
     Asked,
@@ -21,12 +22,15 @@ from actors.replaying.parts import (
 )
 from actors.replaying.recorded import Recorded
 from actors.risk import Risk
-from actors.settings import RiskConfig, RiskLimits
+from actors.settings import DeskLimits, RiskConfig, RiskLimits
 from actors.step import RISK
 from actors.words import Mark, RiskTurn, desk_codec
+from desk.day import DayLimits
 from desk.messages import IntentJudged, Tick
+from desk.portfolio import Ledger
 from runtime.bus_words import StreamItem
 from runtime.effects import Effects
+from runtime.folder import Sentinel
 from runtime.store import Reader, Store
 from runtime.words import Peer, Turn
 
@@ -52,6 +56,21 @@ class LedgerThen(Reader):
         return super().records(after, left if most is None else min(left, most))
 
 
+class DayThen(DayWatch):
+    """The account's day as it was judged then: what it counts from is not in the records, what it said is."""
+
+    said = ""
+
+    @property
+    @override
+    def reason(self) -> str:
+        return self.said
+
+    @override
+    def count(self, market_ns: int, marks: Mapping[str, Mark], cursor: int, effects: Effects) -> None:
+        """Count nothing: the prices between two judgements are not known."""
+
+
 class Outcome(msgspec.Struct):
     """What became of risk's replay; ``limits`` are those in force at the end, by strategy, "" for the desk's."""
 
@@ -72,6 +91,7 @@ class VerdictReplay:
         self._store = Store.open(scratch / "store", is_synced=False)
         self._ledger = LedgerThen.open(store_path(recorded.state, "execution"))
         self._room: Risk | None = None
+        self._day: DayThen | None = None
         self._marks: dict[str, Mark] = {}
         self._version = 0
         self.outcome = Outcome()
@@ -103,6 +123,11 @@ class VerdictReplay:
             if name and name not in told.limits:
                 msg = f"there is no strategy {name}; there are {', '.join(sorted(told.limits))}. Nothing was replayed"
                 raise ReplayError(msg)
+        for name in sorted(self._asked.limits.get("", {}).keys() & {*DayLimits.__struct_fields__}):
+            msg = (
+                f"global.risk.{name} counts from every price of a day, and those are not recorded. Nothing was replayed"
+            )
+            raise ReplayError(msg)
         desk = _with(told.desk, self._asked.limits.get("", {}), "global.risk")
         self.outcome.limits = {"": _bounds(desk), **{name: _bounds(each) for name, each in limits.items()}}
         if told.is_start:
@@ -113,7 +138,7 @@ class VerdictReplay:
         arguments = RiskArguments(limits, desk, (), self._is_stepped, PAPER, told.instruments)
         self._keep(self._room.reconfigured(msgspec.msgpack.encode(arguments)))
 
-    def _begin(self, limits: Mapping[str, RiskConfig], desk: RiskLimits, told: LimitsTold) -> None:
+    def _begin(self, limits: Mapping[str, RiskConfig], desk: DeskLimits, told: LimitsTold) -> None:
         """Begin a process; what it had approved and nobody has booked yet lies in its store."""
         self._room = Risk(
             limits=limits,
@@ -125,9 +150,14 @@ class VerdictReplay:
             sentinel=self._halt,
             is_stepped=self._is_stepped,
             instruments=told.instruments,
+            watch=self._watch,
         )
         self._keep(self._room.recover())
         self._peers((), is_down=False)
+
+    def _watch(self, ledger: Ledger, store: Reader, sentinel: Sentinel, limits: DeskLimits) -> DayWatch:
+        self._day = DayThen(ledger, store, sentinel, limits)
+        return self._day
 
     def _peers(self, away: tuple[str, ...], *, is_down: bool) -> None:
         assert self._room is not None, "a process began"
@@ -140,6 +170,8 @@ class VerdictReplay:
         assert room is not None, "a process began"
         self._ledger.upto = then.journal
         self._halt.why = then.halted
+        if self._day is not None:
+            self._day.said = then.day
         self._clock.now_ns = then.market_ns
         self._peers((*then.away, *self._unknown(then)), is_down=bool(then.gate))
         self._marks.update((mark.symbol, mark) for mark in then.marks)
@@ -218,5 +250,6 @@ def _with(limits: Any, others: Mapping[str, Any], where: str) -> Any:
 
 
 def _bounds(limits: RiskLimits) -> dict[str, Any]:
-    """Give what binds, as plain values."""
-    return {name: value for name, value in msgspec.to_builtins(limits).items() if value is not None}
+    """Give what binds, as plain values; midnight's place is no bound."""
+    plain: dict[str, Any] = msgspec.to_builtins(limits)
+    return {name: value for name, value in plain.items() if value is not None and name != "day_boundary_tz"}

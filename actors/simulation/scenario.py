@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from actors.settings import (
+    DeskLimits,
     ExecutionSettings,
     FeedKind,
     FeedSettings,
@@ -16,7 +17,6 @@ from actors.settings import (
     PaperSettings,
     ProcessLimits,
     RiskConfig,
-    RiskLimits,
     Settings,
     StrategySettings,
     SupervisionSettings,
@@ -144,7 +144,7 @@ def scenario(seed: int, draw: Draw = AS_DRAWN) -> Scenario:
         feed=feed,
         paper=PaperSettings(fill=chance.choice((FillMode.NEXT_OPEN, FillMode.CLOSE)), taker_fee_bps=Decimal(2)),
         venue=venue,
-        risk=RiskLimits(max_positions=chance.choice((2, 4, 8)), max_order_notional_usd=Decimal(400_000)),
+        risk=DeskLimits(max_positions=chance.choice((2, 4, 8)), max_order_notional_usd=Decimal(400_000)),
         supervision=PATIENT,
         execution=ExecutionSettings(queue_max=chance.choice((2, 10)), breaker_open_s=5.0, breaker_open_max_s=10.0),
         default_balance=Decimal(1_000_000),

@@ -424,3 +424,11 @@ def test_live_parameters_that_there_are_not_break_the_strategy_that_names_them(
 
     with pytest.raises(StrategyBrokenError, match="live_parameters names sise, which Parameters does not have"):
         find_strategy("mistaken_live")
+
+
+@pytest.mark.parametrize("zone", ["America", "Mars/Olympus", "/etc/passwd", "../UTC", '""', "5"])
+def test_a_day_without_a_time_zone_that_there_is_is_refused(tmp_path: Path, zone: str) -> None:
+    first = lines_of(tmp_path, f"{ENTRY}enabled: true\nglobal:\n  risk:\n    day_boundary_tz: {zone}\n")[0]
+
+    assert "global.risk.day_boundary_tz: got" in first
+    assert "write a time zone such as" in first

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from actors.problem import render
 from actors.settings import (
     ControlSettings,
+    DeskLimits,
     ExecutionSettings,
     FeedSettings,
     PaperSettings,
     ProcessLimits,
     RiskConfig,
-    RiskLimits,
     Settings,
     StrategySettings,
     SupervisionSettings,
@@ -124,7 +124,7 @@ def test_every_key_of_the_file_has_a_policy_and_no_other_has() -> None:
     known |= keys("global.feed", FeedSettings, frozenset())
     known |= keys("global.paper", PaperSettings, frozenset())
     known |= keys("global.venue", VenueSettings, frozenset())
-    known |= keys("global.risk", RiskLimits, frozenset())
+    known |= keys("global.risk", DeskLimits, frozenset())
     known |= keys("global.supervision", SupervisionSettings, frozenset())
     known |= keys("global.control", ControlSettings, frozenset())
     known |= keys("global.execution", ExecutionSettings, frozenset())

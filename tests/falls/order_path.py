@@ -19,8 +19,7 @@ from actors.arguments import Owner
 from actors.execution.room import Execution
 from actors.journal import LEDGER_SCHEMA, read_journal
 from actors.risk import Risk
-from actors.settings import OnDisable, RiskConfig
-from actors.settings import RiskLimits as LimitSettings
+from actors.settings import DeskLimits, OnDisable, RiskConfig
 from actors.venues.port import Accepted, UnclearError, VenueError
 from actors.words import desk_codec
 from desk.identity import intent_id
@@ -328,7 +327,7 @@ class OrderPath:
             )
         return Risk(
             limits={"script": RiskConfig()},
-            desk_limits=LimitSettings(),
+            desk_limits=DeskLimits(),
             store=store,
             ledger=cast("Any", _Ledger(self._stores, self._folder / "execution")),
             codec=desk_codec(),
