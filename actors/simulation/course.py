@@ -177,6 +177,7 @@ class Course:
         self._steps: Steps | None = None
         self._gateways = 0
         self._serial = 0
+        self._feeds: list[Feed] = []
         self._answers: dict[str, OperatorAnswered] = {}
         self._sequence = 0
         self._is_ended = False
@@ -219,7 +220,9 @@ class Course:
         codec, feed = desk_codec(), told.feed
         scenario, count = self.scenario, len(feed.symbols)
         if scenario.has_own_feed:
-            ended = _EndedFeed(open_feed(feed), (scenario.bars or EVENTS_MAX) * count)
+            market = open_feed(feed)
+            self._feeds.append(market)
+            ended = _EndedFeed(market, (scenario.bars or EVENTS_MAX) * count)
         else:
             market = SyntheticFeed(feed.symbols, feed.seed, scenario.wall_ns)
             ended = _EndedFeed(market, (scenario.bars + CALM_BARS) * count)
@@ -265,6 +268,8 @@ class Course:
             self._run_live()
         if not world.violations:
             self.judge.end()
+        for feed in self._feeds:
+            feed.close()
         trouble = world.trouble
         return Outcome(
             self.scenario.seed,

@@ -316,9 +316,13 @@ class Judge:
             if self._world.state_of(path) in AWAY or data is None:
                 continue
             kept = unsealed(data, Kept)
-            met = list(kept.state["bars"])
+            met = kept.state.get("bars")
             for topic in (bar_topic(symbol, entry.timeframe) for symbol in entry.symbols):
                 wanted = published.get(topic, [])
+                if met is None:  # a strategy of somebody's own tells no more than how far it is
+                    if kept.last.get(topic, 0) != max(wanted, default=0):
+                        yield f"{entry.name} has come to bar {kept.last.get(topic, 0)} of {topic}, of {len(wanted)}"
+                    continue
                 mine = [number for number, of in met if of == topic]
                 if mine != wanted:
                     yield f"{entry.name} met the bars {mine} of {topic}, and published were {wanted}"

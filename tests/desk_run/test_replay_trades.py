@@ -1,4 +1,4 @@
-"""A replay through the whole desk makes exactly the trades of an independent loop over the same file."""
+"""A replay through the whole desk makes exactly the trades of an independent loop, and of the simulated desk."""
 
 import os
 import signal
@@ -6,6 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from actors.journal import read_journal
+from actors.settings import encode_settings
+from actors.settings_file import load
+from actors.simulation.campaign import OwnDesk, judged
+from actors.simulation.course import Trade as Execution
+from actors.words import desk_codec
+from desk.messages import FillBooked
+from runtime.store import Reader
 from tests.desk_run.falls import pids, until_all_run
 from tests.desk_run.harness import Desk
 from tests.desk_run.markets import vwap, write_market
@@ -51,6 +59,25 @@ def check_against_the_loop(desk: Desk, file: Path, fill: str) -> None:
     assert traded(desk, "one")
 
 
+def check_against_the_simulation(desk: Desk) -> None:
+    """The same configuration on the same file, simulated without a fault, makes the same executions, one by one."""
+    settings = load(desk.file).settings
+    assert settings is not None
+    outcome = judged(OwnDesk(encode_settings(settings), is_calm=True)(0)).outcome
+
+    journal = Reader.open(desk.state / "ledger")
+    bodies = [record.body for record in read_journal(journal, desk_codec())]
+    journal.close()
+    real = tuple(
+        Execution(body.strategy, body.symbol, body.side.value, body.quantity, body.price, body.fee, body.ts_ns)
+        for body in bodies
+        if isinstance(body, FillBooked)
+    )
+    assert outcome.violations == ()
+    assert outcome.trades == real
+    assert real
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """Write a part of a session."""
@@ -65,6 +92,7 @@ def test_on_a_made_up_market_the_trades_are_those_of_the_loop(fill: str, tmp_pat
         desk.run()
 
     check_against_the_loop(desk, file, fill)
+    check_against_the_simulation(desk)
 
 
 @pytest.mark.slow
@@ -77,6 +105,7 @@ def test_on_recorded_days_the_trades_are_those_of_the_loop(name: str, fill: str,
         desk.run()
 
     check_against_the_loop(desk, file, fill)
+    check_against_the_simulation(desk)
 
 
 @pytest.mark.slow
