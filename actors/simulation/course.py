@@ -381,9 +381,9 @@ class Course:
 
     def _disturb(self) -> None:
         trouble, world = self.world.trouble, self.world
-        if trouble.happens("root"):
+        if world.is_up and trouble.happens("root"):
             world.fall_whole(is_power=False)
-        if trouble.happens("power"):
+        if world.is_up and trouble.happens("power"):
             world.fall_whole(is_power=True)
         if trouble.happens("wish"):
             self._wish()
@@ -429,10 +429,9 @@ class Course:
                 world.desired[f"strategies/{name}"] = False
                 if world.is_up:
                     world.do(world.supervision.disable(f"strategies/{name}", now_ns, "by hand"))
-                life = world.life
-                world.later(world.draw_ns(NS_PER_S, 20 * NS_PER_S), lambda: self._enable(name, life))
+                world.later(world.draw_ns(NS_PER_S, 20 * NS_PER_S), lambda: self._enable(name))
             case "enable":
-                self._enable(name, world.life)
+                self._enable(name)
             case "flatten":
                 self._to_execution(FlatteningWished(request, name, "", "by hand", "operator"), request)
             case "cancel":
@@ -447,10 +446,10 @@ class Course:
         if reason == "an operator's hand":
             self.world.disk.halt.remove()
 
-    def _enable(self, name: str, life: int) -> None:
+    def _enable(self, name: str) -> None:
         world = self.world
         world.desired[f"strategies/{name}"] = True
-        if life == world.life and world.is_up:
+        if world.is_up:
             world.do(world.supervision.enable(f"strategies/{name}", world.clock.now_ns))
 
     def _to_execution(self, word: Any, request: str = "", tries: int = 0) -> None:
@@ -487,7 +486,7 @@ class Course:
         """Take back what an operator did: the desk shall come to rest as one that trades."""
         self.world.disk.halt.remove() if self.world.disk.halt.reason() == "an operator's hand" else None
         for entry in self._settings.strategies:
-            self._enable(entry.name, self.world.life)
+            self._enable(entry.name)
         for shell in self.world.paths.values():
             if shell is not None:
                 shell.slow_ns = 0

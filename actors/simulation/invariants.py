@@ -74,8 +74,9 @@ class Judge:
     def committed(self, shell: "Shell", heard: "Heard") -> None:
         """Look at what a process has just kept, and at what it is about to say."""
         if shell.path == "execution":
+            before = frozenset(self._ledger.unknown)
             self._read(shell, heard)
-            self._look_at_entries(heard)
+            self._look_at_entries(heard, before)
 
     def _read(self, shell: "Shell", heard: "Heard") -> None:
         changed = False
@@ -142,7 +143,7 @@ class Judge:
         if self._positions_max is not None and len(held) > self._positions_max:
             self._world.violate(f"{len(held)} positions are open, and no more than {self._positions_max} may be")
 
-    def _look_at_entries(self, heard: "Heard") -> None:
+    def _look_at_entries(self, heard: "Heard", before: frozenset[str]) -> None:
         """Nothing that opens something leaves while the desk is halted, or another order of its symbol is UNKNOWN."""
         for post in heard.effects.posts:
             word = post.word
@@ -159,7 +160,7 @@ class Judge:
                 self._world.violate(f"entry {order.order_id} leaves while the desk is halted: {halted}")
             for other in self._ledger.working.values():
                 is_other = other.order_id != order.order_id and other.symbol == order.symbol
-                if is_other and other.state is OrderState.UNKNOWN:
+                if is_other and other.state is OrderState.UNKNOWN and other.order_id in before:
                     self._world.violate(f"entry {order.order_id} leaves while {other.order_id} is UNKNOWN")
 
     # --- at rest ------------------------------------------------------------------------------
