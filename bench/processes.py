@@ -70,5 +70,5 @@ def desk_processes(root: int) -> dict[str, int]:
         with contextlib.suppress(OSError):
             title = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
             if title.startswith(TITLE):
-                found[title.removeprefix(TITLE)] = pid
+                found.setdefault(title.removeprefix(TITLE), pid)  # a birth bears its parent's name for a moment
     return found

@@ -68,6 +68,7 @@ class Storm:
         self._readers: dict[str, Reader] = {}
         self._unknown_since_s: dict[str, float] = {}
         self._wishes = Wishes()
+        self._held = (0, 0)
         self.done: Counter[str] = Counter()
         self.resolved: list[str] = []
 
@@ -89,6 +90,8 @@ class Storm:
     def until_trading(self) -> None:
         """Wait until every strategy has opened something, so that there is something to lose."""
         self._until(lambda: [name for name in TRADERS if not self._has_filled(name)], "nothing filled yet of")
+        self._until(self._not_well, "the desk is not well:")
+        self._held = self._holdings()
         self._began_s = time.monotonic()
         self.note("the desk trades; the storm begins")
 
@@ -351,11 +354,11 @@ class Storm:
     def end(self) -> list[str]:
         """Bring the desk down and say what is wrong with what it leaves; [] where nothing is."""
         ground = self._ground
-        descriptors = ground.root_descriptors()
-        before = len(ground.desk.descendants())
+        wrong = self._left_open()
         code = ground.stop(STOP_S)
-        self.note(f"stopped with {code}; root had {descriptors} descriptors, {before} processes held the folder")
-        wrong = [] if code == 0 else [f"the desk was stopped and ended with {code}: {ground.desk.said()[-2000:]}"]
+        self.note(f"stopped with {code}")
+        if code != 0:
+            wrong.append(f"the desk was stopped and ended with {code}: {ground.desk.said()[-2000:]}")
         until_s = time.monotonic() + GONE_S
         while (left := ground.desk.descendants()) and time.monotonic() < until_s:
             time.sleep(LOOK_S)
@@ -371,6 +374,24 @@ class Storm:
         wrong += list(self._witnesses())
         wrong += self._unexplained()
         return wrong
+
+    def _holdings(self) -> tuple[int, int]:
+        """Count what root has open, and the files among the sockets."""
+        return self._ground.root_descriptors(), len(list(socket_folder(self._ground.desk.state).iterdir()))
+
+    def _left_open(self) -> list[str]:
+        """Say what the running desk holds that it did not hold before the storm, with the same processes."""
+        self._until(self._not_well, "the desk is not well:")
+        try:
+            self._until(lambda: [] if self._holds_no_more() else ["more"], "it holds")
+        except AssertionError:
+            return [
+                f"left open: root held {self._held} descriptors and socket files before, {self._holdings()} behind it"
+            ]
+        return []
+
+    def _holds_no_more(self) -> bool:
+        return all(now <= before for now, before in zip(self._holdings(), self._held, strict=True))
 
     def _stores(self) -> Iterator[str]:
         for folder in store_folders(self._ground.desk.state):
@@ -392,8 +413,10 @@ class Storm:
         """Name ends that nobody caused."""
         caused = {KILLED} | ({GAVE_UP} if self.done["full_disk"] else set())
         wrong = [f"root ended by itself with {code}" for code in self._ground.ends if code not in caused]
+        if self.done["full_disk"]:
+            return wrong  # it cannot keep its bar then and falls, and the log has torn lines
         fallen = falls(self._ground.desk)[f"strategies/{WITNESS_CALM}"]
-        if fallen and not self.done["full_disk"]:
+        if fallen:
             wrong.append(f"{WITNESS_CALM}, whom nothing hit, fell {fallen} times")
         return wrong
 
