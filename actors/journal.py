@@ -47,6 +47,9 @@ EVENTS_GIVEN_MAX = 500
 SNAPSHOT_EVERY = 2_000
 #: Finished orders that are at hand without a look into the store.
 FINISHED_IN_MEMORY = 1_000
+#: Orders behind positions that are closed and have no order at work: so many are kept for fills that come late, and up
+#: to twice as many are there.
+ENTRIES_KEPT = 1_000
 #: order id -> sequence of the record that holds the order as it ended. One that still works is in every fold.
 ORDERS = "order"
 #: venue, account and execution id -> sequence of the record that booked it.
@@ -221,6 +224,7 @@ class Journal:
         clock: Clock,
         snapshot_every: int = SNAPSHOT_EVERY,
         on_breach: Callable[[str], None] | None = None,
+        entries_kept: int = ENTRIES_KEPT,
     ) -> None:
         """Take up the last snapshot, fold what was written behind it, and check the books from first principles.
 
@@ -228,7 +232,7 @@ class Journal:
         """
         self._on_breach = on_breach
         self._store, self._codec, self._clock = store, codec, clock
-        self._snapshot_every = snapshot_every
+        self._snapshot_every, self._entries_kept = snapshot_every, entries_kept
         self._memory = _Memory(StoredArchive(store, codec))
         self.ledger = self._new_ledger()
         self.head = self.market_ns = 0
@@ -360,7 +364,7 @@ class Journal:
         elif isinstance(body, FillBooked) and body.purpose is Purpose.ENTRY:
             order = self.ledger.order(body.order_id) or self._memory.archive.order(body.order_id)
             assert order is not None, "a fill belongs to an order that was journalled before"
-            self.entries[body.strategy, body.symbol, body.tag] = _as_placed(order)
+            self._keep_entry((body.strategy, body.symbol, body.tag), _as_placed(order))
         elif isinstance(body, DeskNoted):
             self.last_note[body.kind] = body.text
 
@@ -369,7 +373,21 @@ class Journal:
         key = (adopted.strategy, adopted.symbol, adopted.tag)
         held = self.ledger.position(*key)
         if held is not None and held.quantity == adopted.quantity:
-            self.entries[key] = entry_of_adoption(adopted)
+            self._keep_entry(key, entry_of_adoption(adopted))
+
+    def _keep_entry(self, key: Key, order: Order) -> None:
+        """Keep the order behind a position, and once in a while forget the oldest ones behind nothing.
+
+        What is open is never forgotten, nor what has an order at work that may still open it.
+        """
+        self.entries.pop(key, None)
+        self.entries[key] = order
+        if len(self.entries) - len(self.ledger.positions) <= 2 * self._entries_kept:
+            return
+        ledger = self.ledger
+        closed = [each for each in self.entries if not ledger.position(*each) and not ledger.working_around(each)]
+        for each in closed[: max(0, len(closed) - self._entries_kept)]:
+            del self.entries[each]
 
     def knows(self, order_id: str) -> bool:
         """Say whether an order of this id was ever journalled."""

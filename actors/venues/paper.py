@@ -1,6 +1,5 @@
 """The paper venue: a book that matches against the feed's own events, with its own durable truth."""
 
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -40,7 +39,8 @@ class PaperVenue(Room):
         self._store, self._codec, self._is_stepped = store, codec, is_stepped
         account = store.get("account", b"now")
         kept = msgspec.msgpack.decode(account, type=_Account) if account is not None else None
-        self._book = PaperBook(terms, _read_state(store, codec, kept) if kept is not None else None)
+        state = _read_state(store, codec, kept) if kept is not None else None
+        self._book = PaperBook(terms, state, self._finished)
         self._step = kept.step if kept is not None else 0
         self._market_ns = kept.market_ns if kept is not None else 0
         self._reports = store.head()
@@ -48,6 +48,10 @@ class PaperVenue(Room):
         self._unsent: list[VenueReport] = []
         #: Those of the present turn, which are not in the store yet.
         self._fresh: list[VenueReport] = []
+
+    def _finished(self, order_id: str) -> FinishedOrder | None:
+        data = self._store.get("finished", order_id.encode())
+        return None if data is None else msgspec.msgpack.decode(data, type=FinishedOrder)
 
     @override
     def facts(self) -> dict[str, Any]:
@@ -164,13 +168,13 @@ class PaperVenue(Room):
 
 
 def _read_state(store: Store, codec: Codec, account: _Account) -> PaperState:
-    def read(table: str, kind: type[Any]) -> Iterable[Any]:
-        return [msgspec.msgpack.decode(data, type=kind) for _, data in store.scan(table)]
-
+    """Read what a book goes on from; of finished orders, which may be many, only which groups they have done for."""
+    finished = (msgspec.msgpack.decode(data, type=FinishedOrder) for _, data in store.scan("finished"))
     return PaperState(
-        resting=tuple(read("resting", RestingOrder)),
-        finished=tuple(read("finished", FinishedOrder)),
+        resting=tuple(msgspec.msgpack.decode(data, type=RestingOrder) for _, data in store.scan("resting")),
+        finished=(),
         last_events=tuple(codec.decode(data) for _, data in store.scan("last")),
         positions=account.positions,
         cash=account.cash,
+        done_groups=tuple(sorted({order.done_group for order in finished} - {""})),
     )

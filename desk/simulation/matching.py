@@ -1,6 +1,6 @@
 """The paper venue as a pure model: resting orders, and what one event of the market does to them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from math import inf
 
@@ -34,6 +34,8 @@ from desk.simulation.paper import (
 )
 from desk.units import BPS, ONE, ZERO, decimal_of
 
+#: Finished orders that are at hand without asking the archive: more than one event can finish before they are kept.
+FINISHED_IN_MEMORY = 4_000
 #: The reason of a cancel because another order of the group filled.
 REASON_OCO = "OCO"
 
@@ -61,9 +63,25 @@ class PaperBook:
     done for ever: its other orders are cancelled, and one that comes later is cancelled on arrival.
     """
 
-    def __init__(self, terms: PaperTerms, state: PaperState | None = None) -> None:
-        """Open an empty book with the terms' starting cash, or go on from an exported state."""
+    def __init__(
+        self,
+        terms: PaperTerms,
+        state: PaperState | None = None,
+        archive: Callable[[str], FinishedOrder | None] | None = None,
+        finished_max: int = FINISHED_IN_MEMORY,
+    ) -> None:
+        """Open an empty book with the terms' starting cash, or go on from an exported state.
+
+        Args:
+            terms: How it deals.
+            state: What it knew; finished orders that the archive has may be left out, where their groups are named.
+            archive: Who is asked for a finished order that is not in memory, by its id. None where nobody keeps them:
+                then all stay in memory.
+            finished_max: How many finished orders stay in memory where there is an archive.
+        """
         self._terms: PaperTerms = terms
+        self._archive = archive
+        self._finished_max: int = finished_max
         self._resting: dict[str, RestingOrder] = {}
         self._by_symbol: dict[str, dict[str, RestingOrder]] = {}
         self._finished: dict[str, FinishedOrder] = {}
@@ -84,7 +102,7 @@ class PaperBook:
             command: The order. A quantity or price that is not finite and above 0, or missing, is rejected.
             ts_ns: Market time, which the answer carries.
         """
-        if command.order_id in self._resting or command.order_id in self._finished:
+        if self.order(command.order_id) is not None:
             return NOTHING
         sequence = self._sequence
         self._sequence += 1
@@ -115,7 +133,7 @@ class PaperBook:
         resting = self._resting.get(command.order_id)
         if resting is not None:
             return Outcome((self._cancel(resting.command, command.reason, ts_ns),), (command.order_id,))
-        finished = self._finished.get(command.order_id)
+        finished = self._finished_order(command.order_id)
         reason = f"already {finished.state}" if finished else "unknown order"
         return Outcome((CancelRejected(report=0, order_id=command.order_id, reason=reason, ts_ns=ts_ns),))
 
@@ -157,7 +175,7 @@ class PaperBook:
 
     def order(self, order_id: str) -> RestingOrder | FinishedOrder | None:
         """Give what the book keeps of one order, for its store."""
-        return self._resting.get(order_id) or self._finished.get(order_id)
+        return self._resting.get(order_id) or self._finished_order(order_id)
 
     def last_event(self, symbol: str) -> Bar | Tick | None:
         """Give the last event shown of one symbol."""
@@ -171,18 +189,19 @@ class PaperBook:
     def snapshot(self, also: Iterable[str] = ()) -> PaperSnapshot:
         """Give open orders, then those named in ``also`` that are finished, with net positions and cash."""
         orders = [_venue_order(resting) for resting in self._resting.values()]
-        named = dict.fromkeys(also)
-        orders += [_venue_order(self._finished[name]) for name in named if name in self._finished]
+        named = (self._finished_order(name) for name in dict.fromkeys(also))
+        orders += [_venue_order(finished) for finished in named if finished is not None]
         return PaperSnapshot(tuple(orders), dict(self._positions), self.cash)
 
     def export(self) -> PaperState:
-        """Give everything, for a store that starts anew."""
+        """Give everything, for a store that starts anew; of finished orders those that are in memory."""
         return PaperState(
             resting=tuple(self._resting.values()),
             finished=tuple(self._finished.values()),
             last_events=tuple(self._last.values()),
             positions=dict(self._positions),
             cash=self.cash,
+            done_groups=tuple(sorted(self._done_groups)) if self._archive is not None else (),
         )
 
     # --- inside ---
@@ -192,15 +211,19 @@ class PaperBook:
             self._rest(resting)
         for finished in state.finished:
             self._finished[finished.order_id] = finished
-            if finished.oco_group and finished.state is OrderState.FILLED:
-                self._done_groups.add(finished.oco_group)
-        # Every order that came is kept, so their count is the next sequence; a store that dropped old ones still
-        # has to go on above what rests.
+            if finished.done_group:
+                self._done_groups.add(finished.done_group)
+        self._done_groups.update(state.done_groups)
+        # Where every order that came is kept their count is the next sequence; else it has to go on above what rests.
         above = max((resting.sequence + 1 for resting in state.resting), default=0)
         self._sequence = max(above, len(self._resting) + len(self._finished))
         self._last = {event.symbol: event for event in state.last_events}
         self._positions = dict(state.positions)
         self.cash = state.cash
+
+    def _finished_order(self, order_id: str) -> FinishedOrder | None:
+        found = self._finished.get(order_id)
+        return found if found is not None or self._archive is None else self._archive(order_id)
 
     def _rest(self, resting: RestingOrder) -> None:
         command = resting.command
@@ -229,6 +252,8 @@ class PaperBook:
             average_price=price,
             reason=reason,
         )
+        if self._archive is not None and len(self._finished) > self._finished_max:
+            del self._finished[next(iter(self._finished))]
 
     def _cancel(self, command: SubmitOrder, reason: str, ts_ns: int) -> OrderCancelled:
         self._finish(command, OrderState.CANCELLED, reason=reason)

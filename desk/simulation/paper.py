@@ -59,15 +59,24 @@ class FinishedOrder(msgspec.Struct, frozen=True, array_like=True):
     average_price: Decimal
     reason: str
 
+    @property
+    def done_group(self) -> str:
+        """The OCO group that this order's fill has done for, "" where there is none."""
+        return self.oco_group if self.state is OrderState.FILLED else ""
+
 
 class PaperState(msgspec.Struct, frozen=True, array_like=True):
-    """Everything that a book knows; given back, it goes on as if nothing had happened."""
+    """Everything that a book knows; given back, it goes on as if nothing had happened.
+
+    ``done_groups`` are OCO groups that are done, beyond those of which a filled order is among ``finished``.
+    """
 
     resting: tuple[RestingOrder, ...]
     finished: tuple[FinishedOrder, ...]
     last_events: tuple[Bar | Tick, ...]
     positions: dict[str, Decimal]
     cash: Decimal
+    done_groups: tuple[str, ...] = ()
 
 
 class PaperSnapshot(msgspec.Struct, frozen=True, array_like=True):

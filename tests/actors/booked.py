@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from actors.journal import LEDGER_SCHEMA, SNAPSHOT_EVERY, Journal
+from actors.journal import ENTRIES_KEPT, LEDGER_SCHEMA, SNAPSHOT_EVERY, Journal
 from actors.words import desk_codec
 from desk.messages import (
     CapitalChanged,
@@ -33,12 +33,12 @@ VENUE, ACCOUNT = "venues/paper", "main"
 class Book:
     """One ledger: closed round trips of several strategies, then open orders; each turn is one commit."""
 
-    def __init__(self, folder: Path, snapshot_every: int = SNAPSHOT_EVERY) -> None:
+    def __init__(self, folder: Path, snapshot_every: int = SNAPSHOT_EVERY, entries_kept: int = ENTRIES_KEPT) -> None:
         """Open the ledger in ``folder``, new or old."""
-        self.folder, self.snapshot_every = folder, snapshot_every
+        self.folder, self.snapshot_every, self.entries_kept = folder, snapshot_every, entries_kept
         self.codec, self.clock = desk_codec(), Clock()
         self.store = Store.open(folder, is_synced=False, schema=LEDGER_SCHEMA.version)
-        self.journal = Journal(self.store, self.codec, self.clock, snapshot_every)
+        self.journal = Journal(self.store, self.codec, self.clock, snapshot_every, entries_kept=entries_kept)
         self._ns = max(NS_PER_S, self.journal.market_ns)
         self._orders = 0
 
@@ -142,4 +142,4 @@ class Book:
     def again(self, snapshot_every: int | None = None) -> "Book":
         """Open the ledger anew, as a start after a fall does."""
         self.close()
-        return Book(self.folder, snapshot_every or self.snapshot_every)
+        return Book(self.folder, snapshot_every or self.snapshot_every, self.entries_kept)

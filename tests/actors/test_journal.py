@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from actors.journal import EVENTS_GIVEN_MAX, LEDGER_SCHEMA, Fold, Journal, read_journal, read_snapshot, strategy_of
 from actors.own_records import own_key
 from actors.words import desk_codec
-from desk.messages import FillBooked, LevelsChanged, OrderChanged, OrderState
+from desk.messages import FillBooked, LevelsChanged, OrderChanged, OrderState, Purpose, Side
 from runtime.clock import Clock
 from runtime.effects import Append, Delete, Effects, Put, Write
 from runtime.errors import StoreError
@@ -61,6 +61,30 @@ def test_recovering_twice_gives_the_same_bytes(book: Book) -> None:
     twice.close()
 
     assert first == second
+
+
+@pytest.mark.parametrize("snapshot_every", [7, 10_000], ids=["from a snapshot", "from the records"])
+def test_orders_behind_closed_positions_are_forgotten_but_the_last_ones_and_never_one_that_is_held_or_at_work(
+    snapshot_every: int, tmp_path: Path
+) -> None:
+    book = Book(tmp_path / "ledger", snapshot_every, entries_kept=3)
+    book.capital()
+    for name in ("holder", "seller"):
+        book.fill(book.place(name).order_id, 10, "100")
+    leaving = book.place("seller", Side.SELL, Purpose.EXIT)
+    doubted = book.place("seller", Side.SELL, Purpose.EXIT)
+    book.fill(leaving.order_id, 10, "101")
+    for number in range(40):
+        book.round_trip(f"s{number}", number)
+    kept = {key[0] for key in book.journal.entries}
+    again = book.again()
+    kept_again = {key[0] for key in again.journal.entries}
+    again.close()
+
+    assert doubted.order_id in again.journal.ledger.working
+    assert {"holder", "seller", "s39", "s38", "s37"} <= kept
+    assert len(kept) <= 2 + 2 * 3
+    assert kept_again == kept
 
 
 def test_a_late_fill_of_a_finished_order_is_booked_after_a_start_as_it_is_without_one(book: Book) -> None:

@@ -24,7 +24,7 @@ from desk.messages import (
     VenueReport,
 )
 from desk.simulation.matching import PaperBook
-from desk.simulation.paper import NOTHING, PaperState, PaperTerms
+from desk.simulation.paper import NOTHING, FinishedOrder, Outcome, PaperState, PaperTerms
 from desk.units import MINUTE_NS, NS_PER_S, ZERO
 from tests.desk.orders import a_bar, a_command
 
@@ -390,6 +390,50 @@ def test_a_book_that_was_stored_and_restored_goes_on_alike(
         assert straight.on_event(bar_of(place, four)) == stored.on_event(bar_of(place, four))
 
     assert straight.export() == stored.export()
+
+
+@given(BARS, COMMANDS, st.booleans())
+def test_a_book_that_asks_an_archive_for_what_is_finished_goes_on_as_one_that_remembers_everything(
+    bars: list[tuple[float, float, float, float]], commands: list[SubmitOrder], is_restored: bool
+) -> None:
+    kept: dict[str, FinishedOrder] = {}
+    book, whole = PaperBook(TERMS, archive=kept.get), PaperBook(TERMS)
+
+    def agree(outcome: Outcome, expected: Outcome) -> None:
+        nonlocal book
+        assert outcome == expected
+        finished = [order for order in map(book.order, outcome.touched) if isinstance(order, FinishedOrder)]
+        kept.update({order.order_id: order for order in finished})
+        state = replace(book.export(), finished=())
+        book = PaperBook(TERMS, state, kept.get) if is_restored else book
+
+    for place, four in enumerate(bars):
+        for command in commands[place::2]:
+            agree(book.submit(command, ts_ns=place), whole.submit(command, ts_ns=place))
+        agree(book.on_event(bar_of(place, four)), whole.on_event(bar_of(place, four)))
+        for command in commands:
+            cancel = CancelOrder(command.order_id, "enough")
+            if int(command.quantity) % 2:
+                agree(book.cancel(cancel, ts_ns=place), whole.cancel(cancel, ts_ns=place))
+        assert [book.venue_order(c.order_id) for c in commands] == [whole.venue_order(c.order_id) for c in commands]
+    names = [command.order_id for command in commands]
+    assert set(book.snapshot(names).orders) == set(whole.snapshot(names).orders)
+    assert (book.cash, book.positions) == (whole.cash, whole.positions)
+
+
+def test_of_finished_orders_no_more_than_the_bound_stays_in_memory() -> None:
+    kept: dict[str, FinishedOrder] = {}
+    book = PaperBook(TERMS, archive=kept.get, finished_max=3)
+    for number in range(10):
+        name = f"o{number}"
+        book.submit(a_limit(name, Side.BUY, "1"), ts_ns=0)
+        book.cancel(CancelOrder(name, "enough"), ts_ns=0)
+        order = book.order(name)
+        assert isinstance(order, FinishedOrder)
+        kept[name] = order
+
+    assert [order.order_id for order in book.export().finished] == ["o7", "o8", "o9"]
+    assert book.submit(a_limit("o0", Side.BUY, "1"), ts_ns=0) == NOTHING
 
 
 @given(BARS, COMMANDS)
