@@ -18,6 +18,7 @@ from actors.simulation.calls import Steps
 from actors.simulation.exchange import Exchange, ModelPort
 from actors.simulation.invariants import Judge
 from actors.simulation.link import Frame
+from actors.simulation.memory import MemoryStore
 from actors.simulation.scenario import Scenario
 from actors.simulation.shell import Heard, Shell
 from actors.simulation.world import STATE, Maker, World
@@ -40,6 +41,7 @@ from desk.messages import (
 from desk.units import NS_PER_MS, NS_PER_S
 from runtime.child import Context, Made
 from runtime.effects import Effects
+from runtime.restart import Exit, ExitKind
 from runtime.room import NOTHING, Room, Wiring
 
 CENT = Decimal("0.01")
@@ -391,6 +393,8 @@ class Course:
             self._edit()
         if trouble.happens("slow"):
             self._slow()
+        if trouble.happens("corrupt"):
+            self._corrupt()
 
     def _slow(self) -> None:
         """Let one process be slow for a while."""
@@ -404,6 +408,20 @@ class Course:
             shell.slow_ns = 0
 
         self.world.later(self.world.draw_ns(NS_PER_S, 5 * NS_PER_S), recover)
+
+    def _corrupt(self) -> None:
+        """Let a process die whose store then cannot be read whole, until it is restored."""
+        world = self.world
+        shells = [s for s in world.paths.values() if s is not None and s.is_alive and isinstance(s.store, MemoryStore)]
+        if not shells:
+            return
+        shell = shells[int(self.chance.random() * len(shells))]
+        store = shell.store
+        assert isinstance(store, MemoryStore), "every simulated store is one in memory"
+        what = store.damage(self.chance)
+        world.tell(shell.path, f"{what} of its store cannot be read any more")
+        world.ended(shell, Exit(ExitKind.SIGNAL, "kill -9"))
+        world.later(world.draw_ns(100 * NS_PER_MS, 8 * NS_PER_S), store.damaged.clear)
 
     def _wish(self) -> None:
         """Do what an operator does: halt, resume, put a strategy away, take it back, flatten, cancel, deposit."""

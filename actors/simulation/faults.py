@@ -20,7 +20,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     ``parts``: an execution is a part only. ``nonsense`` is a message of the market that is no tick. Of the whole desk,
     for each event of the market: ``root``
     (the supervisor dies, and all with it), ``power`` (the machine loses power), ``wish`` (an operator does something),
-    ``edit`` (the configuration changes). ``skew`` is by how many seconds the venue's clock is ahead.
+    ``edit`` (the configuration changes), ``corrupt`` (a process dies, and something in its store cannot be read until
+    it is restored). ``skew`` is by how many seconds the venue's clock is ahead.
     """
 
     kill: float = 0.0
@@ -48,6 +49,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     power: float = 0.0
     wish: float = 0.0
     edit: float = 0.0
+    corrupt: float = 0.0
     skew: float = 0.0
 
 

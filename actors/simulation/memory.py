@@ -41,6 +41,8 @@ class MemoryStore(Store):
         #: While this is more than 0, commits fail as on a full disk.
         self.full_for = 0
         self.commits = 0
+        #: What cannot be read: records by their sequence, entries by table and key.
+        self.damaged: set[int | tuple[str, bytes]] = set()
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -68,15 +70,26 @@ class MemoryStore(Store):
 
     @override
     def record(self, sequence: int) -> bytes | None:
+        if sequence in self.damaged:
+            raise self._unreadable_record(sequence)
         return self._log[sequence - 1] if 0 < sequence <= len(self._log) else None
 
     @override
     def records(self, after: int = 0, most: int | None = None) -> Iterator[tuple[int, bytes]]:
         end = len(self._log) if most is None else min(len(self._log), after + most)
+        for sequence in sorted(place for place in self.damaged if isinstance(place, int)):
+            if after < sequence <= end:
+                raise self._unreadable_record(sequence)
         return enumerate(self._log[after:end], after + 1)
+
+    def _unreadable_record(self, sequence: int) -> StoreError:
+        return StoreError(f"{self.path}: the log is broken at record {sequence}")
 
     @override
     def get(self, table: str, key: bytes) -> bytes | None:
+        if self.damaged and (table, key) in self.damaged:
+            msg = f"{self.path}: entry {key!r} of {table} is damaged"
+            raise StoreError(msg)
         entries = self._tables.get(table)
         return None if entries is None else entries.get(key)
 
@@ -91,6 +104,9 @@ class MemoryStore(Store):
         for key in keys[bisect.bisect_left(keys, prefix if start is None else start) :]:
             if not key.startswith(prefix):
                 return
+            if self.damaged and (table, key) in self.damaged:
+                msg = f"{self.path}: entry {key!r} of {table} is damaged"
+                raise StoreError(msg)
             yield key, entries[key]
 
     @override
@@ -129,6 +145,16 @@ class MemoryStore(Store):
             self._undo.clear()
         else:
             self._undo.append(_Undo(head, tuple(before)))
+
+    def damage(self, chance: random.Random) -> str:
+        """Make one record or entry unreadable, as a bad block would; say which. "" where there is nothing yet."""
+        places: list[int | tuple[str, bytes]] = [*range(1, len(self._log) + 1)]
+        places += [(table, key) for table in sorted(self._tables) for key in sorted(self._tables[table])]
+        if not places:
+            return ""
+        place = places[int(chance.random() * len(places))]
+        self.damaged.add(place)
+        return f"record {place}" if isinstance(place, int) else f"entry {place[1]!r} of {place[0]}"
 
     def lose_power(self, chance: random.Random) -> int:
         """Take back some of the last commits that never reached the disk, the newest first; give how many."""

@@ -61,6 +61,7 @@ RATES: dict[str, tuple[float, ...]] = {
     "power": (0.003, 0.01),
     "wish": (0.01, 0.05),
     "edit": (0.01, 0.05),
+    "corrupt": (0.01, 0.05),
     "skew": (0.05, -0.1, 0.2),
 }
 #: What concerns a venue behind a wire, and a feed of ticks, only.

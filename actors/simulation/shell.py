@@ -16,6 +16,7 @@ from runtime.bus_words import StreamItem
 from runtime.child import Context, Made
 from runtime.effects import Effects, Post, Publish
 from runtime.restart import Exit, ExitKind
+from runtime.store import Store
 from runtime.words import PeersChanged, Reconfigured, Settled, StopAsked, Turn
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Shell:
         self.listeners: dict[str, tuple[Shell, tuple[str, ...]]] = {}
         self.last_arrival: dict[tuple[str, bool], int] = {}
         self.timers: dict[str, int] = {}
+        self.store: Store | None = None
         self.heard = Heard()
         self._wake_at: int | None = None
         self._timer_at = 0
