@@ -223,6 +223,15 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def waited_ns(pid: int) -> int:
+    """Read how long a process has waited for a processor so far, on all its threads; 0 where nobody can tell."""
+    waited = 0
+    with suppress(OSError, IndexError, ValueError):
+        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - names are enough
+            waited += int(_read(f"/proc/{pid}/task/{task}/schedstat").split()[1])
+    return waited
+
+
 def open_files(pid: int) -> int:
     """Count what a process holds open; 0 where it is gone."""
     try:

@@ -23,6 +23,7 @@ from runtime.errors import SpecError, StoreError, WireError
 from runtime.gentle import stand_up
 from runtime.keeper import Keeper
 from runtime.log import Log
+from runtime.patience import Patience
 from runtime.process import (
     Running,
     Zygote,
@@ -175,7 +176,7 @@ class Root:
         self._progress: dict[str, tuple[Progress, int]] = {}
         self._left: dict[str, dict[str, object]] = {}
         self._dumped: dict[str, int] = {}
-        self._warden = Warden(settings.state, log)
+        self._warden, self._patience = Warden(settings.state, log), Patience()
         self._cpu: dict[str, CpuShare] = {}
         self._falls: dict[str, deque[dict[str, object]]] = {}
         self._answers: dict[str, RootAnswered] = {}
@@ -410,6 +411,7 @@ class Root:
         for known in (self._dumped, self._cpu):
             known.pop(path, None)
         self._warden.forget(path)
+        self._patience.forget(path)
         beacon_file(self._settings.sockets, path).unlink(missing_ok=True)
         self._do(self._supervision.on_exit(path, child.epoch, ended, self._now()))
 
@@ -767,7 +769,12 @@ class Root:
         if excess:
             self._do(self._supervision.on_hang(child.path, child.epoch, self._now(), excess))
         heard = self._progress.get(child.path)
-        if heard is None or now_ns < self._excused_until_ns or now_ns - heard[1] < spec.progress_timeout_ns:
+        if heard is None:
+            if self._patience.is_kept_waiting(child, now_ns):
+                self._supervision.on_unborn(child.path, child.epoch, now_ns)
+            return
+        silent_ns = self._patience.silent_ns(child, heard[1], now_ns, spec.progress_timeout_ns)
+        if now_ns < self._excused_until_ns or silent_ns < spec.progress_timeout_ns:
             self._dumped.pop(child.path, None)
             return
         if child.path not in self._dumped:
@@ -775,8 +782,7 @@ class Root:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(child.pidfd, signal.SIGUSR2)
             return  # until the next round it may write its stack
-        silent_s = (now_ns - heard[1]) / NS_PER_S
-        text = f"no progress for {silent_s:.1f} s{self._at_what(child.path)}"
+        text = f"no progress for {silent_ns / NS_PER_S:.1f} s{self._at_what(child.path)}"
         text = f"{text}; its stack is in log/{child.path.replace('/', '.')}.stack"
         self._do(self._supervision.on_hang(child.path, child.epoch, self._now(), text))
 
@@ -842,9 +848,9 @@ class Root:
             "overrides": self._keeper.overrides(),
             "tree": [self._row(row, now_ns) for row in rows],
         }
-        return status | ({"falls": list(self._falls.get(path, ())), "patience": self._patience(path)} if path else {})
+        return status | ({"falls": list(self._falls.get(path, ())), "patience": self._limits_of(path)} if path else {})
 
-    def _patience(self, path: str) -> dict[str, float]:
+    def _limits_of(self, path: str) -> dict[str, float]:
         """Say how long root waits for a worker to start, to be heard of, and to leave; nothing for a node."""
         spec = self._specs.get(path)
         if spec is None:
