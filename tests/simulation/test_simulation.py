@@ -1,6 +1,9 @@
 """The whole desk in one process: what goes wrong is drawn from a seed, and what must hold is looked at."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from msgspec.structs import replace
@@ -31,6 +34,15 @@ def test_the_same_seed_is_the_same_run_and_another_is_another(desk: str) -> None
 
     assert one == again
     assert one.trace_hash != other.trace_hash
+
+
+def test_no_order_of_a_set_decides_anything() -> None:
+    program = "import sys; from actors.cli import app; app(sys.argv[1:])"
+    wanted = [sys.executable, "-c", program, "simulate", "--seeds", "3", "--from", "40", "--jobs", "1", "--json"]
+    env = {**os.environ, "PYTHONHASHSEED": "4711"}
+    elsewhere = json.loads(subprocess.run(wanted, env=env, check=True, capture_output=True).stdout)
+
+    assert elsewhere["trace_hash"] == campaign(range(40, 43), Drawing(Draw())).trace_hash
 
 
 def test_the_result_of_many_seeds_does_not_depend_on_how_many_processes_run_them() -> None:
