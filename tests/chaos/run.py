@@ -14,10 +14,12 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from tests.chaos.aftermath import Aftermath
 from tests.chaos.ground import TRADERS, WITNESS_HIT, Ground
 from tests.chaos.port import PLANTED
 from tests.chaos.schedule import schedule
-from tests.chaos.storm import PATIENCE_S, Storm
+from tests.chaos.storm import Storm
+from tests.chaos.watch import PATIENCE_S, Watch
 
 SMALL_DISK_MIB = 512
 #: What a planted fault is shown, and how long the harness waits for it to go away, which it must not.
@@ -49,24 +51,25 @@ def main() -> int:
     say(f"rules {told.rules}, seed {told.seed}, {told.seconds:g} s, {len(faults)} faults, in {folder}")
     wrong: list[str] = []
     with Ground(folder, told.rules, told.seed, told.planted) as ground:
-        storm = Storm(ground, faults, PLANTED_PATIENCE_S if told.planted else PATIENCE_S)
+        watch = Watch(ground, PLANTED_PATIENCE_S if told.planted else PATIENCE_S)
+        storm, aftermath = Storm(watch, faults), Aftermath(watch)
         try:
             if told.planted:  # the desk itself may halt over it: what is asked here is whether the harness sees it
-                storm.until_executions(PLANTED_EXECUTIONS)
+                aftermath.until_executions(PLANTED_EXECUTIONS)
             else:
-                storm.until_trading()
+                aftermath.until_trading()
                 storm.blow()
-                storm.calm()
-            storm.rest()
-            wrong = storm.end()
+                aftermath.calm()
+            aftermath.rest()
+            wrong = aftermath.end(storm.done)
         except AssertionError as error:
             wrong = [str(error)]
         except BaseException:
             wrong = [traceback.format_exc()]
             raise
         finally:
-            storm.close()
-            report(storm, ground, wrong, is_told=told.tell)
+            watch.close()
+            report(watch, storm, aftermath, wrong, is_told=told.tell)
     if not told.keep and not wrong:
         shutil.rmtree(folder, ignore_errors=True)
     return 1 if wrong else 0
@@ -82,16 +85,16 @@ def has_small_disk(state: Path) -> bool:
     return done.returncode == 0
 
 
-def report(storm: Storm, ground: Ground, wrong: list[str], *, is_told: bool) -> None:
+def report(watch: Watch, storm: Storm, aftermath: Aftermath, wrong: list[str], *, is_told: bool) -> None:
     """Print what was done, and where something is wrong the whole timeline and what is wrong."""
-    orders = storm.books_so_far().orders
+    ground, books = watch.ground, watch.books_so_far()
     say(
         f"{sum(storm.done.values())} faults ({', '.join(f'{n} {kind}' for kind, n in sorted(storm.done.items()))}),"
-        f" {ground.starts} starts of the desk, {ground.market.ticks} ticks, {len(orders)} orders,"
-        f" {len(storm.books_so_far().fills)} executions, {len(storm.resolved)} resolved by hand"
+        f" {ground.starts} starts of the desk, {ground.market.ticks} ticks, {len(books.orders)} orders,"
+        f" {len(books.fills)} executions, {len(aftermath.resolved)} resolved by hand"
     )
     if wrong or is_told:
-        say(storm.timeline())
+        say(watch.timeline())
     if wrong:
         say("\n  ".join(["WRONG:", *wrong]))
 
