@@ -16,11 +16,11 @@ from runtime.bus_words import StreamItem
 from runtime.child import Context, Made
 from runtime.effects import Effects, Post, Publish
 from runtime.restart import Exit, ExitKind
-from runtime.store import Store
 from runtime.words import PeersChanged, Reconfigured, Settled, StopAsked, Turn
 
 if TYPE_CHECKING:
     from actors.simulation.world import World
+    from runtime.store import Store
 
 ROOT = "root"
 SENT = "sent"
