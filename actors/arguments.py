@@ -6,7 +6,16 @@ from typing import Any
 
 import msgspec
 
-from actors.settings import DeskLimits, ExecutionSettings, FeedSettings, OnDisable, PaperSettings, RiskConfig, Settings
+from actors.settings import (
+    DeskLimits,
+    ExecutionSettings,
+    FeedSettings,
+    OnDisable,
+    PaperSettings,
+    ReconciliationSettings,
+    RiskConfig,
+    Settings,
+)
 from actors.step import Route
 from desk.venue import PAPER as PAPER_TRAITS
 from desk.venue import Instrument, VenueTraits
@@ -60,6 +69,7 @@ class ExecutionArguments(msgspec.Struct, frozen=True):
     traits: VenueTraits = PAPER_TRAITS
     pace: ExecutionSettings = ExecutionSettings()
     instruments: dict[str, Instrument] = {}
+    reconciliation: ReconciliationSettings = ReconciliationSettings()
 
 
 class RiskArguments(msgspec.Struct, frozen=True):

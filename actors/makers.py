@@ -142,6 +142,7 @@ def execution(context: Context, arguments: bytes) -> Made:
         is_stepped=told.is_stepped,
         pace=told.pace,
         instruments=told.instruments,
+        tolerance=told.reconciliation.tolerance,
     )
     wiring = Wiring(
         has_hub=True,

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from desk.reconcile import Tolerance
 from desk.units import NS_PER_S
 from desk.venue import PAPER, RULES, Instrument, VenueTraits
 
@@ -178,6 +179,29 @@ class ExecutionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     breaker_open_max_s: float = 900.0
 
 
+class ReconciliationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far the books may be from the venue's before nothing is opened any more.
+
+    ``drift_max_pct`` is a share of the larger of two quantities. ``cash_max_usd`` is None where cash is compared to the
+    last digit at the paper venue, and not at all at another.
+    """
+
+    missing_max: int = 3
+    drift_max_pct: Decimal = Decimal("0.05")
+    cash_max_usd: Decimal | None = None
+    settling_s: float = 2.0
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """The same in the words of the comparison."""
+        return Tolerance(
+            missing_max=self.missing_max,
+            drift_max=self.drift_max_pct,
+            cash_max=self.cash_max_usd,
+            settling_ns=int(self.settling_s * NS_PER_S),
+        )
+
+
 class VenueRules(StrEnum):
     """After which venue's rules an adapter deals."""
 
@@ -237,6 +261,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     supervision: SupervisionSettings = ROOM_SUPERVISION
     control: ControlSettings = ControlSettings()
     execution: ExecutionSettings = ExecutionSettings()
+    reconciliation: ReconciliationSettings = ReconciliationSettings()
     instruments: dict[str, Instrument] = {}
     default_balance: Decimal = Decimal(10_000)
     paper_trading: bool = True

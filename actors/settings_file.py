@@ -134,7 +134,9 @@ def _read_settings(
     pair = tree.pair("global")
     spot = Spot(pair.line if pair else tree.line, "global")
     branch = reader.branch(pair.node if pair else None, spot)
-    nested = ("feed", "paper", "venue", "risk", "supervision", "control", "execution", "instruments")
+    nested = (
+        "feed", "paper", "venue", "risk", "supervision", "control", "execution", "reconciliation", "instruments"
+    )  # fmt: skip
     values = reader.values(branch, "global", settings_rule.GLOBAL, nested)
     feed = FeedReader(reader, branch, spot.line, entries, path.parent).read(str(values.get("zmq_market_url", "")))
     values["venue"] = read_venue(reader, branch, feed, path.parent)
@@ -143,6 +145,7 @@ def _read_settings(
     supervision = reader.section(branch, "global", "supervision", settings_rule.SUPERVISION, ROOM_SUPERVISION)
     values["supervision"] = msgspec.structs.asdict(ROOM_SUPERVISION) | supervision
     values["execution"] = reader.section(branch, "global", "execution", settings_rule.EXECUTION, ExecutionSettings())
+    values["reconciliation"] = reader.section(branch, "global", "reconciliation", settings_rule.RECONCILIATION)
     values["instruments"] = _instruments(reader, branch)
     values["control"] = _door(reader.section(branch, "global", "control", settings_rule.CONTROL), path.parent)
     settings = reader.build(Settings, {**values, "feed": feed, "strategies": [entry.settings for entry in entries]})

@@ -315,6 +315,12 @@ EXECUTION: Table = {
     "breaker_open_s": seconds(),
     "breaker_open_max_s": seconds(),
 }
+RECONCILIATION: Table = {
+    "missing_max": whole(0),
+    "drift_max_pct": amount(zero=True, most=ONE, what="a share"),
+    "cash_max_usd": amount(zero=True),
+    "settling_s": bounded_seconds(0.0, 60.0),
+}
 VENUE: Table = {
     "name": text(
         re.compile(r"(?!paper$)[a-z][a-z0-9_]{0,30}"), "write a name of small letters, digits and _, not paper"

@@ -78,6 +78,7 @@ def desk_tree(
             settings.venue.traits,
             pace=settings.execution,
             instruments=settings.instruments,
+            reconciliation=settings.reconciliation,
         ),
         "console": ConsoleArguments(settings, file),
         "risk": RiskArguments(

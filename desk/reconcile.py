@@ -23,6 +23,8 @@ CONFIRMED = OPEN | {OrderState.PENDING_CANCEL}
 OUR_NAME = re.compile(r"[oc][0-9a-f]{16}")
 #: Two sums of money that differ by less are the same: a venue may round where we do not.
 CASH_TOLERANCE = Decimal("0.000001")
+#: What the account's money is called among what differs.
+CASH = "cash"
 
 
 class ReconciliationError(Exception):
@@ -71,7 +73,8 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """How far an account's books may be from its venue's.
 
     More than ``missing_max`` things missing on one side, or more than ``drift_max`` of a quantity, and trading stops.
-    ``settling_ns`` is how long after a fill a venue may still show what it held before.
+    ``settling_ns`` is how long after a fill a venue may still show what it held before. ``cash_max`` is the most that
+    cash may differ by; None is nothing where the account is ours alone, and does not compare it elsewhere.
 
     Source: the thresholds are the second seed's: more than 3 missing, or more than 5 % of a quantity.
     """
@@ -79,6 +82,7 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     missing_max: int = 3
     drift_max: Decimal = Decimal("0.05")
     settling_ns: int = 2 * NS_PER_S
+    cash_max: Decimal | None = None
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -88,7 +92,8 @@ class Finding(msgspec.Struct, frozen=True):
     trading may go on, or where a person accepts them. ``unwanted`` are open orders of ours that must not stay so; to
     cancel them is all that may be done. ``strangers`` are open orders of other hands, which nobody here touches.
     ``incomplete`` are orders of ours of which the venue has executed more than it has told. ``quantities`` is what the
-    venue has more than we, by symbol, as far as it is neither dust nor explained by executions on their way.
+    venue has more than we, by symbol or ``CASH``, as far as it is neither dust nor explained by executions on their
+    way.
     """
 
     text: str
@@ -133,7 +138,7 @@ def reconcile(  # noqa: PLR0913 - all but two have defaults
         named: Finds the order of which a client id is an attempt; None where ids of orders are all there is.
         tolerance: The thresholds of the account.
         prices: The last prices known, by symbol; for what is less than the venue's least notional.
-        is_cash_ours: Whether nobody else moves the account's cash, as at the paper venue.
+        is_cash_ours: Whether nobody else moves the account's cash, as at the paper venue, which hears of no deposits.
         seen_before: The ``quantities`` of an earlier look at a venue that answers piece by piece: only what differs as
             it did then counts, for an execution may come between two pieces. None where one look is enough.
     """
@@ -150,12 +155,16 @@ def reconcile(  # noqa: PLR0913 - all but two have defaults
     for order, report in pending.values():
         positions.expect(order.symbol, report.quantity * order.side.sign)
     differences, bookings, quantities = positions.compare()
-    if is_cash_ours:
-        expected = ledger.cash - ledger.deposits
+    cash_max = CASH_TOLERANCE if is_cash_ours and terms.cash_max is None else terms.cash_max
+    if cash_max is not None:
+        expected = ledger.cash - ledger.deposits if is_cash_ours else ledger.cash
         for order, report in pending.values():
             expected -= order.side.sign * report.quantity * report.price + report.fee
-        if abs(expected - snapshot.cash) > CASH_TOLERANCE:
-            differences.append(Difference(Kind.CASH_MISMATCH, "cash", f"{expected}", f"{snapshot.cash}"))
+        if abs(expected - snapshot.cash) > cash_max:
+            quantities[CASH] = snapshot.cash - expected
+            is_seen = seen_before is None or seen_before.get(CASH) == quantities[CASH]
+            kind = Kind.CASH_MISMATCH if is_seen else Kind.SETTLING
+            differences.append(Difference(kind, CASH, f"{expected}", f"{snapshot.cash}"))
     orders = _Orders(ledger, snapshot, {report.order_id for report in unread}, named)
     differences += orders.compare()
     against = _against(differences, terms)

@@ -44,6 +44,10 @@ class Reconciler:
         self.gate = "not reconciled yet"
         self.verdict = ""
 
+    def tolerate(self, tolerance: Tolerance) -> None:
+        """Hold to other thresholds from the next comparison on."""
+        self._tolerance = tolerance
+
     def mark(self, symbol: str, price: float) -> None:
         """Note a symbol's last price: what is found at the venue is booked at it."""
         self._prices[symbol] = decimal_of(price)

@@ -66,6 +66,7 @@ from desk.messages import (
 )
 from desk.order import REASON_FLATTEN, REASON_TTL, course, order_from_judgement
 from desk.portfolio import EXTERNAL, HORIZON_DEFAULT, Position
+from desk.reconcile import Tolerance
 from desk.units import NS_PER_S, decimal_of
 from desk.venue import Instrument, VenueTraits
 from runtime.bus_words import StreamItem
@@ -123,6 +124,7 @@ class Execution(Room):
         is_stepped: bool,
         pace: ExecutionSettings = PACE_DEFAULT,
         instruments: Mapping[str, Instrument] | None = None,
+        tolerance: Tolerance | None = None,
     ) -> None:
         """Fold the journal; nothing is sent before ``recover``."""
         self._venue, self._traits, self._capital = venue, traits, capital
@@ -152,7 +154,7 @@ class Execution(Room):
             lambda order, effects: self._protection.settle(order.key, effects),
             self._ask_since_ns,
         )
-        self._reconciler = Reconciler(self._orders, self._resolver, clock, log)
+        self._reconciler = Reconciler(self._orders, self._resolver, clock, log, tolerance)
         self._wishes = Wishes(self._orders, store, self._owners.owns)
         self._reconciliations: list[ReconciliationWished] = []
         self._protect_ns, self._ask_ns = PROTECT_NS_MIN, ASK_NS_MIN
@@ -287,6 +289,7 @@ class Execution(Room):
         effects, told = Effects(), msgspec.msgpack.decode(arguments, type=ExecutionArguments)
         self._owners.reconfigure(told.owners, effects)
         self._pace.reconfigure(told.pace)
+        self._reconciler.tolerate(told.reconciliation.tolerance)
         self._instruments.configure(told.instruments)
         self._protection.look_after_all(effects)
         if not self._is_stepped:

@@ -16,6 +16,7 @@ from actors.settings import (
     FeedSettings,
     PaperSettings,
     ProcessLimits,
+    ReconciliationSettings,
     RiskConfig,
     Settings,
     StrategySettings,
@@ -118,6 +119,7 @@ def test_every_key_of_the_file_has_a_policy_and_no_other_has() -> None:
             "supervision",
             "control",
             "execution",
+            "reconciliation",
         }
     )
     known |= keys("global", Settings, inner)
@@ -128,6 +130,7 @@ def test_every_key_of_the_file_has_a_policy_and_no_other_has() -> None:
     known |= keys("global.supervision", SupervisionSettings, frozenset())
     known |= keys("global.control", ControlSettings, frozenset())
     known |= keys("global.execution", ExecutionSettings, frozenset())
+    known |= keys("global.reconciliation", ReconciliationSettings, frozenset())
 
     assert set(POLICIES) == known
 

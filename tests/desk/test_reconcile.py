@@ -255,6 +255,19 @@ def test_cash_is_compared_where_nobody_else_moves_it() -> None:
     assert reconcile(ledger, replace(flat, cash=Decimal(3))).differences == ()
 
 
+def test_cash_may_differ_by_what_the_configuration_bears_and_elsewhere_counts_at_the_second_look() -> None:
+    ledger, terms = a_ledger("0"), Tolerance(cash_max=Decimal(2))
+    off = [a_snapshot({"SPY": "0"}, cash=ledger.cash - short) for short in (Decimal(2), Decimal("2.01"))]
+
+    near = reconcile(ledger, off[0], tolerance=terms, is_cash_ours=True)
+    first = reconcile(ledger, off[1], tolerance=terms, seen_before={})
+    second = reconcile(ledger, off[1], tolerance=terms, seen_before=first.quantities)
+
+    assert near.differences == ()
+    assert (kinds(first.differences), first.against_trading) == ([Kind.SETTLING], "")
+    assert (kinds(second.differences), bool(second.against_trading)) == ([Kind.CASH_MISMATCH], True)
+
+
 # --- orders -------------------------------------------------------------------------------------
 
 
