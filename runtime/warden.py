@@ -84,7 +84,7 @@ class Warden:
             "address_space_bytes": (None, limits.address_space_bytes),
             "open_files": (open_files(child.pid) if limits.open_files else 0, limits.open_files),
             "processes": (len(watched.family) if watched else 1, limits.processes),
-            "output_bytes": (_size(str(log_file(self._state, child.path, "out"))), limits.output_bytes),
+            "output_bytes": (_size(watched.output) if watched else 0, limits.output_bytes),
             "cpu_s_per_handler": (None, limits.cpu_s_per_handler),
         }
         shown: dict[str, Any] = {name: {"used": used, "max": most} for name, (used, most) in rows.items() if most}
