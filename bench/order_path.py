@@ -83,16 +83,30 @@ class OneSide(Protocol):
         """
         ...
 
+    def cpu_ns(self) -> int:
+        """Give the processor time that its process has taken so far."""
+        ...
+
     def close(self) -> None:
         """End its process."""
         ...
 
 
 class Run(NamedTuple):
-    """One passage of a side: bodies a second, and the microseconds of each from being sent to being acknowledged."""
+    """One passage of a side: bodies a second, and the microseconds of each from being sent to being acknowledged.
+
+    ``cpu_us`` is the processor time that the side took for one; it says most where others share the machine.
+    """
 
     rate: float
     latencies_us: list[float]
+    cpu_us: float
+
+
+def cpu_ns_of(process: subprocess.Popen[bytes]) -> int:
+    """Give the processor time that all threads of a process have taken so far."""
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks)
 
 
 # --- the desk ---------------------------------------------------------------------------------
@@ -187,6 +201,10 @@ class Desk:
             raise BenchError(msg)
         return sum(sizes) // len(sizes)
 
+    def cpu_ns(self) -> int:
+        """Give the processor time of execution."""
+        return cpu_ns_of(self._process)
+
     def close(self) -> None:
         """End execution, and all links to it."""
         self._process.kill()
@@ -254,6 +272,10 @@ class Floor:
             msg = "the floor fell"
             raise BenchError(msg)
 
+    def cpu_ns(self) -> int:
+        """Give its processor time."""
+        return cpu_ns_of(self._process)
+
     def close(self) -> None:
         """End it."""
         self._process.kill()
@@ -289,7 +311,7 @@ def be_floor(folder: Path) -> None:
 def at_rate(side: OneSide, bodies: list[bytes], rate: float) -> Run:
     """Offer bodies at an even rate, whatever comes back; late ones count from when they were to be sent."""
     gap_ns = NS_PER_S / rate
-    began_ns = time.monotonic_ns()
+    began_ns, cpu_ns = time.monotonic_ns(), side.cpu_ns()
     due: deque[int] = deque()
     latencies: list[float] = []
     sent, before = 0, side.acknowledged(0)
@@ -306,12 +328,12 @@ def at_rate(side: OneSide, bodies: list[bytes], rate: float) -> Run:
         latencies += [(now_ns - due.popleft()) / NS_PER_US for _ in range(after - before)]
         before = after
         _check_patience(began_ns, side)
-    return Run(len(bodies) * NS_PER_S / (time.monotonic_ns() - began_ns), latencies)
+    return _run(side, latencies, began_ns, cpu_ns)
 
 
 def at_full_speed(side: OneSide, bodies: list[bytes]) -> Run:
     """Send as fast as a window of unacknowledged ones allows."""
-    began_ns = time.monotonic_ns()
+    began_ns, cpu_ns = time.monotonic_ns(), side.cpu_ns()
     when: deque[int] = deque()
     latencies: list[float] = []
     sent, before = 0, side.acknowledged(0)
@@ -325,7 +347,13 @@ def at_full_speed(side: OneSide, bodies: list[bytes]) -> Run:
         latencies += [(now_ns - when.popleft()) / NS_PER_US for _ in range(after - before)]
         before = after
         _check_patience(began_ns, side)
-    return Run(len(bodies) * NS_PER_S / (time.monotonic_ns() - began_ns), latencies)
+    return _run(side, latencies, began_ns, cpu_ns)
+
+
+def _run(side: OneSide, latencies: list[float], began_ns: int, cpu_ns: int) -> Run:
+    count = len(latencies)
+    spent_us = (side.cpu_ns() - cpu_ns) / NS_PER_US
+    return Run(count * NS_PER_S / (time.monotonic_ns() - began_ns), latencies, spent_us / count)
 
 
 def _check_patience(began_ns: int, side: OneSide) -> None:
@@ -379,6 +407,10 @@ class Runs(NamedTuple):
     def us_an_order(self) -> float:
         """Give the microseconds that one order takes at the offered rate: the median of the rounds."""
         return round(NS_PER_S / NS_PER_US / median(run.rate for run in self.even), 1)
+
+    def cpu_us(self) -> float:
+        """Give the microseconds of processor time that one order takes: the median of all passages."""
+        return round(median(run.cpu_us for run in self.fast + self.even), 1)
 
     def latency(self, share: float) -> float:
         """Give the median over the rounds of one percentile of the acknowledgement, at the offered rate."""
@@ -440,6 +472,7 @@ def main() -> None:
         "offered_per_s": round(offered),
         "ours_per_s": ours.rates(),
         "floor_per_s": theirs.rates(),
+        "cpu_us_an_order": {"ours": ours.cpu_us(), "floor": theirs.cpu_us()},
         "p99_ack_us": {"ours": ours.latency(0.99), "floor": theirs.latency(0.99)},
         "orders_a_side": 2 * rounds * count,
     }
