@@ -171,7 +171,7 @@ class Course:
             only=scenario.only,
             is_told=is_told,
         )
-        self.world.paths = {}
+        self.world.deaf = frozenset({"console", "watchdog"})
         self.chance = self.world.chance
         self.venue = venue_path(settings)
         self.exchange: Exchange | None = None

@@ -71,6 +71,7 @@ class Shell:
         self.links: dict[str, Shell] = {}
         self.listeners: dict[str, tuple[Shell, tuple[str, ...]]] = {}
         self.last_arrival: dict[tuple[str, bool], int] = {}
+        self.told_arrival: dict[tuple[str, bool], int] = {}
         self.timers: dict[str, int] = {}
         self.store: Store | None = None
         self.heard = Heard()
@@ -120,7 +121,7 @@ class Shell:
         trouble.kill_in -= 1
         if trouble.kill_in <= 0:
             trouble.draw_kill()
-            if self.world.may_kill(self) and trouble.takes_place("kill"):
+            if trouble.takes_place("kill"):
                 raise KilledError(place)
 
     # --- hearing ------------------------------------------------------------------------------
@@ -335,7 +336,7 @@ class Shell:
         if trouble.kill_in > 0:
             return False
         trouble.draw_kill()
-        return self.world.may_kill(self) and trouble.takes_place("kill")
+        return trouble.takes_place("kill")
 
     def _set_timer(self) -> None:
         if not self.timers:

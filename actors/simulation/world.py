@@ -116,7 +116,8 @@ class World:
         self.on_commit: Callable[[Shell, Heard], None] = lambda _shell, _heard: None
         self.on_birth: Callable[[Shell], None] = lambda _shell: None
         self.tree = tree
-        self.immortal: frozenset[str] = frozenset()
+        #: Rooms that have no use for how the others are.
+        self.deaf: frozenset[str] = frozenset()
         self._makers = dict(makers or {})
         self._heap: list[tuple[int, int, Callable[[], object]]] = []
         self._number = 0
@@ -295,7 +296,7 @@ class World:
         if not shell.is_alive or life != self.life:
             return
         self.do(self.supervision.on_ready(shell.path, shell.epoch, self.clock.now_ns))
-        if shell.kind == "room":
+        if shell.kind == "room" and shell.path not in self.deaf:
             self._informed[shell.path] = shell
             rows = self.supervision.tree(self.clock.now_ns)
             peers = tuple(_peer(row.path, row.epoch, row.state) for row in rows if row.kind != "node")
@@ -323,7 +324,7 @@ class World:
             self._to_shell(shell, word)
 
     def _to_shell(self, shell: Shell, word: Any) -> None:
-        self._arrive(shell, ("root", False), shell.last_arrival, [Frame("root", 0, word)], 0)
+        self._arrive(shell, (shell.path, False), shell.told_arrival, [Frame("root", 0, word)], 0)
 
     # --- falls --------------------------------------------------------------------------------
 
@@ -343,10 +344,6 @@ class World:
             frames = "".join(traceback.format_exception(error)[-4:])
             self.violate(f"{shell.path} raised {type(error).__name__}: {error}\n{frames}")
             self.ended(shell, Exit(ExitKind.ABNORMAL, repr(error)))
-
-    def may_kill(self, shell: Shell) -> bool:
-        """Say whether this process may be killed at all."""
-        return shell.path not in self.immortal
 
     def killed(self, shell: Shell, place: str) -> None:
         """Kill a process where it stands."""
@@ -471,7 +468,7 @@ class World:
             return
         publisher.listeners[listener.path] = (listener, topics)
         frames = [publisher.head(topic) for topic in topics]
-        self._arrive(listener, (publisher_path, True), publisher.last_arrival, frames, 0)
+        self._arrive(listener, (listener.path, True), publisher.last_arrival, frames, 0)
 
     def transmit(self, sender: Shell, out: dict[tuple[str, bool], list[Frame]]) -> None:
         """Send frames over links and streams, each in its order; what has nobody at its other end is lost."""
@@ -504,10 +501,9 @@ class World:
         extra_ns: int,
     ) -> None:
         at_ns = self.clock.now_ns + 20_000 + int(self.chance.random() * 80_000) + extra_ns
-        place = (target.path, key[1]) if key[0] != "root" else key
-        if at_ns < last.get(place, 0):
-            at_ns = last[place]
-        last[place] = at_ns
+        if at_ns < last.get(key, 0):
+            at_ns = last[key]
+        last[key] = at_ns
         pair = (frames[0].sender, target.path)
         cuts = self._cuts[pair] if self._cuts else 0
         self._number += 1
