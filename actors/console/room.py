@@ -322,7 +322,7 @@ class Console(Room):
         told = asked.arguments
         if self._settings.strategy(told.strategy) is None:
             return self._refuse(asked, self._no_strategy(told.strategy))
-        if told.tag != plain_text(told.tag):
+        if told.tag and told.tag != plain_text(told.tag):
             return self._refuse(asked, "a tag has no control characters")
         wish = AdoptionWished(
             asked.name,
