@@ -25,7 +25,7 @@ from desk.messages import (
     Purpose,
     SubmitOrder,
 )
-from desk.order import TERMINAL
+from desk.order import REASON_FLATTEN, TERMINAL
 from desk.portfolio import EXTERNAL, Ledger
 from desk.simulation.paper import FinishedOrder, RestingOrder
 from desk.transition import NEXT
@@ -288,7 +288,8 @@ class Judge:
             if is_open and order.purpose in {Purpose.STOP_LOSS, Purpose.TAKE_PROFIT}:
                 left = order.quantity - order.filled_quantity
                 found.setdefault(order.key, []).append((left, order.purpose is Purpose.STOP_LOSS))
-            if order.state not in TERMINAL | RESTING:
+            is_wish = order.state is OrderState.PENDING and order.exit_reason == REASON_FLATTEN
+            if order.state not in TERMINAL | RESTING and not is_wish:  # a wish may come when no step will be any more
                 yield f"{order.order_id} ({order.purpose.value}) never ends: {order.state.value} {order.reason}"
         yield from self._protection(found)
 
