@@ -4,7 +4,7 @@ import hashlib
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -204,8 +204,3 @@ def shrunk(failing: Scenario, makers: Mapping[str, Maker] | None = None) -> tupl
 def told(failing: Scenario, makers: Mapping[str, Maker] | None = None) -> Outcome:
     """Run a scenario once more, with its timeline."""
     return judged(failing, makers, is_told=True).outcome
-
-
-def seeds_of(first: int, count: int) -> Sequence[int]:
-    """Give so many seeds, from the first one on."""
-    return range(first, first + count)

@@ -181,12 +181,10 @@ class Course:
         self._serial = 0
         self._feeds: list[Feed] = []
         self._answers: dict[str, OperatorAnswered] = {}
-        self._sequence = 0
         self._is_ended = False
         self._last_step = -1
         self._calm_from = (scenario.bars or EVENTS_MAX) * len(settings.feed.symbols)
         self._settings = settings
-        self._halts: set[str] = set()
         self.judge = Judge(self.world, scenario, self.venue)
         if not scenario.is_stepped:
             exchange = Exchange(settings.venue.traits, self.world.clock, self.world.trouble, self.prices)
@@ -364,7 +362,6 @@ class Course:
             }
             if world.trouble.happens("nonsense"):
                 body["price"] = self.chance.choice((float("1e999"), -1.0, 0.0, "none", None))
-            self._sequence += 1
             shell = world.paths.get("market_data")
             if shell is not None and shell.is_up and shell.is_alive:
                 frames = (symbol.encode(), json.dumps(body).encode())

@@ -63,7 +63,6 @@ class Exchange:
         self.traits, self._clock, self._trouble, self.prices = traits, clock, trouble, prices
         self.orders: list[Resting] = []
         self.fills: list[OrderFilled] = []
-        self.symbols: dict[str, str] = {}
         self.skew_ns = int(trouble.faults.skew * NS_PER_S)
         #: Told of everything that happens by itself.
         self.tell: Callable[[VenueReport], None] = lambda _report: None

@@ -11,15 +11,15 @@ import msgspec
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """How often what goes wrong, each in 0..1. What is 0 draws no chance.
 
-    ``kill`` counts for each place of a turn where a process may die, ``hang`` and ``slow`` for each turn. Links:
-    ``delay``, ``cut`` (what is under way is lost, then the link stands again) and ``repeat`` for each parcel, ``drop``
-    for each item of a stream. ``full`` is a disk without room, for each commit. The venue, for each call: ``refused``,
+    ``kill`` counts for each place of a turn where a process may die, ``hang`` for each turn. Links, for what leaves
+    together: ``delay``, ``cut`` (what is under way is lost, then the link stands again) and ``repeat``; ``drop`` for
+    each item of a stream. ``full`` is a disk without room, for each commit. The venue, for each call: ``refused``,
     ``lost`` (it never arrived), ``unread`` (done, and the answer lost), ``late`` (done after the caller gave up),
     ``unsent``, ``garbled`` (an answer that cannot be read), ``limited`` (too many requests), ``outage`` (nothing
     answers for a while). What it tells of its own accord: ``untold``, ``retold``, ``broken`` (the stream breaks).
     ``parts``: an execution is a part only. ``nonsense`` is a message of the market that is no tick. Of the whole desk,
-    for each event of the market: ``root``
-    (the supervisor dies, and all with it), ``power`` (the machine loses power), ``wish`` (an operator does something),
+    for each event of the market: ``root`` (the supervisor dies, and all with it), ``power`` (the machine loses power),
+    ``slow`` (a process is, for a while), ``wish`` (an operator does something),
     ``edit`` (the configuration changes), ``corrupt`` (a process dies, and something in its store cannot be read until
     it is restored). ``skew`` is by how many seconds the venue's clock is ahead.
     """

@@ -107,14 +107,11 @@ class World:
         self.timeline: list[str] = []
         self.violations: list[str] = []
         self.kill_points: Counter[str] = Counter()
-        self.fenced_frames = 0
         self.paths: dict[str, Shell | None] = {}
         self.quarantined: dict[str, str] = {}
         self.epochs: dict[str, int] = {}
         self.desired: dict[str, bool] = {}
-        self.gave_up = ""
         self.on_commit: Callable[[Shell, Heard], None] = lambda _shell, _heard: None
-        self.on_birth: Callable[[Shell], None] = lambda _shell: None
         self.tree = tree
         #: Rooms that have no use for how the others are.
         self.deaf: frozenset[str] = frozenset()
@@ -243,7 +240,6 @@ class World:
                 case PeersChanged():
                     self._is_news = True
                 case GiveUp():
-                    self.gave_up = action.reason
                     self.violate(f"root gave up: {action.reason}")
                 case Report() | AllStopped():
                     pass
@@ -281,7 +277,6 @@ class World:
         self.note(f"{shell.path} {shell.epoch} ready")
         life = self.life
         self.later(self.draw_ns(50_000, 500_000), lambda: self._ready(shell, life))
-        self.on_birth(shell)
         for peer in shell.wiring.spokes:
             self._connect_soon(shell, peer)
         for other in self.paths.values():
@@ -425,7 +420,6 @@ class World:
 
     def fenced(self, shell: Shell, frame: Frame) -> None:
         """Hear that a process has refused to hear an outdated incarnation."""
-        self.fenced_frames += 1
         self.tell(shell.path, f"does not hear incarnation {frame.epoch} of {frame.sender} any more")
 
     def told_root(self, shell: Shell, word: Any) -> None:
