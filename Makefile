@@ -48,6 +48,7 @@ bench: $(STAMP)
 	$(BIN)/python bench/order_path.py
 	$(BIN)/python bench/simulation.py
 	$(BIN)/python bench/footprint.py
+	$(BIN)/python bench/cold_start.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
