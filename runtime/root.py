@@ -771,7 +771,7 @@ class Root:
         heard = self._progress.get(child.path)
         if heard is None:
             if self._patience.is_kept_waiting(child, now_ns):
-                self._supervision.on_unborn(child.path, child.epoch, now_ns)
+                self._supervision.on_unborn(child.path, child.epoch, self._now())  # another's fall may lie in between
             return
         silent_ns = self._patience.silent_ns(child, heard[1], now_ns, spec.progress_timeout_ns)
         if now_ns < self._excused_until_ns or silent_ns < spec.progress_timeout_ns:
