@@ -31,6 +31,7 @@ from actors.journal import LEDGER_SCHEMA
 from actors.market_data import LiveMarketData
 from actors.market_steps import SteppedMarketData
 from actors.pinned_code import CodeShelf
+from actors.recording import Recording
 from actors.risk import Risk
 from actors.settings import FeedKind, FeedSettings
 from actors.strategy import StrategyRoom
@@ -45,7 +46,7 @@ from actors.watchdog import Watchdog
 from actors.words import desk_codec
 from desk.simulation.matching import PaperTerms
 from runtime.child import Context, Made
-from runtime.room import DoorState, Wiring
+from runtime.room import DoorState, Room, Wiring
 from runtime.store import MAP_BYTES_DEFAULT, Store
 from strategies.base import Strategy
 
@@ -191,13 +192,16 @@ def strategy(context: Context, arguments: bytes) -> Made:
     started_with = read_arguments(arguments)
     told = arguments_in_force(Memory(store, ""), started_with)
     evaluator = Evaluator(_class_of(context, told), told, context.epoch, store, context.log)
-    room = StrategyRoom(evaluator, told, context.clock, started_with if told is not started_with else None)
+    codec = desk_codec()
+    room: Room = StrategyRoom(evaluator, told, context.clock, started_with if told is not started_with else None)
+    if started_with.entry.record:
+        room = Recording(room, store, codec, context.clock, epoch=context.epoch, arguments=arguments)
     wiring = Wiring(
         spokes=("risk", "execution", MARKET_DATA),
         streams=_streams_of(told),
         conductor=_barrier(is_stepped=told.is_stepped),
     )
-    return Made(room, wiring, store, desk_codec())
+    return Made(room, wiring, store, codec)
 
 
 def candidate(context: Context, arguments: bytes) -> Made:

@@ -89,7 +89,16 @@ def _facts(node: Json, status: Json) -> list[tuple[str, str]]:
     why: Json = told.get("why_not") or {}
     facts += [("counts", counts_words({k: v for k, v in counts.items() if not k.endswith("_ns")}))] if counts else []
     facts += [("why not", counts_words(why))] if why else []
+    facts += [("recording", _recording(told["recording"]))] if told.get("recording") else []
     return [(label, said) for label, said in facts if said]
+
+
+def _recording(told: Json) -> str:
+    """Say how much is recorded, and whether nothing more is."""
+    used, most = (int(told.get(key) or 0) // MIB for key in ("bytes", "most"))
+    size = f"{_short(told.get('words'))} words, {used} of {most} MB"
+    ended = plain_text(told.get("ended"))
+    return f"{size}; it ended: {ended}" if ended else size
 
 
 def _now_lines(row: Json) -> list[str]:

@@ -118,7 +118,7 @@ class StrategySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     strategy's own ``Parameters``. ``live_parameters`` and ``wants_ticks`` are what its class declares.
     ``refusal`` says why this one strategy cannot run ("" where it can); the others are not touched by it.
     ``line`` is where the entry begins in the file. ``flat_at`` is the journal's head at which it held nothing, when
-    its code was last changed on the running desk; -1 where it never was.
+    its code was last changed on the running desk; -1 where it never was. With ``record`` all that it is told is kept.
     """
 
     name: str
@@ -138,6 +138,7 @@ class StrategySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     live_parameters: tuple[str, ...] = ()
     wants_ticks: bool = False
     flat_at: int = -1
+    record: bool = False
 
 
 class FeedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -266,6 +267,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     default_balance: Decimal = Decimal(10_000)
     paper_trading: bool = True
     log_level: str = "INFO"
+    record: bool = False
     zmq_market_url: str = ""
     zmq_execution_host: str = ""
     zmq_execution_port: int = 0

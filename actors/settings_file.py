@@ -149,9 +149,11 @@ def _read_settings(
     values["instruments"] = _instruments(reader, branch)
     values["control"] = _door(reader.section(branch, "global", "control", settings_rule.CONTROL), path.parent)
     settings = reader.build(Settings, {**values, "feed": feed, "strategies": [entry.settings for entry in entries]})
-    if settings is not None:
-        _check_together(reader, branch, settings)
-    return settings
+    if settings is None:
+        return None
+    _check_together(reader, branch, settings)
+    recorded = (msgspec.structs.replace(entry, record=entry.record or settings.record) for entry in settings.strategies)
+    return msgspec.structs.replace(settings, strategies=tuple(recorded))
 
 
 def _instruments(reader: Reader, parent: Branch) -> dict[str, Any]:

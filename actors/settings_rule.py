@@ -288,6 +288,7 @@ ENTRY: Table = {
     "strategy": text(re.compile(r"(?s).{1,200}"), "write the name of a module of strategies/"),
     "timeframe": timeframe,
     "on_disable": choice(OnDisable),
+    "record": truth,
 }
 FEED: Table = {
     "kind": choice(FeedKind),
@@ -342,4 +343,5 @@ GLOBAL: Table = {
     "default_balance": _USD,
     "paper_trading": paper_only,
     "log_level": log_level,
+    "record": truth,
 }

@@ -165,6 +165,7 @@ def _strategy(row: Json | None, entry: Any, overrides: Mapping[str, bool]) -> di
         "rebuilt": facts.get("rebuilt", 0),
         "rebuilt_reason": facts.get("rebuilt_reason", ""),
         "code": facts.get("code", ""),
+        "recording": facts.get("recording", {}),
         "uptime_s": round(float(row["since_s"]), 1) if row is not None and row["state"] == "RUNNING" else 0.0,
     }
 

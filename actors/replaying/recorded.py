@@ -18,6 +18,7 @@ from actors.execution.remembering import Told, read_told
 from actors.journal import strategy_of
 from actors.judgements import Judgement, LimitsTold, read_judgements
 from actors.pinned_code import CodeShelf
+from actors.recording import read_parts
 from actors.replaying.parts import Asked, ReplayError, Side, utc
 from actors.topics import bar_topic
 from actors.views import journal_row
@@ -165,6 +166,11 @@ class Recorded:
         """Give under what a strategy evaluated."""
         with _opened(store_path(self.state, f"strategies/{strategy}")) as store:
             return _decoded(store, lambda: read_chapters(store))
+
+    def is_recorded(self, strategy: str) -> bool:
+        """Say whether all that a strategy was told was kept, of one start at least."""
+        with _opened(store_path(self.state, f"strategies/{strategy}")) as store:
+            return any(not part.gone for part in read_parts(store).values())
 
     def bars_of(self, symbols: Iterable[str], timeframe: str) -> list[Bar]:
         """Give the bars that a strategy of these symbols hears, in order."""

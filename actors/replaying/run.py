@@ -9,7 +9,7 @@ import msgspec
 
 from actors.arguments import ExecutionArguments
 from actors.execution.remembering import Started
-from actors.replaying import orders, strategies, verdicts
+from actors.replaying import orders, strategies, told, verdicts
 from actors.replaying.code import CodeRoom
 from actors.replaying.parts import Asked, Difference, ReplayError
 from actors.replaying.recorded import Recorded, stamp_ns
@@ -26,6 +26,7 @@ class Strategy(msgspec.Struct, frozen=True):
     name: str
     bars: int
     missed: int
+    words: int
     intents: int
     differences: int
     left_out: str
@@ -78,10 +79,7 @@ def replay(copy: Path, asked: Asked) -> Replayed:
         scratch = Path(folder)
         code = CodeRoom(copy, is_today=asked.is_today)
         try:
-            each = [
-                strategies.StrategyReplay(name, recorded, asked, code, scratch / f"strategy-{name}").run()
-                for name in names
-            ]
+            each = [_strategy(name, recorded, asked, code, scratch) for name in names]
         finally:
             code.close()
         judged = verdicts.VerdictReplay(recorded, asked, scratch / "risk", is_stepped=_is_stepped(recorded)).run()
@@ -107,6 +105,7 @@ def replay(copy: Path, asked: Asked) -> Replayed:
                 one.name,
                 one.bars,
                 one.missed,
+                one.words,
                 one.intents,
                 len(one.differences),
                 one.left_out,
@@ -127,15 +126,23 @@ def replay(copy: Path, asked: Asked) -> Replayed:
     )
 
 
+def _strategy(name: str, recorded: Recorded, asked: Asked, code: CodeRoom, scratch: Path) -> strategies.Outcome:
+    """Replay one strategy from its bars, or from its record where bars do not tell what it decided on."""
+    found = strategies.StrategyReplay(name, recorded, asked, code, scratch / f"strategy-{name}").run()
+    if not found.left_out or not recorded.is_recorded(name):
+        return found
+    return told.ToldReplay(name, recorded.state, asked, code, scratch / f"told-{name}").run()
+
+
 def _sorted(found: Iterable[Difference]) -> list[Difference]:
     return sorted(found, key=lambda each: (each.journal, _ORDER.index(each.what)))
 
 
 def _is_stepped(recorded: Recorded) -> bool:
     """Say whether the desk ran in simulated time."""
-    for _, told in recorded.told:
-        if isinstance(told, Started):
-            return msgspec.msgpack.decode(told.arguments, type=ExecutionArguments).is_stepped
+    for _, word in recorded.told:
+        if isinstance(word, Started):
+            return msgspec.msgpack.decode(word.arguments, type=ExecutionArguments).is_stepped
     return True
 
 

@@ -14,6 +14,7 @@ _STRATEGIES = (
     Column("strategy", "name", most=30),
     Column("bars", "bars", is_number=True),
     Column("missed", "missed", is_number=True),
+    Column("words", "words", is_number=True),
     Column("intents", "intents", is_number=True),
     Column("differences", "differences", is_number=True),
 )

@@ -36,7 +36,10 @@ class Place(NamedTuple):
 
 
 class Outcome(msgspec.Struct):
-    """What became of one strategy's replay. ``left_out`` says why nothing of it was compared, "" where it was."""
+    """What became of one strategy's replay. ``left_out`` says why nothing of it was compared, "" where it was.
+
+    ``words`` were recorded and told again, of a strategy that decides on ticks. ``wants_ticks`` tells one that does.
+    """
 
     name: str
     bars: int = 0
@@ -44,7 +47,8 @@ class Outcome(msgspec.Struct):
     intents: int = 0
     differences: list[Difference] = []
     left_out: str = ""
-    code: str = ""
+    words: int = 0
+    wants_ticks: bool = False
 
 
 class StrategyReplay:
@@ -83,14 +87,16 @@ class StrategyReplay:
                 self._enter(place.chapter, chapter)
                 chapter = place.chapter
             if self._evaluator.wants_ticks:
+                self.outcome = Outcome(self._name, wants_ticks=True)
                 self.outcome.left_out = "it decides on ticks, and was not recorded; write record: true at its entry"
-                return self.outcome
+                break
             if self._told.is_stepped and not place.chapter.is_live:
                 missed.append(place)  # they come with the next one that is live
                 continue
             self._tell([*missed, place])
             missed.clear()
-        self._look_for_missing()
+        if not self.outcome.wants_ticks:
+            self._look_for_missing()
         self._store.close()
         return self.outcome
 
