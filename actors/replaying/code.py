@@ -3,13 +3,17 @@
 import importlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import strategies
 from actors.pinned_code import SHORT, CodeShelf, digest, sources
 from actors.replaying.parts import ReplayError
 from actors.strategy_arguments import StrategyArguments
-from actors.strategy_catalogue import StrategyBrokenError, adopt_folder, find_strategy
+from actors.strategy_catalogue import StrategyBrokenError, adopt_folder, find_strategy, imported_strategy
 from strategies.base import Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Part of the desk, not of any strategy: it is never loaded twice.
 _CONTRACT = "strategies.base"
@@ -23,6 +27,7 @@ class CodeRoom:
         self._shelf, self._is_today = CodeShelf(state), is_today
         self._shipped = list(strategies.__path__)
         self._before = {name: module for name, module in sys.modules.items() if _is_of_strategies(name)}
+        self._leave: Callable[[], None] | None = None
         self.news: dict[str, str] = {}
         """By strategy, how today's code differs from what it ran."""
 
@@ -39,7 +44,8 @@ class CodeRoom:
             adopt_folder(Path(told.own_folder))
         try:
             if told.code and not self._is_today:
-                self._shelf.load(told.code)
+                self._leave = self._shelf.load(told.code).leave
+                return imported_strategy(module)
             found = find_strategy(module)
         except StrategyBrokenError as error:
             if not self._is_today and not self._shelf.has(told.code):
@@ -71,6 +77,9 @@ class CodeRoom:
                 setattr(strategies, name.partition(".")[2], module)
 
     def _clear(self) -> None:
+        if self._leave is not None:
+            self._leave()
+            self._leave = None
         strategies.__path__[:] = self._shipped
         for name in list(filter(_is_of_strategies, sys.modules)):
             del sys.modules[name]

@@ -64,13 +64,12 @@ class _Clock(RecordedClock):
     def __init__(self, records: Sequence[JournalRecord]) -> None:
         super().__init__()
         self._records = records
-        self.written = 0
+        self.room: _Room | None = None
 
     @override
     def wall_ns(self) -> int:
-        place = min(self.written, len(self._records) - 1)
-        self.written += 1
-        return self._records[place].written_ns
+        head = 0 if self.room is None else self.room.head
+        return self._records[min(head, len(self._records) - 1)].written_ns
 
 
 class _Room(Execution):
@@ -162,6 +161,7 @@ class OrderReplay:
     def _go_on(self) -> None:
         """Find what begot the next record, and tell the room."""
         place = self._place
+        self._halt.why = ""  # what a halt refused is taken over, and when it was lifted nobody recorded
         while self._told and self._told[0][0] <= self._place:
             self._tell(self._told.pop(0)[1])
             if self.outcome.difference is not None:
@@ -225,7 +225,6 @@ class OrderReplay:
         """Begin a process; what it knows is what the ledger says so far."""
         told = msgspec.msgpack.decode(arguments, type=ExecutionArguments)
         self._venue = told.venue
-        self._clock.written = self._place
         room = self._room = _Room(
             venue=told.venue,
             traits=told.traits,
@@ -240,10 +239,9 @@ class OrderReplay:
             pace=told.pace,
             instruments=told.instruments,
         )
-        room.momentary = self._momentary
+        room.momentary, self._clock.room = self._momentary, room
         if self._is_next_of_told():
             room.stand_at(self._time_of_consequences())
-        self._clock.written = self._place
         self._write(room.recover())
         room.open_gate()
 
@@ -294,7 +292,6 @@ class OrderReplay:
                 self._orders.add(record.body.order.order_id)
         if effects.writes:
             self._store.commit(effects.writes)
-        self._clock.written = self._room.head if self._room is not None else 0
 
     def _differ(self, then: JournalRecord, now: JournalRecord | None) -> None:
         body = then.body
