@@ -211,6 +211,26 @@ def test_while_root_itself_was_late_nobody_was_silent_and_whoever_starts_has_its
         assert [(row["epoch"], row["restarts"]) for row in house.all_running().values()] == [(1, 0)] * 3
 
 
+@pytest.mark.slow
+def test_whoever_is_kept_waiting_for_a_processor_may_start_later_while_another_hangs_and_is_replaced(
+    state: Path,
+) -> None:
+    state.mkdir()
+    os.mkfifo(state / "door")
+    silent = apprentice("silent", "hangs", shutdown_ns=NS_PER_S // 10, progress_timeout_ns=NS_PER_S // 2)
+    house = Bakehouse(state, silent, worker("door", "door", start_timeout_ns=2 * NS_PER_S))
+    house.program = "tests.runtime.busy_machine"
+    with house:
+        house.until(lambda _: "started door 1" in house.diary())
+        deadline = time.monotonic() + 4
+
+        house.until(lambda rows: rows["silent"]["epoch"] == 2 and time.monotonic() > deadline)
+        (state / "door").write_text("", encoding="utf-8")
+
+        rows = house.all_running()
+        assert [(rows[name]["epoch"], rows[name]["restarts"]) for name in ("silent", "door")] == [(2, 1), (1, 0)]
+
+
 def test_an_end_in_the_round_in_which_a_hang_is_told_is_an_end_in_good_order(state: Path) -> None:
     silent = apprentice("silent", "hangs", shutdown_ns=NS_PER_S // 10, progress_timeout_ns=NS_PER_S // 2)
     house = Bakehouse(state, silent)
