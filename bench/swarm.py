@@ -26,6 +26,7 @@ import zmq
 from actors.control_client import ask
 from actors.tree import PRELOAD
 from bench.figures import BenchError, Figure, percentile, show, until
+from bench.processes import KIB_PER_MIB, children_of, memory_of
 from bench.rig import SYMBOL, Feed, running_desk
 from runtime.clock import NS_PER_S, Clock
 from runtime.process import raise_open_files
@@ -45,7 +46,6 @@ GOAL_RESTART = 1.5
 PATIENCE_S = 300.0
 #: A tick of this size asks whoever hears it for a full collection.
 COLLECT = 77
-KIB_PER_MIB = 1024
 #: Rooms and bare children tell what they counted once a second.
 REPORT_S = 1.5
 
@@ -170,7 +170,7 @@ def measure_desk(folder: Path, number: int, ticks: int, kills: int) -> Swarm:
         until(lambda: collected(feed, state), "a collection", every_s=0.5, patience_s=PATIENCE_S)
         pids = [row["pid"] for row in ask(state, "status", {}, Clock())["tree"] if row["pid"]]
         zygote = children_of(pids_parent(pids[0]))
-        pss_mib = sum(pss_kib(pid) for pid in {*pids, *zygote, pids_parent(pids[0])}) / KIB_PER_MIB
+        pss_mib = sum(memory_of(pid).whole for pid in {*pids, *zygote, pids_parent(pids[0])}) / KIB_PER_MIB
         restarts_ms = [restart_ms(logs, random.Random(kill).choice(names), state) for kill in range(kills)]
         base = at_rest(lambda: sum(heard(state)))
         lost, behind_s = stream(feed, ticks, lambda: sum(heard(state)) - base, number)
@@ -296,7 +296,7 @@ def measure_bare(folder: Path, number: int, ticks: int) -> Side:
         feed = BareFeed(market)
         until(lambda: _collected(sink, counts, feed, number), "a collection", every_s=0.5, patience_s=PATIENCE_S)
         base = at_rest(lambda: _counted(sink, counts))
-        pss_mib = sum(pss_kib(pid) for pid in pids) / KIB_PER_MIB
+        pss_mib = sum(memory_of(pid).whole for pid in pids) / KIB_PER_MIB
         lost, behind_s = stream(feed, ticks, lambda: _counted(sink, counts) - base, number)
     context.destroy(linger=0)
     return Side(ready_s, pss_mib, lost, behind_s)
@@ -384,20 +384,6 @@ def be_bare_child(folder: Path) -> None:
 
 
 # --- both -------------------------------------------------------------------------------------
-
-
-def pss_kib(pid: int) -> int:
-    """Read the proportional share of memory of a process, in KiB; 0 where it is gone."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    return 0
-
-
-def children_of(pid: int) -> list[int]:
-    """Name the children of a process."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
 
 
 def pids_parent(pid: int) -> int:
