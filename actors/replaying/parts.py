@@ -50,8 +50,8 @@ class Side(msgspec.Struct, frozen=True):
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """One decision that came out otherwise.
 
-    ``journal`` is how far the journal was when it was taken. ``what`` is ``intent``, ``verdict``, ``order`` or
-    ``memory``, ``who`` the strategy, ``at`` where. ``recorded`` and ``replayed`` are the two sides as plain values,
+    ``journal`` is how far the journal was when it was taken. ``what`` is ``intent``, ``verdict`` or
+    ``order``, ``who`` the strategy, ``at`` where. ``recorded`` and ``replayed`` are the two sides as plain values,
     None where there is nothing on one side, ``fields`` what of them differs. ``before`` is what led there, oldest
     first.
     """

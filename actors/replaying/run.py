@@ -17,7 +17,7 @@ from actors.views import decimal_words, order_row, position_row
 from desk.portfolio import Ledger
 
 #: Which of two differences at the same place came first.
-_ORDER = ("memory", "intent", "verdict", "order")
+_ORDER = ("intent", "verdict", "order")
 
 
 class Strategy(msgspec.Struct, frozen=True):
