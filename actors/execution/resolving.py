@@ -63,6 +63,8 @@ class Resolver:
         self._again_ns: dict[str, int] = {}
         #: Orders that the venue does not find, which proves nothing of them: nothing more can be asked or sent.
         self._undecided: set[str] = set()
+        #: How often each was sent again under its own name in this life.
+        self._sent_again: dict[str, int] = {}
         self._pause_ns = PAUSE_NS_MIN
         self._query = 0
 
@@ -95,6 +97,7 @@ class Resolver:
         """Give the orders in doubt that no further question can settle, oldest first: a person has to look."""
         unknown = self._journal.ledger.unknown
         self._undecided.intersection_update(unknown)
+        self._sent_again = {name: count for name, count in self._sent_again.items() if name in unknown}
         return [order for name, order in unknown.items() if name in self._undecided]
 
     def notices(self) -> list[str]:
@@ -111,6 +114,8 @@ class Resolver:
     def _why_not(self, order: Order) -> str:
         if order.venue_order_id:
             return "the venue had confirmed it"
+        if self._sent_again.get(order.order_id, 0) >= ATTEMPTS_MAX:
+            return f"it was sent again {ATTEMPTS_MAX} times to no avail"
         if order.purpose is Purpose.ENTRY:
             return "its intent has expired, or no entry may leave now"
         held = self._journal.ledger.position(*order.key)
@@ -231,17 +236,23 @@ class Resolver:
     def _send_again(self, order: Order, effects: Effects) -> None:
         """Send the same id again where the order is still wanted, for no more than is held by now.
 
-        If the first one is there after all, this one is refused, and the venue says what the first one was for.
+        If the first one is there after all, this one is refused, and the venue says what the first one was for. A venue
+        that refuses it and finds neither has refused the first one too, or has lost it: an entry is not sent for ever.
         """
         if order.purpose is not Purpose.ENTRY:
             held = self._journal.ledger.position(*order.key)
             if held is not None and abs(held.quantity) < order.quantity and order.filled_quantity == ZERO:
                 order = self._orders.fit(order, abs(held.quantity), effects)
-        if self._may_try_again(order):
-            self._undecided.discard(order.order_id)
-            self._orders.send_again(order, effects)
-        else:
+        count = self._sent_again.get(order.order_id, 0)
+        is_tired = count >= ATTEMPTS_MAX
+        may_leave = self._may_try_again(order) and not (is_tired and order.purpose is Purpose.ENTRY)
+        if is_tired or not may_leave:
             self._undecided.add(order.order_id)
+        else:
+            self._undecided.discard(order.order_id)
+        if may_leave:
+            self._sent_again[order.order_id] = count + 1
+            self._orders.send_again(order, effects)
 
     # --- attempts -----------------------------------------------------------------------------
 
