@@ -15,6 +15,7 @@ from actors.backup import refuse_unfinished
 from actors.carried_over import carry_over
 from actors.migrations import convert_stores, schema_of
 from actors.pinned_code import CodeShelf
+from actors.room_put_by import SUPERVISOR_RESERVE_BYTES, halting_on_low
 from actors.settings import Settings, settings_fingerprint
 from actors.tree import PRELOAD, REHEARSAL, ROOM, VERDICT, configured, desk_tree, store_paths, strategy_paths
 from actors.words import desk_codec
@@ -69,7 +70,9 @@ def run_desk(
     fresh = state / "endpoints.new"
     fresh.write_text(f"{sockets}\n", encoding="utf-8")
     fresh.rename(state / "endpoints")  # at once, or a client could read half of it
-    keeper = Keeper(Store.open(state / "supervisor", is_synced=False), configured(settings))
+    on_low = halting_on_low(Sentinel(state), log)
+    kept = Store.open(state / "supervisor", is_synced=False, reserve_bytes=SUPERVISOR_RESERVE_BYTES, on_low=on_low)
+    keeper = Keeper(kept, configured(settings))
     shelf = CodeShelf(state)
     pins = shelf.begin(settings, clock.wall_ns())
     root = Root(

@@ -33,6 +33,7 @@ from actors.market_steps import SteppedMarketData
 from actors.pinned_code import CodeShelf
 from actors.recording import Recording
 from actors.risk import Risk
+from actors.room_put_by import AUDIT_RESERVE_BYTES, STRATEGY_RESERVE_BYTES, halting_on_low
 from actors.settings import FeedKind, FeedSettings
 from actors.strategy import StrategyRoom
 from actors.strategy_arguments import CandidateArguments, StrategyArguments, read_arguments, whole_change
@@ -60,20 +61,24 @@ def _order_store(
     context: Context, *, is_synced: bool = True, schema: int | None = None, map_bytes: int = MAP_BYTES_DEFAULT
 ) -> Store:
     """Open a store without which no exit can leave: with room put by, and a halt of entries once that is used up."""
-
-    def on_low(why: str) -> None:
-        context.log.error("store.low", why=why)
-        context.disk.sentinel(context.state).write(
-            f"NO_ROOM: {why}. Exits and cancels go on; make room, then: bulkhead resume"
-        )
-
     return context.disk.store(
         store_path(context.state, context.path),
         is_synced=is_synced,
         map_bytes=map_bytes,
         schema=schema,
         reserve_bytes=RESERVE_BYTES,
-        on_low=on_low,
+        on_low=halting_on_low(context.disk.sentinel(context.state), context.log),
+    )
+
+
+def _strategy_store(context: Context) -> Store:
+    """Open a strategy's store, with room put by to go on evaluating: its exits come of that."""
+    return context.disk.store(
+        store_path(context.state, context.path),
+        is_synced=False,
+        map_bytes=STRATEGY_STORE_BYTES,
+        reserve_bytes=STRATEGY_RESERVE_BYTES,
+        on_low=lambda why: context.log.error("store.low", why=why),
     )
 
 
@@ -188,7 +193,7 @@ def strategy(context: Context, arguments: bytes) -> Made:
 
     An entry that became another strategy while this one held something is first that one until it is flat.
     """
-    store = context.disk.store(store_path(context.state, context.path), is_synced=False, map_bytes=STRATEGY_STORE_BYTES)
+    store = _strategy_store(context)
     started_with = read_arguments(arguments)
     told = arguments_in_force(Memory(store, ""), started_with)
     evaluator = Evaluator(_class_of(context, told), told, context.epoch, store, context.log)
@@ -208,7 +213,7 @@ def candidate(context: Context, arguments: bytes) -> Made:
     """Make a candidate: a strategy's evaluator with other code and no link to risk, outside of the market's steps."""
     given = msgspec.msgpack.decode(arguments, type=CandidateArguments)
     told = given.told
-    store = context.disk.store(store_path(context.state, context.path), is_synced=False, map_bytes=STRATEGY_STORE_BYTES)
+    store = _strategy_store(context)
     live_from = Memory(store, "").last_bar()
     evaluator = Evaluator(_class_of(context, told), told, context.epoch, store, context.log, is_silent=True)
     room = CandidateRoom(evaluator, told, context.clock, bars=given.bars, live_from=live_from)
@@ -275,9 +280,16 @@ def market_data(context: Context, arguments: bytes) -> Made:
 def console(context: Context, arguments: bytes) -> Made:
     """Make the console."""
     told = msgspec.msgpack.decode(arguments, type=ConsoleArguments)
-    audit = Audit(Store.open(store_path(context.state, context.path), map_bytes=AUDIT_BYTES), _run_of_the_desk())
+    sentinel = context.disk.sentinel(context.state)
+    trail = Store.open(
+        store_path(context.state, context.path),
+        map_bytes=AUDIT_BYTES,
+        reserve_bytes=AUDIT_RESERVE_BYTES,
+        on_low=halting_on_low(sentinel, context.log),
+    )
+    audit = Audit(trail, _run_of_the_desk())
     desired = Desired(told.settings, Path(told.file), context.state, context.clock, context.log)
-    room = Console(desired, context.disk.sentinel(context.state), audit, context.state, context.clock, context.log)
+    room = Console(desired, sentinel, audit, context.state, context.clock, context.log)
     listen, secret = told.settings.control.listen, server_secret_file(context.state)
     if listen:
         try:

@@ -144,8 +144,8 @@ class Sentinel:
     def write(self, reason: str) -> None:
         """Halt. A reason that is already there stays: the first halt is the one to explain.
 
-        A disk that is full takes the reason perhaps, never the halt: an empty sentinel halts too, and where none can be
-        made any more, the spare one takes its place.
+        A disk that is full takes the reason perhaps, never the halt: where it cannot be written, or no file be made any
+        more, the spare sentinel takes its place, and an empty one halts too.
         """
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -156,14 +156,19 @@ class Sentinel:
                 raise
             self._spare.rename(self._path)
             return
-        with suppress(OSError), os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(reason + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(reason + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):
+                self._spare.rename(self._path)
 
     def prepare(self) -> None:
         """Put a spare sentinel by, for a disk without room for a new file."""
-        self._spare.write_text("halted when the disk had no room for the reason; see the logs\n", encoding="utf-8")
+        words = "halted while the disk was full, and had no room for the reason: make room, then resume\n"
+        self._spare.write_text(words, encoding="utf-8")
 
     def remove(self) -> None:
         """Lift the halt; nothing happens where there is none."""

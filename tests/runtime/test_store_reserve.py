@@ -156,4 +156,4 @@ def test_a_halt_holds_where_the_disk_takes_no_reason_and_no_new_file(tmp_path: P
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
     assert not (tmp_path / SPARE).exists()
-    assert "see the logs" in (sentinel.reason() or "")
+    assert "the disk was full" in (sentinel.reason() or "")
