@@ -61,7 +61,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - a command has its options
     else:
         say(summary_text(summary))
         if smallest is not None:
-            say(failure_text(*smallest))
+            say(failure_text(*smallest, drawn.draw if isinstance(drawn, Drawing) else None))
     raise typer.Exit(EXIT_DEGRADED if summary.failures else 0)
 
 
@@ -178,8 +178,11 @@ def _wrapped(name: str, counts: dict[str, int]) -> list[str]:
     return [*lines, line.rstrip()]
 
 
-def failure_text(scenario: Scenario, outcome: Outcome) -> str:
-    """Show the smallest run that still breaks a promise, and how to see all of it."""
+def failure_text(scenario: Scenario, outcome: Outcome, draw: Draw | None = None) -> str:
+    """Show the smallest run that still breaks a promise, how to see all of it, and how to keep it as a test.
+
+    ``draw`` is what was not left to the seed; None for a desk of somebody's own.
+    """
     happened = ", ".join(f"{kind} (no. {number})" for number, kind in _happened(scenario, outcome)) or "none"
     tail = outcome.timeline[-TIMELINE_LINES:]
     return "\n".join((
@@ -189,5 +192,19 @@ def failure_text(scenario: Scenario, outcome: Outcome) -> str:
         *(f"  broken: {text}" for text in outcome.violations),
         f"  its last {len(tail)} of {len(outcome.timeline)} events:",
         *(f"  {line[:200]}" for line in tail),
-        f"all of seed {scenario.seed}: bulkhead simulate --seed {scenario.seed} --trace",
+        *_how_to_go_on(scenario, draw),
     ))  # fmt: skip
+
+
+def _how_to_go_on(scenario: Scenario, draw: Draw | None) -> tuple[str, ...]:
+    seed = scenario.seed
+    if draw is None:
+        return (f"all of seed {seed}: bulkhead simulate --seed {seed} --trace --config FILE",)
+    options = f" --desk {draw.desk}" if draw.desk else ""
+    options += f" --only {','.join(draw.kinds) or 'none'}" if draw.kinds is not None else ""
+    options += f" --bars {draw.bars}" if draw.bars else ""
+    only = f", only={scenario.only}" if scenario.only is not None else ""
+    return (
+        f"all of seed {seed}: bulkhead simulate --seed {seed}{options} --trace",
+        f"as a test (docs/testing.md): again({seed}, Draw({draw.desk!r}, {draw.kinds}, {scenario.bars}){only}) == ()",
+    )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from typing_extensions import override
 
 from actors.simulation.clock import VirtualClock
+from actors.simulation.faults import Trouble
 from actors.venues.gateway import Broke, Reported
 from actors.venues.lines import Defect, Line, Results, Threads
 from desk.messages import VenueReport
@@ -15,6 +16,8 @@ from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 
 #: How often the stream shows that it still looks; the real one does so each second.
 LOOK_NS = 10 * NS_PER_S
+#: What a call, and its answer, take each, and what they take at most where the venue is sluggish.
+CALL_NS_MIN, CALL_NS_MAX, SLUGGISH_NS_MAX = NS_PER_MS, 10 * NS_PER_MS, 7 * NS_PER_S
 
 
 class Owner(Protocol):
@@ -34,6 +37,7 @@ class Host(Protocol):
     """The world around: time and chance."""
 
     clock: VirtualClock
+    trouble: Trouble
 
     def later(self, in_ns: int, do: Callable[[], object]) -> None:
         """Let something happen so many ns from now."""
@@ -78,7 +82,11 @@ class StepLine(Line):
     def _begin(self) -> None:
         if self._under_way is None and self._queue:
             self._under_way, self._since_ns = heapq.heappop(self._queue), self._host.clock.monotonic_ns()
-            self._host.later(self._host.draw_ns(NS_PER_MS, 10 * NS_PER_MS), self._make)
+            self._host.later(self._takes_ns(), self._make)
+
+    def _takes_ns(self) -> int:
+        is_sluggish = self._host.trouble.happens("sluggish")
+        return self._host.draw_ns(CALL_NS_MIN, SLUGGISH_NS_MAX if is_sluggish else CALL_NS_MAX)
 
     def _make(self) -> None:
         """The request arrives, also from a process that has fallen meanwhile: by half of the chances."""
@@ -93,7 +101,7 @@ class StepLine(Line):
     def _carry_out(self, call: _Waiting) -> None:
         self._owner.may_die("call")
         result = self._try(call)
-        self._host.later(self._host.draw_ns(NS_PER_MS, 10 * NS_PER_MS), lambda: self._answer(result))
+        self._host.later(self._takes_ns(), lambda: self._answer(result))
 
     @staticmethod
     def _try(call: _Waiting) -> Any:

@@ -10,7 +10,7 @@ import msgspec
 
 from actors.simulation.course import Outcome, run
 from actors.simulation.faults import Faults
-from actors.simulation.scenario import Draw, Scenario, of_settings, scenario
+from actors.simulation.scenario import AS_DRAWN, Draw, Scenario, of_settings, scenario
 from actors.simulation.world import Maker
 
 #: Runs that making a failure smaller may take.
@@ -204,3 +204,17 @@ def shrunk(failing: Scenario, makers: Mapping[str, Maker] | None = None) -> tupl
 def told(failing: Scenario, makers: Mapping[str, Maker] | None = None) -> Outcome:
     """Run a scenario once more, with its timeline."""
     return judged(failing, makers, is_told=True).outcome
+
+
+def again(
+    seed: int, draw: Draw = AS_DRAWN, *, only: tuple[int, ...] | None = None, makers: Mapping[str, Maker] | None = None
+) -> tuple[str, ...]:
+    """Run one seed as a report named it, and give the promises that it breaks: what a regression test says in a line.
+
+    Args:
+        seed: The seed.
+        draw: The desk, the kinds of faults and the bars, where the report names them.
+        only: The numbers of the faults that happen; None for all that are drawn.
+        makers: Parts that take the place of the desk's own.
+    """
+    return judged(msgspec.structs.replace(scenario(seed, draw), only=only), makers).outcome.violations

@@ -27,16 +27,18 @@ _OPEN = frozenset({OrderState.SUBMITTED, OrderState.PARTIALLY_FILLED})
 PART_MIN = Decimal("0.1")
 #: How long an outage lasts at most.
 OUTAGE_NS_MAX = 8 * NS_PER_S
+#: How far a look for orders may be behind the engine: less than the margin behind which an absence is believed.
+BEHIND_NS = 3 * NS_PER_S // 2
 
 
 class Resting:
     """One order in the engine's book, also when it is over."""
 
-    __slots__ = ("command", "filled", "name", "price", "quantity", "state")
+    __slots__ = ("command", "filled", "name", "price", "quantity", "state", "taken_ns")
 
-    def __init__(self, command: SubmitOrder, name: str) -> None:
-        """Take an order in."""
-        self.command, self.name = command, name
+    def __init__(self, command: SubmitOrder, name: str, taken_ns: int) -> None:
+        """Take an order in, at this time of the venue."""
+        self.command, self.name, self.taken_ns = command, name, taken_ns
         self.state = OrderState.SUBMITTED
         self.quantity, self.filled = command.quantity, ZERO
         self.price = command.stop_price if command.type is OrderType.STOP else command.limit_price
@@ -94,7 +96,7 @@ class Exchange:
             return Refused("deadline exceeded", is_deadline=True)
         if known:
             return Refused("client id in use", is_duplicate=self.traits.ids is IdRule.FOR_EVER)
-        order = Resting(command, f"v{len(self.orders) + 1}")
+        order = Resting(command, f"v{len(self.orders) + 1}", self.now_ns())
         self.orders.append(order)
         self._named.setdefault(command.order_id, []).append(order)
         self._open[order.name] = order
@@ -228,7 +230,9 @@ class ModelPort(VenuePort):
     def find(self, order_ids: Sequence[str]) -> tuple[VenueOrder, ...]:
         """Look orders up by client id."""
         self._look()
-        return tuple(order.seen() for name in order_ids for order in self.exchange.named(name))
+        upto_ns = self.exchange.now_ns() - (BEHIND_NS if self._trouble.happens("behind") else 0)
+        found = (order for name in order_ids for order in self.exchange.named(name))
+        return tuple(order.seen() for order in found if order.taken_ns <= upto_ns)
 
     @override
     def open_orders(self) -> tuple[VenueOrder, ...]:

@@ -13,13 +13,14 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
 
     ``kill`` counts for each place of a turn where a process may die, ``hang`` for each turn. Links, for what leaves
     together: ``delay``, ``cut`` (what is under way is lost, then the link stands again) and ``repeat``; ``drop`` for
-    each item of a stream. ``full`` is a disk without room, for each commit. The venue, for each call: ``refused``,
-    ``lost`` (it never arrived), ``unread`` (done, and the answer lost), ``late`` (done after the caller gave up),
-    ``unsent``, ``garbled`` (an answer that cannot be read), ``limited`` (too many requests), ``outage`` (nothing
-    answers for a while). What it tells of its own accord: ``untold``, ``retold``, ``broken`` (the stream breaks).
-    ``parts``: an execution is a part only. ``nonsense`` is a message of the market that is no tick. Of the whole desk,
-    for each event of the market: ``root`` (the supervisor dies, and all with it), ``power`` (the machine loses power),
-    ``slow`` (a process is, for a while), ``wish`` (an operator does something),
+    each item of a stream, and now and then for what follows it. ``full`` is a disk without room, for each commit.
+    The venue, for each call: ``refused``, ``lost`` (it never arrived), ``unread`` (done, and the answer lost), ``late``
+    (done after the caller gave up), ``unsent``, ``garbled`` (an answer that cannot be read), ``limited`` (too many
+    requests), ``outage`` (nothing answers for a while), ``behind`` (a look for orders does not see the last moments
+    yet), ``sluggish`` (a call, or its answer, takes seconds). What it tells of its own accord: ``untold``, ``retold``,
+    ``broken`` (the stream breaks). ``parts``: an execution is a part only. ``nonsense`` is a message of the market that
+    is no tick. Of the whole desk, for each event of the market: ``root`` (the supervisor dies, and all with it),
+    ``power`` (the machine loses power), ``slow`` (a process is, for a while), ``wish`` (an operator does something),
     ``edit`` (the configuration changes), ``corrupt`` (a process dies, and something in its store cannot be read until
     it is restored). ``skew`` is by how many seconds the venue's clock is ahead.
     """
@@ -51,6 +52,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     edit: float = 0.0
     corrupt: float = 0.0
     skew: float = 0.0
+    behind: float = 0.0
+    sluggish: float = 0.0
 
 
 #: Every kind, in the order of the Struct.

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -13,31 +13,52 @@ from actors.simulation.scenario import Scenario
 from actors.strategy_memory import NOW, TABLE, Kept, unsealed
 from actors.topics import AWAY, bar_topic
 from actors.words import desk_codec
+from desk import identity
 from desk.conservation import InvariantError
 from desk.messages import (
+    CapitalChanged,
+    Effect,
     FillBooked,
+    Intent,
+    IntentJudged,
     JournalRecord,
     Order,
     OrderChanged,
     OrderState,
-    OrderType,
     ProtectiveStop,
     Purpose,
     SubmitOrder,
+    VenueSnapshot,
 )
 from desk.order import REASON_FLATTEN, TERMINAL
 from desk.portfolio import EXTERNAL, Ledger
 from desk.simulation.paper import FinishedOrder, RestingOrder
 from desk.transition import NEXT
-from runtime.effects import Append
+from desk.units import NS_PER_S, ZERO
+from runtime.effects import Append, Put
+from runtime.words import PeersChanged
 
 if TYPE_CHECKING:
     from actors.simulation.shell import Heard, Shell
     from actors.simulation.world import World
 
 RESTING = frozenset({OrderState.SUBMITTED, OrderState.PARTIALLY_FILLED})
+PROTECTIVE = frozenset({Purpose.STOP_LOSS, Purpose.TAKE_PROFIT})
+#: How long after its time to live an order may still rest: market time is as old as the last tick.
+TTL_GRACE_NS = 15 * NS_PER_S
 #: Reasons for which nothing but an entry may be refused.
 _FOR_ENTRIES = ("HALTED", "GATE_CLOSED", "UNKNOWN_ORDER", "QUEUE", "BREAKER")
+
+Key = tuple[str, str, str]
+"""Strategy, symbol, tag: what names a position."""
+
+
+class _AtRest(NamedTuple):
+    """One protective order that rests: its quantity, the price that it waits for, and whether it is a stop."""
+
+    quantity: Decimal
+    price: Decimal | None
+    is_stop: bool
 
 
 class Judge:
@@ -49,6 +70,8 @@ class Judge:
         self.exchange: Exchange | None = None
         self._codec = desk_codec()
         self._positions_max: int | None = None
+        #: The incarnation of execution that has compared its books with the venue's.
+        self._compared = 0
         self._begin_books()
         self.limits(scenario.settings)
 
@@ -58,6 +81,7 @@ class Judge:
         self._owner: dict[str, str] = {}
         self._head = 0
         self._executions: set[str] = set()
+        self._requests: set[str] = set()
         self._intents: dict[str, str] = {}
 
     def limits(self, settings: Settings) -> None:
@@ -74,9 +98,13 @@ class Judge:
     def committed(self, shell: "Shell", heard: "Heard") -> None:
         """Look at what a process has just kept, and at what it is about to say."""
         if shell.path == "execution":
+            if any(isinstance(word, VenueSnapshot) and not word.failure for word in heard.words):
+                self._compared = shell.epoch
             before = frozenset(self._ledger.unknown)
             self._read(shell, heard)
-            self._look_at_entries(heard, before)
+            self._look_at_what_leaves(shell, heard, before)
+        elif shell.path == "risk":
+            self._look_at_verdicts(heard)
 
     def _read(self, shell: "Shell", heard: "Heard") -> None:
         changed = False
@@ -113,6 +141,10 @@ class Judge:
             return
         if isinstance(body, OrderChanged):
             self._take_order(body)
+        elif isinstance(body, CapitalChanged) and body.request:
+            if body.request in self._requests:
+                self._world.violate(f"the operator's request {body.request} is carried out twice")
+            self._requests.add(body.request)
         elif isinstance(body, FillBooked) and body.purpose is Purpose.ENTRY:
             self._look_at_limits()
 
@@ -143,25 +175,77 @@ class Judge:
         if self._positions_max is not None and len(held) > self._positions_max:
             self._world.violate(f"{len(held)} positions are open, and no more than {self._positions_max} may be")
 
-    def _look_at_entries(self, heard: "Heard", before: frozenset[str]) -> None:
-        """Nothing that opens something leaves while the desk is halted, or another order of its symbol is UNKNOWN."""
+    def _look_at_what_leaves(self, shell: "Shell", heard: "Heard", before: frozenset[str]) -> None:
+        """Look at each order that is about to be sent; ``before`` were UNKNOWN as the turn began."""
         for post in heard.effects.posts:
             word = post.word
-            if not isinstance(word, SubmitOrder) or word.is_exit or word.type is OrderType.STOP:
+            if not isinstance(word, SubmitOrder):
                 continue
             order = self._orders.get(self._owner.get(word.order_id, ""))
             if order is None:
                 self._world.violate(f"{word.order_id} leaves without a record in the journal")
+            elif order.purpose is Purpose.ENTRY:
+                self._look_at_entry(shell, order, before)
+            elif order.purpose is Purpose.EXIT and order.state is OrderState.PENDING:
+                self._look_at_exit(order)
+
+    def _look_at_entry(self, shell: "Shell", order: Order, before: frozenset[str]) -> None:
+        """Nothing is opened while halted, before the first look at the venue, or beside an UNKNOWN one."""
+        halted = self._world.disk.halt.reason()
+        if halted is not None:
+            self._world.violate(f"entry {order.order_id} leaves while the desk is halted: {halted}")
+        if self.exchange is not None and self._compared != shell.epoch:
+            self._world.violate(f"entry {order.order_id} leaves before the books were compared with the venue's")
+        for other in self._ledger.unknown.values():
+            is_other = other.order_id != order.order_id and other.symbol == order.symbol
+            if is_other and other.order_id in before:
+                self._world.violate(f"entry {order.order_id} leaves while {other.order_id} is UNKNOWN")
+
+    def _look_at_exit(self, order: Order) -> None:
+        """An exit leaves for no more than is held, and once no resting order could close the same again.
+
+        One that a report of the same turn has moved on already is not looked at: that came after it was sent.
+        """
+        held = self._ledger.position(*order.key)
+        if held is None or abs(held.quantity) < order.quantity:
+            has = "nothing" if held is None else abs(held.quantity)
+            self._world.violate(f"exit {order.order_id} leaves for {order.quantity}, and {has} is held")
+        for other in self._ledger.working_around(order.key).values():
+            if other.purpose in PROTECTIVE:
+                self._world.violate(f"exit {order.order_id} leaves while {other.order_id} is {other.state.value}")
+        if self.exchange is not None:
+            self._look_at_exit_there(order, self.exchange)
+
+    def _look_at_exit_there(self, order: Order, exchange: Exchange) -> None:
+        """What the venue itself has of a position: no more of it may be sold, and nothing may rest beside an exit."""
+        held = ZERO
+        for theirs in exchange.orders:
+            other = self._orders.get(self._owner.get(theirs.command.order_id, ""))
+            if other is None or other.key != order.key:
                 continue
-            if order.purpose is not Purpose.ENTRY:
+            held += theirs.filled * theirs.command.side.sign
+            if theirs.is_open and other.purpose in PROTECTIVE:
+                self._world.violate(f"exit {order.order_id} leaves, and {other.order_id} is open at the venue")
+        if abs(held) < order.quantity:
+            self._world.violate(f"exit {order.order_id} leaves for {order.quantity}, and the venue has {held}")
+
+    def _look_at_verdicts(self, heard: "Heard") -> None:
+        """Risk lets nothing be opened while the desk is halted, or an order of the symbol is UNKNOWN."""
+        fresh = {write.key for write in heard.effects.writes if isinstance(write, Put) and write.table == "unbooked"}
+        asked = {word.intent_id for word in heard.words if isinstance(word, Intent)}
+        halted = self._world.disk.halt.reason()
+        # Without barrier the journal is read as an intent comes; what waited for root's first word is not looked at.
+        has_read = self.exchange is not None and not any(isinstance(word, PeersChanged) for word in heard.words)
+        for post in heard.effects.posts:
+            word = post.word
+            if not isinstance(word, IntentJudged) or not word.is_approved or word.intent.effect is not Effect.OPEN:
                 continue
-            halted = self._world.disk.halt.reason()
-            if halted is not None:
-                self._world.violate(f"entry {order.order_id} leaves while the desk is halted: {halted}")
-            for other in self._ledger.working.values():
-                is_other = other.order_id != order.order_id and other.symbol == order.symbol
-                if is_other and other.state is OrderState.UNKNOWN and other.order_id in before:
-                    self._world.violate(f"entry {order.order_id} leaves while {other.order_id} is UNKNOWN")
+            if word.order_id.encode() in fresh and halted is not None:
+                self._world.violate(f"risk lets {word.order_id} be opened while the desk is halted: {halted}")
+            if has_read and word.intent.intent_id in asked:
+                for other in self._ledger.unknown.values():
+                    if other.symbol == word.intent.symbol:
+                        self._world.violate(f"risk lets {word.order_id} be opened while {other.order_id} is UNKNOWN")
 
     # --- at rest ------------------------------------------------------------------------------
 
@@ -186,7 +270,13 @@ class Judge:
 
     def faults(self) -> list[str]:
         """Say everything in which books, venue, strategies and processes do not agree; [] where all is well."""
-        return [*self._at_venue(), *self._of_execution(), *self._of_bars(), *self._of_halt()]
+        return [
+            *self._at_venue(),
+            *self._of_positions(),
+            *self._of_execution(),
+            *self._of_strategies(),
+            *self._of_halt(),
+        ]
 
     def _at_venue(self) -> Iterable[str]:
         if self.exchange is not None:
@@ -227,37 +317,59 @@ class Judge:
                 yield f"{order_id} is {order.state.value}, and {'open' if is_open else 'not open'} at the venue"
             if order.state not in TERMINAL and order.purpose in {Purpose.ENTRY, Purpose.EXIT} and not is_open:
                 yield f"{order_id} ({order.purpose.value}) never ends: {order.state.value} {order.reason}"
+            if is_open and 0 < order.expires_ns < self._world.clock.wall_ns() - TTL_GRACE_NS:
+                yield f"{order_id} has outlived its time to live, and is {order.state.value}"
 
     def _positions_of(self, theirs: dict[str, Decimal]) -> Iterable[str]:
         ours = self._ledger.net_quantities()
         if ours != theirs:
             yield f"lost: the books hold {_figures(ours)}, the venue {_figures(theirs)}"
 
+    def _of_positions(self) -> Iterable[str]:
+        """Nobody here sells short; and a target that the price has reached is closed, whoever looks after it."""
+        if self._scenario.has_own_feed:
+            return
+        in_doubt = {order.key for order in self._orders.values() if order.state is OrderState.UNKNOWN}
+        for key, position in self._ledger.positions.items():
+            if key[0] == EXTERNAL:
+                continue
+            if position.quantity < ZERO:
+                yield f"{key} was sold more often than it was bought: {position.quantity} is held"
+            target, entry = position.take_profit, self._entries().get(key)
+            is_watched = entry is not None and entry.protective_stop is ProtectiveStop.VENUE and key not in in_doubt
+            if self.exchange is not None and is_watched and target and self.exchange.prices[key[1]] >= target:
+                yield f"{key} holds {position.quantity}, and its target {target} was reached"
+
+    def _entries(self) -> dict[Key, Order]:
+        orders = self._orders.values()
+        return {order.key: order for order in orders if order.purpose is Purpose.ENTRY and order.filled_quantity}
+
     def _stops_of(self, resting: Sequence[Resting]) -> Iterable[str]:
-        found: dict[tuple[str, str, str], list[tuple[Decimal, bool]]] = {}
+        found: dict[Key, list[_AtRest]] = {}
         for theirs in resting:
             order = self._orders.get(self._owner.get(theirs.command.order_id, ""))
-            if order is not None and order.purpose in {Purpose.STOP_LOSS, Purpose.TAKE_PROFIT}:
-                key = (order.strategy, order.symbol, order.tag)
-                found.setdefault(key, []).append((theirs.quantity - theirs.filled, order.purpose is Purpose.STOP_LOSS))
+            if order is not None and order.purpose in PROTECTIVE:
+                rest = _AtRest(theirs.quantity - theirs.filled, theirs.price, order.purpose is Purpose.STOP_LOSS)
+                found.setdefault(order.key, []).append(rest)
         yield from self._protection(found)
 
-    def _protection(self, found: dict[tuple[str, str, str], list[tuple[Decimal, bool]]]) -> Iterable[str]:
-        """Each position whose stop rests at the venue has one, of its quantity; what holds nothing has none."""
+    def _protection(self, found: dict[Key, list[_AtRest]]) -> Iterable[str]:
+        """Each position whose stop rests at the venue has one, of its quantity and level; nothing held has none."""
         in_doubt = {o.key for o in self._orders.values() if o.state is OrderState.UNKNOWN}
         leaving = {o.key for o in self._orders.values() if o.purpose is Purpose.EXIT and o.state in RESTING}
-        entries = {o.key: o for o in self._orders.values() if o.purpose is Purpose.ENTRY and o.filled_quantity}
+        entries = self._entries()
         for key, position in self._ledger.positions.items():
             entry = entries.get(key)
             if entry is None or key in in_doubt | leaving:
                 found.pop(key, None)
                 continue
-            stops = [quantity for quantity, is_stop in found.pop(key, []) if is_stop]
+            stops = [(rest.quantity, rest.price) for rest in found.pop(key, []) if rest.is_stop]
             is_native = entry.protective_stop is ProtectiveStop.VENUE and position.stop_loss is not None
-            if is_native and stops != [abs(position.quantity)]:
-                yield f"unprotected: {key} holds {position.quantity}, and at rest is {_listed(stops)}"
+            if is_native and stops != [(abs(position.quantity), position.stop_loss)]:
+                has = _listed(f"{quantity} at {price}" for quantity, price in stops)
+                yield f"unprotected: {key} holds {position.quantity} with stop {position.stop_loss}, at rest is {has}"
         yield from (
-            f"unprotected: {key} holds nothing, and at rest is {_listed(quantity for quantity, _ in rest)}"
+            f"unprotected: {key} holds nothing, and at rest is {_listed(each.quantity for each in rest)}"
             for key, rest in found.items()
             if key not in in_doubt and key not in self._ledger.positions
         )
@@ -280,14 +392,16 @@ class Judge:
         open_there = {order.command.order_id for order in resting}
         known = open_there | {order.order_id for order in finished}
         yield from (f"phantom: {name} is at the venue without a record" for name in sorted(known - self._owner.keys()))
-        found: dict[tuple[str, str, str], list[tuple[Decimal, bool]]] = {}
+        found: dict[Key, list[_AtRest]] = {}
         for order in self._orders.values():
             is_open = order.client_id in open_there
             if is_open != (order.state in RESTING):
                 yield f"{order.order_id} is {order.state.value}, and {'open' if is_open else 'not open'} at the venue"
-            if is_open and order.purpose in {Purpose.STOP_LOSS, Purpose.TAKE_PROFIT}:
-                left = order.quantity - order.filled_quantity
-                found.setdefault(order.key, []).append((left, order.purpose is Purpose.STOP_LOSS))
+            if is_open and order.purpose in PROTECTIVE:
+                left, is_stop = order.quantity - order.filled_quantity, order.purpose is Purpose.STOP_LOSS
+                found.setdefault(order.key, []).append(
+                    _AtRest(left, order.stop_price if is_stop else order.limit_price, is_stop)
+                )
             is_wish = order.state is OrderState.PENDING and order.exit_reason == REASON_FLATTEN
             if order.state not in TERMINAL | RESTING and not is_wish:  # a wish may come when no step will be any more
                 yield f"{order.order_id} ({order.purpose.value}) never ends: {order.state.value} {order.reason}"
@@ -302,8 +416,8 @@ class Judge:
         if gate and not self._world.disk.halt.reason():
             yield f"the gate stays closed: {gate}"
 
-    def _of_bars(self) -> Iterable[str]:
-        """No strategy lost a bar: each was evaluated, or taken in late, once and in its order."""
+    def _of_strategies(self) -> Iterable[str]:
+        """Look at what each strategy keeps: no bar is lost, and no answer awaited that will never come."""
         market = self._world.store("market")
         if market is None:
             return
@@ -328,6 +442,12 @@ class Judge:
                 mine = [number for number, of in met if of == topic]
                 if mine != wanted:
                     yield f"{entry.name} met the bars {mine} of {topic}, and published were {wanted}"
+            yield from self._unanswered(entry.name, kept)
+
+    def _unanswered(self, name: str, kept: Kept) -> Iterable[str]:
+        for intent in kept.pending:
+            if identity.order_id(intent.intent_id) not in self._orders:
+                yield f"intent {intent.intent_id} of {name} became no order, and was not refused either"
 
     def _of_halt(self) -> Iterable[str]:
         halted = self._world.disk.halt.reason()

@@ -59,15 +59,17 @@ RATES: dict[str, tuple[float, ...]] = {
     "nonsense": (0.02, 0.1),
     "root": (0.003, 0.01),
     "power": (0.003, 0.01),
-    "wish": (0.01, 0.05),
+    "wish": (0.02, 0.1),
     "edit": (0.01, 0.05),
     "corrupt": (0.01, 0.05),
     "skew": (0.05, -0.1, 0.2),
+    "behind": (0.1, 0.4),
+    "sluggish": (0.02, 0.1),
 }
 #: What concerns a venue behind a wire, and a feed of ticks, only.
 REMOTE = frozenset({
     "refused", "lost", "unread", "late", "unsent", "garbled", "limited", "outage", "untold", "retold", "broken",
-    "parts", "nonsense", "skew",
+    "parts", "nonsense", "skew", "behind", "sluggish",
 })  # fmt: skip
 #: What a desk in simulated time has to bear without trading otherwise than if nothing had gone wrong.
 HARMLESS = ("kill", "hang", "slow", "delay", "cut", "repeat", "drop", "full", "root")

@@ -28,6 +28,8 @@ SENT = "sent"
 LATER_SHARE = 0.3
 ANNOUNCE_NS = 100_000_000
 AGAIN_NS = 1_000_000_000
+#: Where an item of a stream is lost, by this share of the chances all that follows within a while is lost with it.
+DEAF_SHARE, DEAF_NS_MAX = 0.25, 3_000_000_000
 #: At these announcements behind an item a topic's head is said again. The real one says it more often.
 SAID_AGAIN = (1, 8, 50)
 
@@ -86,6 +88,7 @@ class Shell:
         self._head = 0
         self._last: dict[str, int] = {}
         self._volatile: dict[str, int] = {}
+        self._deaf_until: dict[str, int] = {}
         self._fresh: dict[str, int] = {}
         self._has_spoken = self._is_announcing = self._is_repeating = False
         self._peers_version: int | None = None
@@ -437,11 +440,23 @@ class Shell:
         item = StreamItem(topic, sequence, previous, b"", bool(each.sequence))
         frame = Frame(self.path, self.epoch, each.word, ITEM, item=item)
         for path, (_, topics) in self.listeners.items():
-            if (topic in topics or "" in topics) and not self.world.trouble.happens("drop"):
+            if (topic in topics or "" in topics) and not self._is_deaf(path) and not self._loses(path):
                 out.setdefault((path, True), []).append(frame)
         if each.sequence and not self._is_announcing:
             self._is_announcing = True
             self.world.later(ANNOUNCE_NS, self._announce_later)
+
+    def _is_deaf(self, listener: str) -> bool:
+        return bool(self._deaf_until) and self.world.clock.now_ns < self._deaf_until.get(listener, 0)
+
+    def _loses(self, listener: str) -> bool:
+        """Say whether an item does not come to a listener, and perhaps let it hear nothing for a while."""
+        world = self.world
+        if not world.trouble.happens("drop"):
+            return False
+        if world.chance.random() < DEAF_SHARE:
+            self._deaf_until[listener] = world.clock.now_ns + world.draw_ns(0, DEAF_NS_MAX)
+        return True
 
     def _announce_later(self) -> None:
         self._is_announcing = False
@@ -459,7 +474,7 @@ class Shell:
             self._fresh[topic] = turn + 1
             if turn + 1 in SAID_AGAIN:
                 for path, (_, topics) in self.listeners.items():
-                    if topic in topics or "" in topics:
+                    if (topic in topics or "" in topics) and not self._is_deaf(path):
                         out.setdefault((path, True), []).append(self.head(topic))
             if turn + 1 >= SAID_AGAIN[-1]:
                 del self._fresh[topic]
