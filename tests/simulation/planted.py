@@ -936,3 +936,8 @@ QUICK = frozenset({
     "never-left", "no-reservations", "open-gate", "paper-once", "parts-are-wholes", "refusal-of-repeat", "risk-doubt",
     "same-id-again", "sends-twice", "two-commits", "two-stops",
 })  # fmt: skip
+#: Mistakes that no run has shown so far: the desk has a second guard against them, or the judge does not see them.
+ELUSIVE = frozenset({
+    "bars-early", "bars-skipped", "halt-unseen", "hears-the-dead", "hidden-fills", "id-of-this-life", "level-not-moved",
+    "misses-nothing", "no-margin", "no-target", "old-looks", "parcels-twice", "sends-first", "stop-not-resized",
+})  # fmt: skip
