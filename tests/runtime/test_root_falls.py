@@ -134,8 +134,8 @@ def test_fifty_falls_leave_no_descriptor_in_root(state: Path) -> None:
             os.kill(pid, signal.SIGKILL)
             pid = house.replaced("calm", epoch)["pid"]
 
-        assert descriptors(house.pid) <= before
-        assert len(alive(house)) == children
+        # The library of the bus closes what belonged to the last one in its own thread, when it gets to it.
+        house.until(lambda _: descriptors(house.pid) <= before and len(alive(house)) == children)
 
 
 # --- too much -----------------------------------------------------------------------------------------
