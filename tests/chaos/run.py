@@ -44,7 +44,8 @@ def main() -> int:
     told = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     without: frozenset[str] = frozenset()
-    if not (told.small_disk and has_small_disk(folder / "desk" / "var")):
+    has_mount = told.small_disk and has_small_disk(folder / "desk" / "var")
+    if not has_mount:
         without = frozenset({"full_disk"})
         say("no fault full_disk: the state folder is on no small file system of its own")
     faults = schedule(told.seed, told.seconds, [*TRADERS, WITNESS_HIT], without=without)
@@ -70,6 +71,8 @@ def main() -> int:
         finally:
             watch.close()
             report(watch, storm, aftermath, wrong, is_told=told.tell)
+    if has_mount:
+        take_away_small_disk(folder / "desk" / "var", folder / "var" if wrong or told.keep else None)
     if not told.keep and not wrong:
         shutil.rmtree(folder, ignore_errors=True)
     return 1 if wrong else 0
@@ -83,6 +86,14 @@ def has_small_disk(state: Path) -> bool:
     if done.returncode:
         say(done.stderr.strip())
     return done.returncode == 0
+
+
+def take_away_small_disk(state: Path, kept: Path | None) -> None:
+    """Unmount the small file system, which ends with this process; copy what is on it first, where it shall be kept."""
+    if kept is not None:
+        shutil.copytree(state, kept, symlinks=True)
+        say(f"the state folder is kept as {kept}")
+    subprocess.run(["umount", str(state)], check=False)
 
 
 def report(watch: Watch, storm: Storm, aftermath: Aftermath, wrong: list[str], *, is_told: bool) -> None:
