@@ -36,6 +36,7 @@ from desk.simulation.paper import FinishedOrder, RestingOrder
 from desk.transition import NEXT
 from desk.units import NS_PER_S, ZERO
 from runtime.effects import Append, Put
+from runtime.errors import StoreError
 from runtime.words import PeersChanged
 
 if TYPE_CHECKING:
@@ -270,13 +271,16 @@ class Judge:
 
     def faults(self) -> list[str]:
         """Say everything in which books, venue, strategies and processes do not agree; [] where all is well."""
-        return [
-            *self._at_venue(),
-            *self._of_positions(),
-            *self._of_execution(),
-            *self._of_strategies(),
-            *self._of_halt(),
-        ]
+        try:
+            return [
+                *self._at_venue(),
+                *self._of_positions(),
+                *self._of_execution(),
+                *self._of_strategies(),
+                *self._of_halt(),
+            ]
+        except StoreError as error:  # until it is restored
+            return [f"a store cannot be read: {error}"]
 
     def _at_venue(self) -> Iterable[str]:
         if self.exchange is not None:

@@ -205,6 +205,7 @@ def _entry(number: int, seed: int, symbols: tuple[str, ...], desk: str, chance: 
             "seed": seed * 10 + number,
             "busy": chance.choice((50, 80)),
             "rests": chance.random() < RESTS_SHARE,
+            "most": chance.choice((3, 8, 100)),
         },
         risk_config=RiskConfig(max_positions=3),
         limits=ProcessLimits(hang_s=3.0),

@@ -938,6 +938,6 @@ QUICK = frozenset({
 })  # fmt: skip
 #: Mistakes that no run has shown so far: the desk has a second guard against them, or the judge does not see them.
 ELUSIVE = frozenset({
-    "bars-early", "bars-skipped", "halt-unseen", "hears-the-dead", "hidden-fills", "id-of-this-life", "level-not-moved",
-    "misses-nothing", "no-margin", "no-target", "old-looks", "parcels-twice", "sends-first", "stop-not-resized",
+    "halt-unseen", "hidden-fills", "id-of-this-life",
+    "misses-nothing", "no-margin", "old-looks", "parcels-twice",
 })  # fmt: skip
