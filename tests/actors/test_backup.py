@@ -11,6 +11,7 @@ import pytest
 
 from actors.arguments import store_path
 from actors.backup import UNFINISHED, BackupError, back_up, refuse_unfinished, restore
+from actors.journal import LEDGER_SCHEMA
 from runtime.clock import Clock
 from runtime.effects import Put
 from runtime.errors import LockHeldError, StartError, StoreError
@@ -105,7 +106,7 @@ def test_a_backup_that_is_restored_elsewhere_says_what_the_desk_said(state: Path
     assert made.journal == made.stores[0].head > 0
     assert not (tmp_path / "backup" / "keys").exists()
     assert not (tmp_path / "new" / UNFINISHED).exists()
-    Store.open(store_path(tmp_path / "new", "execution"), schema=2).close()
+    Store.open(store_path(tmp_path / "new", "execution"), schema=LEDGER_SCHEMA.version).close()
 
 
 def test_stores_that_are_there_are_put_aside_only_when_told_so_and_logs_and_keys_and_a_halt_stay(
