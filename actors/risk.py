@@ -114,8 +114,10 @@ class Risk(Room):
         self._take_up_ledger(effects)
         self._read_ledger(effects)
         self._day.count(self._day.market_ns, self._marks, self._cursor, effects)
-        for judged in self._unbooked.values():
-            effects.post("execution", judged)
+        for judged in sorted(
+            self._unbooked.values(), key=lambda judged: (judged.intent.decided_ns, _turn(judged.intent))
+        ):
+            effects.post("execution", judged)  # in the order in which they were judged, not in that of their names
         return effects
 
     @override
@@ -255,9 +257,7 @@ class Risk(Room):
                     effects.delete("unbooked", name.encode())
 
     def _judge_all(self, effects: Effects) -> None:
-        queue = sorted(
-            self._waiting.values(), key=lambda i: (i.strategy, i.symbol, i.timeframe, i.bar_ts_ns, i.number, i.tag)
-        )
+        queue = sorted(self._waiting.values(), key=_turn)
         if not queue:
             return
         if not self._is_stepped:
@@ -360,6 +360,11 @@ class Risk(Room):
                     )
                 )
         return found
+
+
+def _turn(intent: Intent) -> tuple[str, str, str, int, int, str]:
+    """Say whose turn it is among the intents of one moment: the same on every run."""
+    return (intent.strategy, intent.symbol, intent.timeframe, intent.bar_ts_ns, intent.number, intent.tag)
 
 
 def _reserved(order: Order) -> Reservation:
