@@ -82,6 +82,7 @@ def test_one_that_is_gone_and_held_keeps_its_stop_at_the_venue_also_when_executi
     assert len(desk.positions()) == 2
 
 
+@pytest.mark.slow
 def test_an_operator_says_what_becomes_of_the_position_and_goes_before_the_file(market: Market) -> None:
     desk = market.desk
 

@@ -99,7 +99,11 @@ def kill_some(desk: Desk, chance: random.Random) -> int:
 
 @pytest.mark.parametrize(
     ("rounds", "seed"),
-    [(8, 1), pytest.param(60, 2, marks=pytest.mark.slow), pytest.param(60, 3, marks=pytest.mark.slow)],
+    [
+        pytest.param(8, 1, marks=pytest.mark.slow),
+        pytest.param(60, 2, marks=pytest.mark.slow),
+        pytest.param(60, 3, marks=pytest.mark.slow),
+    ],
 )
 def test_several_processes_killed_at_once_at_any_moment_change_no_trade(
     rounds: int, seed: int, calm: Calm, tmp_path: Path

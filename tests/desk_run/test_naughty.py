@@ -28,6 +28,8 @@ from tests.desk_run.markets import PATIENT_ROOMS
 from tests.desk_run.misdeeds import ENDS, NAUGHTY_LIMITS
 from tests.desk_run.publisher import Publisher
 
+pytestmark = pytest.mark.slow
+
 #: The ways of misbehaving that are over quickly; the twenty meet the others.
 WAYS = ("raise", "exit", "segfault", "hang", "spin", "fork", "leak")
 SHOWN = {how: text for how, text in ENDS.items() if how in WAYS}

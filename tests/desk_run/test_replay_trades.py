@@ -84,7 +84,7 @@ def small(tmp_path: Path) -> Path:
     return write_market(tmp_path / "market", 200, ["SPY"])["SPY"]
 
 
-@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("fill", [FILLS[0], pytest.param(FILLS[1], marks=pytest.mark.slow)])
 def test_on_a_made_up_market_the_trades_are_those_of_the_loop(fill: str, tmp_path: Path) -> None:
     file = write_market(tmp_path / "market", 390, ["SPY"], seed=11)["SPY"]
 
