@@ -18,16 +18,20 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("w") / "var"
 
 
+def title(pid: int) -> str:
+    """Give a process's command line, "" where it has ended since it was listed."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def spare(house: Bakehouse, besides: int = 0) -> int:
     """Wait for a spare that is ready, another one than this; give its process."""
     found: list[int] = []
 
     def is_there(_rows: object) -> bool:
-        found[:] = [
-            pid
-            for pid in descendants(house.pid)
-            if pid != besides and Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").startswith(TITLE)
-        ]
+        found[:] = [pid for pid in descendants(house.pid) if pid != besides and title(pid).startswith(TITLE)]
         return bool(found) and house.status()["zygote"]["spares"] == 1
 
     house.until(is_there)
