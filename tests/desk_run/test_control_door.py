@@ -518,14 +518,14 @@ def test_a_client_that_never_reads_holds_up_nobody(doors: Doors, peace: int) -> 
 
 def test_who_asks_too_fast_is_told_so_and_others_are_not(doors: Doors, peace: int) -> None:
     with doors.connected("flooder") as fast:
-        codes: list[str] = []
+        codes, prompt = list[str](), list[str]()
         for _ in range(5):  # more answers than a hundred may be lost to a client that does not read
             for _ in range(80):
                 fast.send(said(request(doors.desk, "ping")))
-            prompt = doors.ask("reader", said(request(doors.desk, "ping")))
+            prompt.append(doors.ask("reader", said(request(doors.desk, "ping")))["code"])
             codes += [answer(fast)["code"] for _ in range(80)]
 
-    assert prompt["code"] == "ok"
+    assert set(prompt) == {"ok"}
     assert set(codes) == {"ok", "rate_limited"}
     assert doors.until_recorded(peace, kind="refused", code="rate_limited", client="flooder")
     assert sum(entry.code == "rate_limited" for entry in doors.records(peace)) < 60
