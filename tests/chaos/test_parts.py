@@ -30,7 +30,7 @@ def test_a_schedule_follows_from_its_seed_and_keeps_to_its_time(seed: int, secon
 
     assert faults == schedule(seed, seconds, NAMES, without=frozenset())
     assert [fault.at_s for fault in faults] == sorted(fault.at_s for fault in faults)
-    assert all(fault.at_s <= seconds for fault in faults)
+    assert all(fault.at_s <= seconds + 0.005 for fault in faults)  # written down to the hundredth of a second
 
 
 @given(seed=st.integers(0, 1 << 32))
