@@ -1,27 +1,11 @@
 """The command that replays what a desk recorded: does the same code decide the same?"""
 
-import os
-import sys
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+import importlib
+from typing import Annotated, Literal
 
-import msgspec
 import typer
 
-from actors.cli_journal import code_of, fail_damaged
-from actors.cli_parts import EXIT_DOWN, EXIT_REFUSED, STATE_DEFAULT, Json, State, fail, refuse_remote, show
-from actors.replaying.parts import Asked, ReplayError
-from actors.replaying.recorded import consistent_copy
-from actors.replaying.run import replay
-from actors.replaying.screen import replay_text
-from actors.throwaway import Died, in_child
-from runtime.clock import NS_PER_S, Clock
-from runtime.errors import OperatingError, StoreError
-
-#: Exit code where something came out otherwise.
-EXIT_DIFFERENT = 1
-#: Sets and dictionaries of the strategies' own go through their elements as in the desk's processes.
-_SEED = ("PYTHONHASHSEED", "0")
+from actors.cli_parts import STATE_DEFAULT, Json, State, refuse_remote
 
 replays = typer.Typer(rich_markup_mode=None)
 
@@ -43,70 +27,6 @@ def replay_command(
     1: something is different, 3: it cannot be replayed, 4: no desk ever ran here.
     """
     refuse_remote("replay")
-    asked = _asked(until, others or [], is_today=code == "today")
-    if os.environ.get(_SEED[0]) != _SEED[1]:
-        sys.stdout.flush()
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, _SEED[0]: _SEED[1]})  # noqa: S606 - ourselves
-
-    different = 0
-
-    def work() -> None:
-        nonlocal different
-        try:
-            with consistent_copy(state, Clock()) as copy:
-                found = replay(copy, asked)
-        except ReplayError as error:
-            fail(str(error), EXIT_DOWN if "has a desk ever run" in str(error) else EXIT_REFUSED)
-        except StoreError:
-            raise
-        except OperatingError as error:
-            fail(str(error), EXIT_REFUSED)
-        answer = {**msgspec.to_builtins(found), "first": msgspec.to_builtins(found.first)}
-        show(answer, replay_text(found, asked), as_json=as_json)
-        different = EXIT_DIFFERENT if found.changed else 0
-
-    ended = in_child(lambda: code_of(work) or different)
-    if isinstance(ended, Died):
-        fail_damaged(f"{state}: reading its stores killed the reader ({ended.signal})")
-    raise typer.Exit(ended)
-
-
-def _asked(until: str, others: list[str], *, is_today: bool) -> Asked:
-    """Read the options; what they say wrongly ends the command."""
-    parameters: dict[str, dict[str, Any]] = {}
-    limits: dict[str, dict[str, Any]] = {}
-    for each in others:
-        name, equals, text = each.partition("=")
-        match name.split(".") if equals else ():
-            case ["strategies", strategy, "parameters", key]:
-                parameters.setdefault(strategy, {})[key] = _value(text)
-            case ["strategies", strategy, "risk_config", key]:
-                limits.setdefault(strategy, {})[key] = _value(text)
-            case ["global", "risk", key]:
-                limits.setdefault("", {})[key] = _value(text)
-            case _:
-                keys = "strategies.NAME.parameters.KEY=V, strategies.NAME.risk_config.KEY=V or global.risk.KEY=V"
-                fail(f"--set {each}: write {keys}. Nothing was replayed", EXIT_REFUSED)
-    sequence, until_ns = None, None
-    if until.isdecimal():
-        sequence = int(until)
-    elif until:
-        until_ns = _time_ns(until)
-    return Asked(until=sequence, until_ns=until_ns, parameters=parameters, limits=limits, is_today=is_today)
-
-
-def _value(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text.encode())
-    except msgspec.DecodeError:
-        return text
-
-
-def _time_ns(text: str) -> int:
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        wanted = "the number of a record, or a time such as 2024-01-08T15:30:00"
-        fail(f"--until {text}: write {wanted}. Nothing was replayed", EXIT_REFUSED)
-    aware = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-    return int(aware.timestamp()) * NS_PER_S + aware.microsecond * 1000
+    # It loads every room of the desk, which no other command and no desk's root has a use for.
+    command = importlib.import_module("actors.replaying.command")
+    raise typer.Exit(command.run_replay(state, until, others or [], is_today=code == "today", as_json=as_json))
