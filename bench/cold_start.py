@@ -16,10 +16,10 @@ from pathlib import Path
 from actors.journal import LEDGER_SCHEMA, Journal, read_journal
 from actors.words import desk_codec
 from bench.figures import BenchError, Figure, show
+from desk.executions import fill_of
 from desk.messages import (
     CapitalChanged,
     Effect,
-    FillBooked,
     Intent,
     IntentJudged,
     Order,
@@ -102,22 +102,7 @@ class History:
             0, order.order_id, f"e{order.order_id}", order.quantity, Decimal(price), Decimal("0.1"), False, Decimal(0),
             self._at_ns,
         )  # fmt: skip
-        booked = FillBooked(
-            execution_id=report.execution_id,
-            order_id=order.order_id,
-            strategy=order.strategy,
-            symbol=order.symbol,
-            tag=order.tag,
-            purpose=order.purpose,
-            side=order.side,
-            quantity=report.quantity,
-            price=report.price,
-            fee=report.fee,
-            ts_ns=self._at_ns,
-            exit_reason="",
-            venue=VENUE,
-            account=ACCOUNT,
-        )
+        booked = fill_of(order, report, VENUE, ACCOUNT)
         self._write(lambda effects: self.journal.write(booked, effects))
         self._hear(order, report)
 

@@ -27,6 +27,7 @@ from actors.simulation.scenario import PAPER_DESK, Draw, Scenario, scenario
 from actors.strategy_catalogue import adopt_folder, find_strategy
 from bench.figures import BenchError, Figure, show
 from desk.bars import BarBuilder
+from desk.executions import fill_of
 from desk.exposure import Reservation, RiskPicture
 from desk.exposure import RiskLimits as Bounds
 from desk.identity import order_id
@@ -35,7 +36,6 @@ from desk.messages import (
     CancelOrder,
     CapitalChanged,
     Effect,
-    FillBooked,
     Intent,
     IntentJudged,
     JournalBody,
@@ -164,7 +164,7 @@ class _Bare:
             order = self.ledger.order(report.order_id)
             assert order is not None, "the venue speaks of our orders"
             if isinstance(report, OrderFilled):
-                self.book(_fill(order, report))
+                self.book(fill_of(order, report, "", ""))
                 trade = Trade(
                     order.strategy,
                     order.symbol,
@@ -330,27 +330,6 @@ def _reserved(order: Order) -> Reservation:
     left = order.quantity - order.filled_quantity
     price = order.limit_price or order.reference_price
     return Reservation(order.order_id, order.strategy, order.symbol, order.tag, effect, order.side, left, price)
-
-
-def _fill(order: Order, report: OrderFilled) -> FillBooked:
-    is_entry = order.purpose is Purpose.ENTRY
-    return FillBooked(
-        execution_id=report.execution_id,
-        order_id=order.order_id,
-        strategy=order.strategy,
-        symbol=order.symbol,
-        tag=order.tag,
-        purpose=order.purpose,
-        side=order.side,
-        quantity=report.quantity,
-        price=report.price,
-        fee=report.fee,
-        ts_ns=report.ts_ns,
-        exit_reason=order.exit_reason,
-        stop_loss=order.stop_loss if is_entry else None,
-        take_profit=order.take_profit if is_entry else None,
-        reference_price=order.reference_price,
-    )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from actors.settings import ExecutionSettings, OnDisable
 from actors.step import EXECUTION
 from actors.topics import PUT_AWAY, tick_topic
 from actors.words import Joined, JournalHead
+from desk.executions import fill_of
 from desk.instruments import Instruments, committed, faults, fitted
 from desk.messages import (
     AdoptionWished,
@@ -38,7 +39,6 @@ from desk.messages import (
     CapitalWished,
     Effect,
     EventsWanted,
-    FillBooked,
     FlatteningWished,
     HoldersGiven,
     HoldersWanted,
@@ -576,7 +576,7 @@ class Execution(Room):
         account = self._venue.rpartition("/")[2]  # each account has a process, and so a name, of its own
         if self._journal.ledger.has_execution(report.execution_id, self._venue, account):
             return False
-        self._journal.write(_fill(order, report, self._venue, account), effects)
+        self._journal.write(fill_of(order, report, self._venue, account), effects)
         self._fills += 1
         self._last_fill = f"{order.strategy}: {order.side.value} {report.quantity} {order.symbol} at {report.price}"
         if is_late(order):
@@ -707,28 +707,4 @@ def _levels(intent: Intent, held: Position | None, ts_ns: int) -> LevelsChanged:
         target if intent.take_profit is None else intent.take_profit,
         ts_ns,
         "" if intent.horizon == HORIZON_DEFAULT else intent.horizon,
-    )
-
-
-def _fill(order: Order, report: OrderFilled, venue: str = "", account: str = "") -> FillBooked:
-    is_entry = order.purpose is Purpose.ENTRY
-    return FillBooked(
-        execution_id=report.execution_id,
-        order_id=order.order_id,
-        strategy=order.strategy,
-        symbol=order.symbol,
-        tag=order.tag,
-        purpose=order.purpose,
-        side=order.side,
-        quantity=report.quantity,
-        price=report.price,
-        fee=report.fee,
-        ts_ns=report.ts_ns,
-        exit_reason=order.exit_reason,
-        stop_loss=order.stop_loss if is_entry else None,
-        take_profit=order.take_profit if is_entry else None,
-        reference_price=order.reference_price,
-        venue=venue,
-        account=account,
-        horizon=order.horizon if is_entry else HORIZON_DEFAULT,
     )

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from actors.journal import ENTRIES_KEPT, LEDGER_SCHEMA, SNAPSHOT_EVERY, Journal
 from actors.words import desk_codec
+from desk.executions import fill_of
 from desk.messages import (
     CapitalChanged,
-    FillBooked,
     Order,
     OrderAccepted,
     OrderChanged,
@@ -81,22 +81,7 @@ class Book:
         report = OrderFilled(
             0, order_id, name, Decimal(quantity), Decimal(price), Decimal("0.1"), False, Decimal(leaves), self._ns
         )
-        booked = FillBooked(
-            execution_id=name,
-            order_id=order_id,
-            strategy=order.strategy,
-            symbol=order.symbol,
-            tag=order.tag,
-            purpose=order.purpose,
-            side=order.side,
-            quantity=report.quantity,
-            price=report.price,
-            fee=report.fee,
-            ts_ns=self._ns,
-            exit_reason="",
-            venue=VENUE,
-            account=ACCOUNT,
-        )
+        booked = fill_of(order, report, VENUE, ACCOUNT)
 
         def both(effects: Effects) -> None:
             self.journal.write(booked, effects)

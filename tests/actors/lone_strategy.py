@@ -11,7 +11,6 @@ import msgspec
 from typing_extensions import override
 
 from actors.evaluator import Evaluator
-from actors.execution.room import _fill
 from actors.makers import arguments_in_force
 from actors.settings import StrategySettings
 from actors.strategy import StrategyRoom
@@ -19,6 +18,7 @@ from actors.strategy_arguments import StrategyArguments
 from actors.strategy_memory import Memory
 from actors.topics import bar_topic
 from actors.words import StrategyTurn
+from desk.executions import fill_of
 from desk.messages import (
     Bar,
     BarsGiven,
@@ -340,7 +340,7 @@ class Lone:
                 leaves=left - part,
                 ts_ns=ts_ns,
             )
-            self._write(_fill(order, report))
+            self._write(fill_of(order, report, "", ""))
         previous = order
         for changed in course(order, report):
             self._change(intent_id, changed, previous.state.value)
