@@ -44,6 +44,7 @@ from runtime.spares import Spares
 from runtime.spec import NodeSpec, WorkerSpec
 from runtime.supervision import Supervision
 from runtime.supervision_places import check_root
+from runtime.supervision_rows import PUT_AWAY, peer_of
 from runtime.supervision_words import (
     Action,
     AllStopped,
@@ -61,9 +62,8 @@ from runtime.supervision_words import (
     Spawn,
 )
 from runtime.warden import Warden
+from runtime.words import PeersChanged as PeersWord
 from runtime.words import (
-    REMOVED,
-    Peer,
     Progress,
     Ready,
     Reconfigured,
@@ -74,7 +74,6 @@ from runtime.words import (
     StopAsked,
     WatchTable,
 )
-from runtime.words import PeersChanged as PeersWord
 
 ROUND_NS = NS_PER_S // 2
 #: Root's own lateness that excuses everyone's, and for how long.
@@ -548,7 +547,7 @@ class Root:
 
     def _peers(self) -> PeersWord:
         rows = self._supervision.tree(self._now())
-        peers = tuple(_peer(row.path, row.epoch, row.state) for row in rows if row.kind != "node")
+        peers = tuple(peer_of(row.path, row.epoch, row.state) for row in rows if row.kind != "node")
         return PeersWord(self._peers_version, peers)
 
     def _tell_peers(self) -> None:
@@ -558,7 +557,7 @@ class Root:
         self._is_news = False
         changes = self._supervision.take_changes()
         self._peers_version += 1
-        peers = tuple(_peer(one.path, one.epoch, one.state) for one in changes)
+        peers = tuple(peer_of(one.path, one.epoch, one.state) for one in changes)
         body = self._codec.encode(PeersWord(self._peers_version, peers, is_whole=False))
         for path in self._informed:
             self._hub.post(path, body, is_sure=True)
@@ -795,8 +794,8 @@ class Root:
         """Say whether everything that shall run runs, and the first verdict is there."""
         if self._is_news or self._up[0] != self._peers_version:
             rows = [row for row in self._supervision.tree(self._now()) if row.kind != "node"]
-            wanted = {ChildState.RUNNING, ChildState.DISABLED, ChildState.QUARANTINED}
-            self._up = (self._peers_version, all(row.state in wanted for row in rows))
+            is_settled = all(row.state is ChildState.RUNNING or row.state in PUT_AWAY for row in rows)
+            self._up = (self._peers_version, is_settled)
         if not self._up[1]:
             return False
         path, fact = self._settings.verdict
@@ -917,12 +916,6 @@ class Root:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
             out.sendto(text.encode(), "\0" + address[1:] if address.startswith("@") else address)
-
-
-def _peer(path: str, epoch: int, state: ChildState | None) -> Peer:
-    """Say how a process is. Of one that was put away every incarnation so far has lost the right to speak."""
-    is_over = state in {None, ChildState.QUARANTINED, ChildState.DISABLED}
-    return Peer(path, epoch + is_over, REMOVED if state is None else state.value)
 
 
 def _is_readable(descriptor: int) -> bool:

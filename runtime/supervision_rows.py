@@ -1,7 +1,11 @@
-"""The rows of the status dump."""
+"""How what is supervised is: the rows of the status dump, and what its peers are told."""
 
 from runtime.supervision_places import ChildPlace, NodePlace
-from runtime.supervision_words import Row
+from runtime.supervision_words import ChildState, Row
+from runtime.words import REMOVED, Peer
+
+#: Who is like this comes back by a person's wish only.
+PUT_AWAY = frozenset({ChildState.QUARANTINED, ChildState.DISABLED})
 
 
 def row(place: ChildPlace, now_ns: int) -> Row:
@@ -21,6 +25,21 @@ def row(place: ChildPlace, now_ns: int) -> Row:
         last_exit=place.last_exit,
         last_error=place.last_error,
     )
+
+
+def peer_of(path: str, epoch: int, state: ChildState | None) -> Peer:
+    """Say to its peers how a process is, and which of its incarnations they may still hear.
+
+    What was put away or has left the tree says nothing any more: of it every incarnation so far, also this one, is
+    over. While it is only down, its last words may still be under way and count.
+
+    Args:
+        path: The worker's place in the tree.
+        epoch: Its incarnation, the last one where it is down; >= 0.
+        state: How its supervisor sees it; None where it is no more in the tree.
+    """
+    is_over = state is None or state in PUT_AWAY
+    return Peer(path, epoch + is_over, REMOVED if state is None else state.value)
 
 
 def _supervisor(place: ChildPlace) -> NodePlace:

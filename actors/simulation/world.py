@@ -27,6 +27,7 @@ from runtime.log import Log
 from runtime.restart import Exit, ExitKind
 from runtime.spec import NodeSpec
 from runtime.supervision import Supervision
+from runtime.supervision_rows import peer_of
 from runtime.supervision_words import (
     Action,
     AllStopped,
@@ -41,7 +42,7 @@ from runtime.supervision_words import (
     Signal,
     Spawn,
 )
-from runtime.words import REMOVED, Peer, Reconfigured, RestartWanted, StopAsked
+from runtime.words import REMOVED, Reconfigured, RestartWanted, StopAsked
 from runtime.words import PeersChanged as PeersWord
 
 Maker = Callable[[Context, bytes], Made]
@@ -294,7 +295,7 @@ class World:
         if shell.kind == "room" and shell.path not in self.deaf:
             self._informed[shell.path] = shell
             rows = self.supervision.tree(self.clock.now_ns)
-            peers = tuple(_peer(row.path, row.epoch, row.state) for row in rows if row.kind != "node")
+            peers = tuple(peer_of(row.path, row.epoch, row.state) for row in rows if row.kind != "node")
             self._to_shell(shell, PeersWord(self._peers_version, peers))
 
     def _tell_peers(self) -> None:
@@ -304,7 +305,7 @@ class World:
         changes = self.supervision.take_changes()
         self._peers_version += 1
         word = PeersWord(
-            self._peers_version, tuple(_peer(one.path, one.epoch, one.state) for one in changes), is_whole=False
+            self._peers_version, tuple(peer_of(one.path, one.epoch, one.state) for one in changes), is_whole=False
         )
         for shell in self._informed.values():
             if shell.is_alive:
@@ -522,12 +523,6 @@ class World:
         self.tell(one.path, f"its link to {other.path} breaks")
         spoke, hub = (one, other) if other.path in one.wiring.spokes else (other, one)
         self.later(self.draw_ns(5 * NS_PER_MS, 400 * NS_PER_MS), lambda: self._connect(spoke, hub.path))
-
-
-def _peer(path: str, epoch: int, state: Any) -> Peer:
-    name = None if state is None else state.value
-    is_over = name in {None, "QUARANTINED", "DISABLED"}
-    return Peer(path, epoch + is_over, REMOVED if name is None else name)
 
 
 _MADE: dict[str, Maker] = {}

@@ -5,6 +5,7 @@ import pytest
 from runtime.restart import Exit, ExitKind, RestartType, Strategy
 from runtime.spec import NodeSpec
 from runtime.supervision import Supervision
+from runtime.supervision_rows import peer_of
 from runtime.supervision_words import (
     ChildState,
     EpochChanged,
@@ -12,6 +13,7 @@ from runtime.supervision_words import (
     Report,
     Spawn,
 )
+from runtime.words import Peer
 from tests.runtime.process_table import (
     S,
     Table,
@@ -324,6 +326,14 @@ def test_peers_are_told_of_a_fall_before_the_replacement_starts() -> None:
     actions = supervision.on_exit("a", 1, Exit(ExitKind.ABNORMAL, "exit status 1"), 2)
 
     assert [type(action) for action in actions] == [Report, EpochChanged, PeersChanged, Spawn]
+
+
+@pytest.mark.parametrize("state", [*ChildState, None], ids=str)
+def test_only_of_what_is_put_away_or_gone_the_last_incarnation_is_heard_no_more(state: ChildState | None) -> None:
+    told = peer_of("a", 7, state)
+
+    is_over = state in {ChildState.DISABLED, ChildState.QUARANTINED, None}
+    assert told == Peer("a", 8 if is_over else 7, "REMOVED" if state is None else state.value)
 
 
 def test_news_of_an_older_epoch_is_ignored() -> None:
