@@ -75,8 +75,6 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     More than ``missing_max`` things missing on one side, or more than ``drift_max`` of a quantity, and trading stops.
     ``settling_ns`` is how long after a fill a venue may still show what it held before. ``cash_max`` is the most that
     cash may differ by; None is nothing where the account is ours alone, and does not compare it elsewhere.
-
-    Source: the thresholds are the second seed's: more than 3 missing, or more than 5 % of a quantity.
     """
 
     missing_max: int = 3

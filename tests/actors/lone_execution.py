@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from actors.arguments import Owner
+from actors.arguments import ExecutionArguments, Owner
 from actors.execution.room import Execution
-from actors.settings import OnDisable
+from actors.settings import OnDisable, ReconciliationSettings
 from actors.words import desk_codec
 from desk.identity import order_id
 from desk.messages import (
@@ -62,6 +62,8 @@ from tests.runtime.fakes import HandClock
 VENUE = "venues/model"
 OPEN = {OrderState.SUBMITTED, OrderState.PARTIALLY_FILLED}
 START_NS = 1_000 * NS_PER_S
+CAPITAL = Decimal(100_000)
+OWNERS = {"alpha": Owner(("SPY", "QQQ"), OnDisable.HOLD)}
 
 
 class Resting:
@@ -225,13 +227,13 @@ class LoneExecution:
         self.room = Execution(
             venue=VENUE,
             traits=self.traits,
-            capital=Decimal(100_000),
+            capital=CAPITAL,
             store=self.store,
             codec=desk_codec(),
             clock=self.clock,
             sentinel=self.sentinel,
             log=Log("execution"),
-            owners={"alpha": Owner(("SPY", "QQQ"), OnDisable.HOLD)},
+            owners=OWNERS,
             is_stepped=False,
         )
         self.timers: dict[str, int] = {}
@@ -330,6 +332,14 @@ class LoneExecution:
         while not self._turn(lambda: self.room.hear("console", 1, word)):
             pass
         return self.answers[-1]
+
+    def reconfigure(self, reconciliation: ReconciliationSettings) -> None:
+        """Let the root tell other thresholds, until they are taken over; all else as it is."""
+        told = ExecutionArguments(
+            CAPITAL, ("SPY", "QQQ"), False, OWNERS, VENUE, self.traits, reconciliation=reconciliation
+        )
+        while not self._turn(lambda: self.room.reconfigured(msgspec.msgpack.encode(told))):
+            pass
 
     def hear_risk(self, judged: IntentJudged) -> None:
         """Let risk say its verdict, until it is acknowledged."""

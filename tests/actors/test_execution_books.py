@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from actors.settings import ReconciliationSettings
 from desk.conservation import InvariantError
 from desk.messages import (
     AdoptionWished,
@@ -116,6 +117,20 @@ def test_a_look_by_hand_says_what_differs_and_books_nothing_beyond_the_threshold
 
     assert told["differences"] == ["quantity_mismatch SPY: ours 10, venue 15, drift 33.3%"]
     assert (told["external"], told["against_trading"] != "") == ({}, True)
+
+
+def test_thresholds_told_while_it_runs_hold_from_the_next_look_on(lone: LoneExecution) -> None:
+    lone.enter(1, quantity="10")
+    lone.run(5)
+    lone.exchange.by_hand["SPY"] = Decimal(5)
+    lone.run(RECONCILED_S)
+    before = (gate(lone) != "", bookings(lone))
+
+    lone.reconfigure(ReconciliationSettings(drift_max_pct=Decimal("0.5")))
+    lone.run(RECONCILED_S)
+
+    assert before == (True, [])
+    assert (gate(lone), bookings(lone)) == ("", [("SPY", Decimal(5))])
 
 
 def test_a_look_by_hand_while_the_venue_is_down_is_refused(lone: LoneExecution) -> None:

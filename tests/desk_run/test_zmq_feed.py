@@ -17,7 +17,7 @@ from runtime.store import Reader
 from tests.desk_run.harness import Desk
 from tests.desk_run.publisher import START_S, Publisher, obedient, with_obedient
 
-#: The seed's own ``global``, and one of its model entries: no ``feed`` is named anywhere.
+#: A ``global`` and one entry in the keys of old files: no ``feed`` is named anywhere.
 S3_STYLE = """\
   - name: eurusd_trend_v1
     symbol: EURUSD
@@ -123,7 +123,7 @@ class Market(NamedTuple):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk, Publisher, Iterator[int]]]:
-    """Give a desk that listens to a publisher, as the seed's own file has it."""
+    """Give a desk that listens to a publisher, as an old file, which names no feed, has it."""
     folder = with_obedient(tmp_path_factory.mktemp("zmq"))
     with Publisher() as publisher:
         entries = obedient("eur", "EURUSD", buy_above=9) + obedient("gbp", "GBPUSD", buy_above=9)
