@@ -19,10 +19,10 @@ from desk.messages import (
     VenueOrder,
     VenueReport,
 )
+from desk.transition import OPEN
 from desk.units import NS_PER_MS, NS_PER_S, ZERO
 from desk.venue import IdRule, Instrument, VenueTraits
 
-_OPEN = frozenset({OrderState.SUBMITTED, OrderState.PARTIALLY_FILLED})
 #: Least quantity of which a part may be executed alone.
 PART_MIN = Decimal("0.1")
 #: How long an outage lasts at most.
@@ -46,7 +46,7 @@ class Resting:
     @property
     def is_open(self) -> bool:
         """True while it may still trade."""
-        return self.state in _OPEN
+        return self.state in OPEN
 
     def seen(self) -> VenueOrder:
         """Give it as the venue shows it."""

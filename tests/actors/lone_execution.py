@@ -16,6 +16,7 @@ import msgspec
 from actors.arguments import ExecutionArguments, Owner
 from actors.execution.room import Execution
 from actors.settings import OnDisable, ReconciliationSettings
+from actors.simulation.exchange import Resting
 from actors.words import desk_codec
 from desk.identity import order_id
 from desk.messages import (
@@ -44,7 +45,6 @@ from desk.messages import (
     Side,
     SubmitOrder,
     Tick,
-    VenueOrder,
     VenueSnapshot,
     VenueWanted,
 )
@@ -60,35 +60,17 @@ from tests.desk.orders import an_intent
 from tests.runtime.fakes import HandClock
 
 VENUE = "venues/model"
-OPEN = {OrderState.SUBMITTED, OrderState.PARTIALLY_FILLED}
 START_NS = 1_000 * NS_PER_S
 CAPITAL = Decimal(100_000)
 OWNERS = {"alpha": Owner(("SPY", "QQQ"), OnDisable.HOLD)}
 
 
-class Resting:
-    """One order in the exchange's book."""
-
-    def __init__(self, command: SubmitOrder, number: int) -> None:
-        self.command, self.name = command, f"v{number}"
-        self.state = OrderState.SUBMITTED
-        self.quantity, self.filled = command.quantity, ZERO
-        self.price = command.stop_price if command.type is OrderType.STOP else command.limit_price
-
-    @property
-    def is_open(self) -> bool:
-        return self.state in OPEN
-
-    def seen(self) -> VenueOrder:
-        command = self.command
-        return VenueOrder(
-            command.order_id, self.name, command.symbol, command.side, self.state, self.quantity, self.filled,
-            "", command.type, self.price,
-        )  # fmt: skip
-
-
 class Exchange:
-    """A venue's engine: ids after its rule, deadlines at the moment it takes an order in, market orders at once."""
+    """A venue's engine: ids after its rule, deadlines at the moment it takes an order in, market orders at once.
+
+    It is the oracle, and so another one than the engine of the simulation: what it holds it counts anew from its
+    executions, and what it answers is what a gateway says. They share only how an order rests and is shown.
+    """
 
     def __init__(self, traits: VenueTraits, clock: HandClock, chance: random.Random) -> None:
         self.traits, self._clock, self._chance = traits, clock, chance
@@ -116,7 +98,7 @@ class Exchange:
             if self.traits.ids is IdRule.FOR_EVER:  # the gateway takes a duplicate for what it is, and asks
                 return OrderAccepted(0, name, known[0].name, 0)
             return OrderRejected(0, name, "client id in use", 0)
-        order = Resting(command, len(self.orders) + 1)
+        order = Resting(command, f"v{len(self.orders) + 1}", self.now_ns())
         self.orders.append(order)
         if command.type is OrderType.MARKET:
             self._trade(order, order.quantity, self.price)

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from actors.settings import ReconciliationSettings
+from actors.simulation.exchange import Resting
 from desk.conservation import InvariantError
 from desk.messages import (
     AdoptionWished,
@@ -27,7 +28,7 @@ from desk.units import ZERO
 from desk.venue import ALPACA, KRAKEN, PAPER, VenueTraits
 from runtime.bus_words import StreamItem
 from runtime.words import Peer
-from tests.actors.lone_execution import VENUE, Faults, LoneExecution, Resting
+from tests.actors.lone_execution import VENUE, Faults, LoneExecution
 from tests.actors.test_execution_in_doubt import Begin, begin
 
 __all__ = ["begin"]
@@ -145,7 +146,7 @@ def test_an_order_of_another_hand_is_listed_and_never_touched(lone: LoneExecutio
     command = SubmitOrder(
         "", "SPY", lone.order(lone.enter(1)).side, OrderType.LIMIT, Decimal(1), Decimal(5), None, 0, ""
     )
-    lone.exchange.orders.append(Resting(command, 99))
+    lone.exchange.orders.append(Resting(command, "v99", lone.exchange.now_ns()))
 
     lone.run(RECONCILED_S)
 
