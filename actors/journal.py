@@ -36,7 +36,7 @@ from desk.portfolio import Ledger, LedgerState
 from desk.units import ZERO
 from runtime.clock import Clock
 from runtime.codec import Codec
-from runtime.effects import Effects, Put
+from runtime.effects import Append, Effects, Publish, Put
 from runtime.store import Reader, Schema, Store
 from runtime.store_format import chain
 
@@ -170,7 +170,6 @@ class _Memory(Executions):
         self.is_folding = True
         self.records: list[bytes] = []
         self._orders: dict[str, Order] = {}
-        self._absent: set[str] = set()
         self._clients: dict[str, str] = {}
         self._executions: set[Execution] = set()
 
@@ -178,27 +177,20 @@ class _Memory(Executions):
         """Forget what the store has now."""
         self.records.clear()
         self._orders.clear()
-        self._absent.clear()
         self._clients.clear()
         self._executions.clear()
 
     def keep(self, order: Order) -> None:
         """Remember an order as it is now."""
-        self._absent.discard(order.order_id)
         self._orders[order.order_id] = order
         if order.client_order_id:
             self._clients[order.client_order_id] = order.order_id
 
     def order(self, order_id: str) -> Order | None:
-        """Give an order that the books have forgotten; that there is none is asked of the archive once."""
+        """Give an order that the books have forgotten."""
         if self.is_folding:
             return None
-        found = self._orders.get(order_id)
-        if found is None and order_id not in self._absent:
-            found = self.archive.order(order_id)
-            if found is None:
-                self._absent.add(order_id)
-        return found
+        return self._orders.get(order_id) or self.archive.order(order_id)
 
     def bearer(self, client_id: str) -> str:
         """Name the order of an attempt."""
@@ -279,21 +271,23 @@ class Journal:
             # What costs as much as there are working orders is done once in as many records.
             if self.head - self.snapshot_at >= max(self._snapshot_every, len(self.ledger.working)):
                 self.keep_snapshot(effects)
-        strategy = strategy_of(body)
+        strategy, sequence = strategy_of(body), self.head + 1
         topic = strategy or DESK_TOPIC
         previous = self.own_last.get(topic, 0)
-        record = JournalRecord(self.head + 1, self._clock.wall_ns(), body)
+        record = JournalRecord(sequence, self._clock.wall_ns(), body)
         if isinstance(body, FillBooked):
             known = self.ledger.has_execution(body.execution_id, body.venue, body.account)
             assert not known, "an execution is booked once, for ever"
         self._fold(record, strategy)
         data = self._codec.encode(record)
         self._memory.records.append(data)
+        effects.writes.append(Append(sequence, data))
         if isinstance(body, OrderChanged):
             self._memory.keep(body.order)
-        effects.append(record.sequence, data)
-        effects.writes.extend(_index(record))
-        effects.publish(topic, record, record.sequence, previous, data)
+        found_by = _index(record)
+        if found_by:
+            effects.writes += found_by
+        effects.published.append(Publish(topic, record, sequence, previous, data))
 
     @property
     def uncommitted(self) -> int:
@@ -347,20 +341,21 @@ class Journal:
         self.entries = {order.key: order for order in fold.entries}
 
     def _fold(self, record: JournalRecord, strategy: str) -> None:
-        body = record.body
-        self.head = record.sequence
-        self.own_last[strategy or DESK_TOPIC] = record.sequence
+        body, sequence = record.body, record.sequence
+        self.head = sequence
+        self.own_last[strategy or DESK_TOPIC] = sequence
         if strategy:
-            self._own.add(strategy, record.sequence)
+            self._own.add(strategy, sequence)
         try:
             self.ledger.apply(body)
         except InvariantError as breach:
             self._tell_of(breach)
             raise
-        if isinstance(body, ExternalAdopted):
+        if isinstance(body, OrderChanged):
+            changed_ns = body.order.changed_ns
+            self.market_ns = max(self.market_ns, changed_ns)
+        elif isinstance(body, ExternalAdopted):
             self._found_entry(body)
-        elif isinstance(body, OrderChanged):
-            self.market_ns = max(self.market_ns, body.order.changed_ns)
         elif isinstance(body, FillBooked) and body.purpose is Purpose.ENTRY:
             order = self.ledger.order(body.order_id) or self._memory.archive.order(body.order_id)
             assert order is not None, "a fill belongs to an order that was journalled before"
@@ -409,7 +404,7 @@ class Journal:
         return EventsGiven(strategy, after, tuple(records), head, len(own) <= EVENTS_GIVEN_MAX)
 
 
-def _index(record: JournalRecord) -> Iterable[Put]:
+def _index(record: JournalRecord) -> tuple[Put, ...]:
     """Give what finds a finished order, an attempt, or an execution again."""
     body = record.body
     if isinstance(body, OrderChanged):

@@ -14,6 +14,8 @@ from desk.units import CONTEXT, ZERO, round_down
 from desk.venue import Instrument
 
 REASON = "PREVALIDATION"
+#: Asked for with each order: to look a member up in its class costs as much as several calls.
+_ENTRY = Purpose.ENTRY
 
 
 class Instruments:
@@ -83,7 +85,8 @@ def fitted(order: Order, instrument: Instrument) -> Order:
     An exit of less than a lot keeps its quantity: the venue has the last word on it. Levels to protect stay as they
     were wished for; they are rounded when an order rests for them.
     """
-    if instrument.lot <= ZERO and instrument.tick <= ZERO:
+    lot, tick = instrument.lot, instrument.tick
+    if (not lot or lot <= ZERO) and (not tick or tick <= ZERO):  # whether a figure is 0 costs a third of a comparison
         return order
     quantity, limit = sellable(order.quantity, instrument), order.limit_price
     is_entry = order.purpose is Purpose.ENTRY
@@ -108,7 +111,10 @@ def faults(order: Order, instrument: Instrument, *, asked: Decimal, cash: Decima
     Returns:
         Every reason, as ``PREVALIDATION: text``.
     """
-    if order.purpose is not Purpose.ENTRY or (cash is None and order.quantity > ZERO and _demands_nothing(instrument)):
+    if order.purpose is not _ENTRY:
+        return ()
+    demands_nothing = not instrument.quantity_min and not instrument.notional_min
+    if demands_nothing and cash is None and order.quantity > ZERO:
         return ()
     price = order.limit_price or order.reference_price
     notional = order.quantity * price
@@ -128,10 +134,6 @@ def faults(order: Order, instrument: Instrument, *, asked: Decimal, cash: Decima
             f"{notional.normalize():f} for {order.symbol} is more than the {max(cash, ZERO).normalize():f} left"
         )
     return tuple(f"{REASON}: {text}" for text in found)
-
-
-def _demands_nothing(instrument: Instrument) -> bool:
-    return instrument.quantity_min == ZERO and instrument.notional_min == ZERO
 
 
 def committed(orders: Iterable[Order]) -> Decimal:

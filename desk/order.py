@@ -43,6 +43,8 @@ from desk.transition import (
 from desk.units import ZERO
 
 S = OrderState
+#: What is asked for with each order: to look a member up in its class costs as much as several calls.
+_ENTRY, _LIMIT, _PENDING = Purpose.ENTRY, OrderType.LIMIT, OrderState.PENDING
 
 #: Sums over fills are kept to this quantum, so that they do not depend on the order of the fills.
 SUM_QUANTUM = Decimal("1e-12")
@@ -62,9 +64,8 @@ def order_from_judgement(judged: IntentJudged, purpose: Purpose, *, ts_ns: int, 
         ts_ns: Market time of birth; the order's time to live counts from here.
         oco_group: Orders of one group of which the venue lets one fill only.
     """
-    intent = judged.intent
-    assert judged.quantity > ZERO or not judged.is_approved, "an approved order has a quantity"
-    is_entry = purpose is Purpose.ENTRY
+    intent, order_type, is_approved = judged.intent, judged.intent.order_type, not judged.reasons
+    assert not is_approved or judged.quantity > ZERO, "an approved order has a quantity"
     return Order(  # by position: thirty names take three times as long, and this is on the way of each order
         judged.order_id,
         intent.intent_id,
@@ -73,13 +74,13 @@ def order_from_judgement(judged: IntentJudged, purpose: Purpose, *, ts_ns: int, 
         intent.tag,
         purpose,
         intent.side,
-        intent.order_type,
-        judged.quantity if judged.is_approved else intent.quantity or ZERO,
-        intent.limit_price if intent.order_type is OrderType.LIMIT else None,
+        order_type,
+        judged.quantity if is_approved else intent.quantity or ZERO,
+        intent.limit_price if order_type is _LIMIT else None,
         None,  # stop_price
         ts_ns + intent.order_ttl_ns if intent.order_ttl_ns > 0 else 0,
         oco_group,
-        S.PENDING,
+        _PENDING,
         ZERO,  # filled_quantity
         ZERO,  # average_price
         ZERO,  # fees
@@ -93,9 +94,14 @@ def order_from_judgement(judged: IntentJudged, purpose: Purpose, *, ts_ns: int, 
         ts_ns,  # changed_ns
         intent.bar_ts_ns,
         intent.timeframe,
-        "" if is_entry else intent.reason,  # exit_reason
-        intent_expires_ns=intent.expires_ns,
-        horizon=intent.horizon,
+        "" if purpose is _ENTRY else intent.reason,  # exit_reason
+        0,  # attempt
+        "",  # client_order_id
+        0,  # deadline_ns
+        intent.expires_ns,
+        None,  # new_quantity
+        None,  # new_price
+        intent.horizon,
     )
 
 

@@ -37,6 +37,8 @@ from desk.units import ZERO
 
 #: No figure of a fill, and no amount of money that follows from one, reaches this.
 FIGURE_MAX = Decimal(10**15)
+#: What is asked for with each order: to look a member up in its class costs as much as several calls.
+_UNKNOWN = OrderState.UNKNOWN
 #: Why a trade was closed that came of a difference between our books and a venue's.
 REASON_RECONCILIATION = "RECONCILIATION"
 
@@ -295,7 +297,7 @@ class Ledger:
         """
         match body:
             case OrderChanged():
-                self._keep(body.order)
+                self._keep(body.order, body.previous)
             case FillBooked():
                 return self._book(body)
             case LevelsChanged():
@@ -335,29 +337,31 @@ class Ledger:
     def _check(self) -> None:
         check_books(self.cash, self.capital, self.realised, self._holdings.open_cost)
 
-    def _keep(self, order: Order) -> None:
-        known = self.order(order.order_id)
+    def _keep(self, order: Order, previous: str) -> None:
+        """Take in an order as it is now; one that is born here (``previous`` is "") is looked for in no archive."""
+        name = order.order_id
+        known = self._working.get(name) or (self.order(name) if previous else self._finished.get(name))
         if known is not None or self._ahead:
-            ahead = check_order(order, known, self._ahead.pop(order.order_id, ZERO))
+            ahead = check_order(order, known, self._ahead.pop(name, ZERO))
             if ahead != ZERO:
-                self._ahead[order.order_id] = ahead
+                self._ahead[name] = ahead
         if order.state not in TERMINAL:
             self._keep_working(order)
             return
-        if order.order_id in self._working:
+        if name in self._working:
             self._let_go(order)
-        self._finished[order.order_id] = order
+        self._finished[name] = order
         if len(self._finished) > self._finished_orders_max:
             del self._finished[next(iter(self._finished))]
 
     def _keep_working(self, order: Order) -> None:
-        name, key = order.order_id, order.key
+        name, key = order.order_id, (order.strategy, order.symbol, order.tag)
         self._working[name] = order
         around = self._around.get(key)
         if around is None:
             around = self._around[key] = {}
         around[name] = order
-        if order.state is OrderState.UNKNOWN:
+        if order.state is _UNKNOWN:
             self._unknown[name] = order
         elif self._unknown:
             self._unknown.pop(name, None)

@@ -135,6 +135,7 @@ class RoomActor(pykka.Actor):
         super().__init__()
         self._room, self._wiring, self._store = room, wiring, store
         self._bus, self._codec, self._clock, self._log = bus, codec, clock, log
+        self._shell_hears = frozenset({ROOT, wiring.conductor})
         self._handlers: dict[Any, Callable[[Effects], None]] = {}
         self._spokes: dict[str, Spoke] = {}
         self._subscribers: dict[str, Subscriber] = {}
@@ -318,17 +319,24 @@ class RoomActor(pykka.Actor):
             self._log.warning("wire.refused", peer=heard.peer, reason=str(error))
             return
         self._beacon.word(type(word))
-        if heard.peer == ROOT and isinstance(word, StopAsked):
+        peer = heard.peer
+        if peer not in self._shell_hears or not self._hear_itself(peer, word, effects):
+            effects.add(self._room.hear(peer, heard.epoch, word))
+
+    def _hear_itself(self, peer: str, word: Any, effects: Effects) -> bool:
+        """Hear what is meant for the shell, and say whether it was."""
+        if peer == ROOT and isinstance(word, StopAsked):
             self._is_stopping = True
-        elif heard.peer == ROOT and isinstance(word, PeersChanged):
+        elif peer == ROOT and isinstance(word, PeersChanged):
             self._hear_peers(word, effects)
-        elif heard.peer == ROOT and isinstance(word, Reconfigured):
+        elif peer == ROOT and isinstance(word, Reconfigured):
             if word.epoch == self._bus.me.epoch:  # one that was meant for a forerunner is older than our own arguments
                 effects.add(self._room.reconfigured(word.arguments))
-        elif heard.peer == self._wiring.conductor and isinstance(word, Turn):
+        elif peer == self._wiring.conductor and isinstance(word, Turn):
             self._begin(word, effects)
         else:
-            effects.add(self._room.hear(heard.peer, heard.epoch, word))
+            return False
+        return True
 
     def _hear_peers(self, word: PeersChanged, effects: Effects) -> None:
         """Pass on the whole table, then each difference; what was meant for an incarnation before is no news."""
@@ -381,11 +389,12 @@ class RoomActor(pykka.Actor):
             spoke.acknowledge()
         if effects.posts:
             self._send(effects.posts)
-        for said in effects.published:
+        if effects.published:
             assert self._publisher is not None, "a room without a stream wants to publish"
-            body = said.body or self._codec.encode(said.word)
-            self._publisher.publish(said.topic, said.sequence, said.previous, body)
-            self._has_spoken = True
+            publish, self._has_spoken = self._publisher.publish, True
+            for said in effects.published:
+                body = said.body or self._codec.encode(said.word)
+                publish(said.topic, said.sequence, said.previous, body)
         for name, at_ns in effects.timers:
             if at_ns:
                 self._timers[name] = at_ns
@@ -405,15 +414,20 @@ class RoomActor(pykka.Actor):
     def _send(self, posts: Sequence[Post]) -> None:
         """Send what may leave now: to each peer in order, and what must arrive in as few frames as that takes."""
         is_shut = bool(self._wiring.conductor) and self._turn is None
-        bodies: dict[str, list[bytes]] = {}
+        bodies, encode = dict[str, list[bytes]](), self._codec.encode
         for post in posts:
-            if post.is_gated and is_shut:
-                self._held.append(post)
-                continue
-            self._turn_sent += post.is_gated
-            body = self._codec.encode(post.word)
+            if post.is_gated:
+                if is_shut:
+                    self._held.append(post)
+                    continue
+                self._turn_sent += 1
+            body = encode(post.word)
             if post.is_sure:
-                bodies.setdefault(post.peer, []).append(body)
+                before = bodies.get(post.peer)
+                if before is None:
+                    bodies[post.peer] = [body]
+                else:
+                    before.append(body)
                 continue
             self._send_sure(post.peer, bodies.pop(post.peer, ()))
             spoke = self._spokes.get(post.peer)

@@ -18,7 +18,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from runtime.bus_words import Connection, Heard, Marked, StreamItem, Visitor
 from runtime.errors import WireError
-from runtime.link import HEADER_BYTES, Header, Incoming, Kind, Outgoing, bodies_of, pack_header
+from runtime.link import HEADER_BYTES, Header, Incoming, Kind, Outgoing, bodies_of, pack_header, unpack_header
 
 #: Parcels one link may have waiting for receipts. More means that the other side is gone for good.
 WAITING_MAX = 20_000
@@ -71,7 +71,9 @@ ASK = b"\xff"
 SAID_AGAIN = frozenset({1, 2, 4, 8, 16, 32, 50})
 
 _KEY_BYTES = 32
-_PARCELS = frozenset({int(Kind.PARCEL), int(Kind.RUN)})
+_PARCEL = int(Kind.PARCEL)
+_ITEM, _VOLATILE = int(Kind.ITEM), int(Kind.VOLATILE)
+_PARCELS = frozenset({_PARCEL, int(Kind.RUN)})
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
 #: For whoever runs a loop: the poll over sockets and descriptors, and what it waits for.
@@ -272,8 +274,11 @@ def _single(socket: "zmq.Socket[bytes]") -> bytes:
         zmq.Again: Nothing waits.
     """
     frame = _receive(socket, _NOW, copy=False)
-    if not frame.more:
-        return frame.bytes
+    return _none_of(socket, frame) if frame.more else frame.bytes
+
+
+def _none_of(socket: "zmq.Socket[bytes]", frame: zmq.Frame) -> bytes:
+    """Take the frames that belong to this one, and give b"" in place of all."""
     while frame.more:
         frame = _receive(socket, _NOW, copy=False)
     return b""
@@ -336,8 +341,9 @@ def public_key(secret: str) -> str:
 def try_send(socket: "zmq.Socket[bytes]", frames: list[bytes]) -> bool:
     """Send now or not at all; False where there is nobody or no room."""
     try:
-        for frame in frames[:-1]:
-            _send(socket, frame, _NOW_AND_MORE)
+        if len(frames) > 1:
+            for frame in frames[:-1]:
+                _send(socket, frame, _NOW_AND_MORE)
         _send(socket, frames[-1], _NOW)
     except zmq.Again:  # of the first frame only: what has begun to leave leaves whole
         return False
@@ -396,6 +402,8 @@ class Hub:
         self._channels: dict[str, _Channel] = {}
         self._named: dict[bytes, tuple[str, int]] = {}
         """The identities that spoke, by path and epoch."""
+        self._speaking: dict[bytes, tuple[str, int, _Channel]] = {}
+        """The identity that each peer has now: its path, its epoch, its link."""
         self._unanswered: dict[str, _Channel] = {}
         """Those whose parcels may want a receipt."""
         self._waiting: dict[str, _Channel] = {}
@@ -412,22 +420,40 @@ class Hub:
         while left > 0:
             try:
                 identity = _receive(socket, _NOW)  # a router's first frame is always followed by another
-                frame = _single(socket)
+                part = _receive(socket, _NOW, copy=False)
             except zmq.Again:
                 return
-            try:
-                named = self._named.get(identity) or self._name(identity)
-                header = Header.decode(frame)
-                bodies = bodies_of(frame) if header.kind == Kind.RUN else (frame[HEADER_BYTES:],)
-            except (ValueError, WireError):
-                self.refused += 1
-                bodies: Sequence[bytes] = (b"",)
+            frame, count = _none_of(socket, part) if part.more else part.bytes, 1
+            heard = self._usual(identity, frame)
+            if heard is not None:
+                yield heard
             else:
-                yield from self._take(*named, identity, header, bodies)
-            count = taken[identity] = taken.get(identity, 0) + len(bodies)
-            left -= len(bodies)
+                try:
+                    named = self._named.get(identity) or self._name(identity)
+                    header = Header.decode(frame)
+                    bodies = bodies_of(frame) if header.kind == Kind.RUN else (frame[HEADER_BYTES:],)
+                except (ValueError, WireError):
+                    self.refused += 1
+                else:
+                    count = len(bodies)
+                    yield from self._take(*named, identity, header, bodies)
+            left -= count
+            count = taken[identity] = taken.get(identity, 0) + count
             if count >= self._share or (left == DRAIN_MAX - 1 and not _has_more(socket)):
                 return
+
+    def _usual(self, identity: bytes, frame: bytes) -> Heard | None:
+        """Hear the next parcel of somebody who speaks on, which nearly all frames are; None for any other."""
+        speaker = self._speaking.get(identity)
+        if speaker is None or len(frame) < HEADER_BYTES:
+            return None
+        path, epoch, channel = speaker
+        kind, said, sequence, oldest = unpack_header(frame)
+        incoming = channel.incoming
+        if kind != _PARCEL or not said == epoch == incoming.epoch or not incoming.follows(sequence, oldest):
+            return None
+        self._unanswered[path] = channel
+        return Heard(path, epoch, frame[HEADER_BYTES:], is_sure=True)
 
     def _name(self, identity: bytes) -> tuple[str, int]:
         """Give path and epoch of an identity.
@@ -447,7 +473,10 @@ class Hub:
             self.refused += 1
             return ()
         is_new = channel.identity != identity
-        channel.identity = identity
+        if is_new:
+            self._speaking.pop(channel.identity, None)
+            self._speaking[identity] = (path, epoch, channel)
+            channel.identity = identity
         kind = header.kind
         is_greeting = kind == Kind.DATAGRAM and not bodies[0]
         if is_new or is_greeting:
@@ -739,12 +768,14 @@ class Publisher:
             return
         key = self._keys.get(topic) or self._key(topic)
         if sequence:
-            kind, self._head, self._last[key] = Kind.ITEM, sequence, sequence
-            self._fresh[key] = 0
+            kind, self._head = _ITEM, sequence
+            self._last[key], self._fresh[key] = sequence, 0
         else:
-            kind, previous = Kind.VOLATILE, self._volatile.get(key, 0)
+            kind, previous = _VOLATILE, self._volatile.get(key, 0)
             sequence = self._volatile[key] = previous + 1
-        try_send(self.socket, [key + pack_header(kind, self._epoch, sequence, previous) + body])
+        frame = key + pack_header(kind, self._epoch, sequence, previous) + body
+        with suppress(zmq.Again):
+            _send(self.socket, frame, _NOW)
 
     def _key(self, topic: str) -> bytes:
         if len(self._keys) >= NAMED_MAX:

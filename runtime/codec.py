@@ -20,12 +20,12 @@ class Codec:
 
     def __init__(self, words: Any) -> None:
         """Take the union of Struct types that this wire may carry."""
-        self._decoder = msgspec.msgpack.Decoder(words)
-        self._encoder = msgspec.msgpack.Encoder()
+        self._decode = msgspec.msgpack.Decoder(words).decode
+        self._encode = msgspec.msgpack.Encoder().encode
 
     def encode(self, word: msgspec.Struct) -> bytes:
         """Give the bytes of one word."""
-        return _PREFIX + self._encoder.encode(word)
+        return _PREFIX + self._encode(word)
 
     def decode(self, data: bytes) -> Any:
         """Give the word in ``data``.
@@ -37,7 +37,7 @@ class Codec:
             msg = f"wire version {data[:1]!r} is not {_PREFIX!r}"
             raise WireError(msg)
         try:
-            return self._decoder.decode(memoryview(data)[1:])
+            return self._decode(data[1:])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             msg = f"not a word of this wire: {error}"
             raise WireError(msg) from error

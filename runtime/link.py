@@ -22,6 +22,8 @@ _LENGTH = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size
 #: Kind, epoch, sequence, second -> what ``Header.encode`` gives.
 pack_header = _HEADER.pack
+#: A frame -> kind, epoch, sequence, second, as ``Header.decode`` does; ``struct.error`` where it is shorter than that.
+unpack_header = _HEADER.unpack_from
 #: How many parcels one run has at most, and how many bytes unless a single one is larger.
 RUN_MAX = 64
 RUN_BYTES_MAX = 256 * 1024
@@ -178,6 +180,16 @@ class Incoming:
         if epoch > self.epoch:
             self.epoch, self.taken, self._acknowledged = epoch, -1, -1
         return epoch == self.epoch
+
+    def follows(self, sequence: int, oldest: int) -> bool:
+        """Take a single parcel of the present epoch where it is the next one, and say so; else nothing has changed.
+
+        That is what nearly all of them are. Of any other ``takes`` says what it is.
+        """
+        if sequence != self.taken + 1 or oldest > sequence:
+            return False
+        self.taken = sequence
+        return True
 
     def takes(self, header: Header, count: int = 1) -> int:
         """Say how many parcels of a run of ``count``, its last ones, are news.

@@ -287,6 +287,8 @@ class Store(Reader):
         self._now = kept or Summary(schema=schema)
         self._witness = Witness.open(path)
         self._reserve: Reserve | None = None
+        self._view: lmdb.Transaction | None = None
+        """What ``get`` looks into; it ends before a write, or it would keep pages from being used again."""
         if kept is None:
             self.commit(())
 
@@ -363,6 +365,7 @@ class Store(Reader):
     @override
     def close(self) -> None:
         """Close the environment; the store must not be used afterwards."""
+        self._look_away()
         self._witness.close()
         if self._reserve is not None:
             self._reserve.close()
@@ -372,6 +375,29 @@ class Store(Reader):
     def head(self) -> int:
         """Give the sequence of the newest log record; 0 where there is none."""
         return self._now.head
+
+    @override
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """Give one table entry, or None. Nobody else writes here, so one look serves until the next commit.
+
+        Raises:
+            StoreError: It is not what was stored.
+        """
+        whole = table_key(table, key)
+        try:
+            view = self._view
+            if view is None:
+                view = self._view = self._environment.begin()
+            stored = view.get(whole)
+        except lmdb.Error as error:
+            raise self._unreadable(error) from error
+        return None if stored is None else self._unsealed(whole, bytes(stored))
+
+    def _look_away(self) -> None:
+        """Let go of what ``get`` looked into."""
+        view, self._view = self._view, None
+        if view is not None:
+            view.abort()
 
     def head_link(self) -> bytes:
         """Give the link of the newest log record (16 bytes)."""
@@ -390,6 +416,7 @@ class Store(Reader):
         self._commit(writes, self._now, is_durable=is_durable)
 
     def _commit(self, writes: Sequence[Write], now: Summary, *, is_durable: bool = False) -> None:
+        self._look_away()
         try:
             with self._environment.begin(write=True) as transaction:
                 after = _written(transaction, writes, now, self.path)

@@ -32,6 +32,11 @@ class Breaker:
         self._failures = 0
         self._probe = ""
 
+    @property
+    def is_tried(self) -> bool:
+        """False where it is closed; else it may have an objection, now or later."""
+        return bool(self._why)
+
     def state(self, now_ns: int) -> BreakerState:
         """Say whether entries pass."""
         if not self._why:

@@ -26,6 +26,8 @@ from runtime.store import Store
 
 #: Attempts that were sent more than once under the same id, by that id.
 _REPEATED = "repeated"
+#: Asked for with each order: to look a member up in its class costs as much as several calls.
+_ENTRY = Purpose.ENTRY
 REASON_VENUE_FELL = "VENUE_FELL: the venue's process fell while this was under way"
 
 
@@ -75,11 +77,10 @@ class Orders:
 
     def write(self, order: Order, previous: OrderState | None, source: str, effects: Effects) -> None:
         """Put a changed or new order into the journal."""
-        self.journal.write(
-            OrderChanged(order, previous.value if previous is not None else "", source, order.changed_ns), effects
-        )
+        before = "" if previous is None else previous.value
+        self.journal.write(OrderChanged(order, before, source, order.changed_ns), effects)
         self._pace.follow(order)
-        if order.state in TERMINAL and order.client_id in self._repeated:
+        if self._repeated and order.state in TERMINAL and order.client_id in self._repeated:
             self._repeated.discard(order.client_id)
             effects.delete(_REPEATED, order.client_id.encode())
 
@@ -96,7 +97,7 @@ class Orders:
         To a remote venue each attempt is in the journal before it leaves; while that venue is down nothing happens, and
         the order leaves after the next look at the venue.
         """
-        if order.client_id in self._on_wire:
+        if (order.client_order_id or order.order_id) in self._on_wire:
             return
         if self.traits.is_remote:
             if not self.venue_epoch:
@@ -149,7 +150,7 @@ class Orders:
         return order
 
     def _post(self, order: Order, effects: Effects) -> None:
-        client_id = order.client_id
+        client_id = order.client_order_id or order.order_id
         self._on_wire.add(client_id)
         self._pace.leaves(order)
         effects.post(
@@ -166,7 +167,7 @@ class Orders:
                 order.oco_group,
                 order.deadline_ns,
                 self.venue_epoch,
-                order.purpose is not Purpose.ENTRY,
+                order.purpose is not _ENTRY,
             ),
         )
 

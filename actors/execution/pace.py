@@ -15,6 +15,9 @@ from desk.order import TERMINAL
 from desk.units import NS_PER_S, ZERO
 from runtime.clock import Clock
 
+#: What is asked for with each order: to look a member up in its class costs as much as several calls.
+_ENTRY, _MARKET, _PENDING, _UNKNOWN = Purpose.ENTRY, OrderType.MARKET, OrderState.PENDING, OrderState.UNKNOWN
+
 
 class Pace:
     """What execution knows of the venue's pace. It decides on entries only, and changes no order.
@@ -44,14 +47,15 @@ class Pace:
         """Note that an attempt of an order leaves for the venue now."""
         now_ns = self._clock.monotonic_ns()
         self._left[order.order_id] = now_ns
-        if order.type is OrderType.MARKET:
+        if order.type is _MARKET:
             self._unfilled.setdefault(order.order_id, now_ns)
-        if self._breaker is not None and order.purpose is Purpose.ENTRY:
-            self._breaker.lets_pass(order.order_id, now_ns)
+        breaker = self._breaker
+        if breaker is not None and breaker.is_tried and order.purpose is _ENTRY:
+            breaker.lets_pass(order.order_id, now_ns)
 
     def follow(self, order: Order) -> None:
         """Take an order as it was just journalled."""
-        if order.state is OrderState.PENDING:
+        if order.state is _PENDING:
             self._unanswered.add(order.order_id)
             return
         if _is_unanswered(order):
@@ -60,7 +64,7 @@ class Pace:
             self._unanswered.discard(order.order_id)
         now_ns = self._clock.monotonic_ns()
         left_ns = self._left.pop(order.order_id, None)
-        if left_ns is not None and order.state is not OrderState.UNKNOWN:
+        if left_ns is not None and order.state is not _UNKNOWN:
             self._latencies.answer.add(now_ns - left_ns)
             if self._breaker is not None:
                 self._breaker.hear_answer(order.order_id, now_ns - left_ns, now_ns)
@@ -103,7 +107,10 @@ class Pace:
 
     def breaker_objection(self) -> str:
         """Say why the breaker lets no entry leave now, "" where it does."""
-        return self._breaker.objection(self._look()) if self._breaker is not None else ""
+        if self._breaker is None:
+            return ""
+        now_ns = self._look()
+        return self._breaker.objection(now_ns) if self._breaker.is_tried else ""
 
     def facts(self) -> dict[str, Any]:
         """Give depth, breaker and latencies; plain values."""
@@ -127,4 +134,4 @@ class Pace:
 
 
 def _is_unanswered(order: Order) -> bool:
-    return order.state is OrderState.PENDING or (order.state is OrderState.UNKNOWN and not order.venue_order_id)
+    return order.state is _PENDING or (order.state is _UNKNOWN and not order.venue_order_id)

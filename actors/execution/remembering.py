@@ -98,13 +98,10 @@ class RememberingExecution(Execution):
         return effects
 
     @override
-    def hear(self, peer: str, epoch: int, word: Any) -> Effects:
-        if peer != "console" or not isinstance(word, _WISHES):
-            return super().hear(peer, epoch, word)
-        effects = Effects()
-        self._remember(WordTold(self._codec.encode(word)), effects)
-        effects.add(super().hear(peer, epoch, word))
-        return effects
+    def _hear_operator(self, word: Any, effects: Effects) -> None:
+        if isinstance(word, _WISHES):
+            self._remember(WordTold(self._codec.encode(word)), effects)
+        super()._hear_operator(word, effects)
 
     @override
     def peers(self, peers: tuple[Peer, ...]) -> Effects:

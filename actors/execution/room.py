@@ -93,6 +93,8 @@ STRANGERS_MAX = 10_000
 #: What holds where nobody says otherwise.
 PACE_DEFAULT = ExecutionSettings()
 
+#: What is asked for with each order: to look a member up in its class costs as much as several calls.
+_ENTRY, _EXIT, _OPEN, _MODIFY = Purpose.ENTRY, Purpose.EXIT, Effect.OPEN, Effect.MODIFY
 _REPORTS = (
     OrderAccepted,
     OrderRejected,
@@ -377,17 +379,27 @@ class Execution(Room):
             self._hear_judgement(word, effects)
         elif peer == self._venue:
             self._hear_venue(word, effects)
-        elif isinstance(word, ResolutionWished | FlatteningWished) and peer == "console":
-            effects.post(peer, self._interventions.hear(word, effects), is_gated=False)
-        elif isinstance(word, EventsWanted):
+        elif peer == "console":
+            self._hear_operator(word, effects)
+        else:
+            self._hear_question(peer, word, effects)
+        return effects
+
+    def _hear_operator(self, word: Any, effects: Effects) -> None:
+        if isinstance(word, ResolutionWished | FlatteningWished):
+            effects.post("console", self._interventions.hear(word, effects), is_gated=False)
+        elif isinstance(word, EventsWanted | HoldersWanted):
+            self._hear_question("console", word, effects)
+        else:
+            self._hear_console(word, effects)
+
+    def _hear_question(self, peer: str, word: Any, effects: Effects) -> None:
+        """Answer whoever asks what the journal has, or who holds something."""
+        if isinstance(word, EventsWanted):
             effects.post(peer, self._journal.given(word.strategy, word.after), is_sure=False, is_gated=False)
         elif isinstance(word, HoldersWanted):
-            effects.post(
-                peer, HoldersGiven(word.query, self._holders(), self._journal.head), is_sure=False, is_gated=False
-            )
-        elif peer == "console":
-            self._hear_console(word, effects)
-        return effects
+            holders = HoldersGiven(word.query, self._holders(), self._journal.head)
+            effects.post(peer, holders, is_sure=False, is_gated=False)
 
     def _hear_console(self, word: Any, effects: Effects) -> None:
         if isinstance(word, AwayWished):
@@ -432,17 +444,18 @@ class Execution(Room):
         """Make an order of a verdict, once; a refusal is booked as an order that was REJECTED."""
         if self._journal.knows(judged.order_id):
             return
-        intent = judged.intent
-        purpose = Purpose.ENTRY if intent.effect is Effect.OPEN else Purpose.EXIT
-        order = order_from_judgement(judged, purpose, ts_ns=max(self._orders.market_ns, intent.decided_ns))
-        if judged.is_approved and intent.effect is not Effect.MODIFY:
+        intent, reasons = judged.intent, judged.reasons
+        effect, ts_ns = intent.effect, intent.decided_ns
+        ts_ns = max(ts_ns, self._orders.market_ns)
+        order = order_from_judgement(judged, _ENTRY if effect is _OPEN else _EXIT, ts_ns=ts_ns)
+        if not reasons and effect is not _MODIFY:
             order = fitted(order, self._instruments.of(order.symbol))
         self._orders.write(order, None, "risk", effects)
-        reasons = judged.reasons or self._reasons_against_new(order, judged.quantity)
+        reasons = reasons or self._reasons_against_new(order, judged.quantity)
         if reasons:
             source = "risk" if judged.reasons else "ours"
             self._orders.change(order, OrderState.REJECTED, "; ".join(reasons), source, effects)
-        elif intent.effect is Effect.MODIFY:
+        elif effect is _MODIFY:
             key = (intent.strategy, intent.symbol, intent.tag)
             self._journal.write(_levels(intent, self._journal.ledger.position(*key), order.created_ns), effects)
             self._orders.change(order, OrderState.CANCELLED, "LEVELS_CHANGED", "ours", effects)
@@ -452,7 +465,7 @@ class Execution(Room):
 
     def _reasons_against(self, order: Order) -> tuple[str, ...]:
         """Say what forbids an entry here and now; nothing here ever forbids an exit."""
-        if order.purpose is not Purpose.ENTRY:
+        if order.purpose is not _ENTRY:
             return ()
         halted = self._halt_reason()
         if halted is not None:
@@ -479,7 +492,7 @@ class Execution(Room):
 
     def _reasons_against_new(self, order: Order, asked: Decimal) -> tuple[str, ...]:
         """Say what forbids to begin with an entry; for the pace of the venue simulated time waits instead."""
-        if order.purpose is not Purpose.ENTRY:
+        if order.purpose is not _ENTRY:
             return ()
         reasons = self._reasons_against(order) or faults(
             order, self._instruments.of(order.symbol), asked=asked, cash=self._cash_left(order)
@@ -501,9 +514,10 @@ class Execution(Room):
 
     def _submit(self, order: Order, effects: Effects) -> None:
         """Put a PENDING order on the wire; an exit first waits until no resting order could sell the same again."""
-        if order.purpose is Purpose.EXIT:
+        purpose = order.purpose
+        if purpose is _EXIT:
             self._protection.settle(order.key, effects)
-        elif self._is_stepped and order.purpose is Purpose.ENTRY and (self._held or not self._pace.has_room()):
+        elif self._is_stepped and purpose is _ENTRY and (self._held or not self._pace.has_room()):
             self._held[order.order_id] = None
         else:
             self._orders.send(order, effects)

@@ -624,3 +624,22 @@ def test_pages_that_hold_nothing_any_more_are_free_and_are_taken_again(store: St
     assert empty.used < 20
     assert full.touched <= empty.touched == again.touched
     assert 150 < again.used < empty.touched
+
+
+def test_a_writer_that_looks_before_each_commit_sees_all_that_it_wrote_and_keeps_no_page(store: Store) -> None:
+    for number in range(200):
+        assert store.get("bread", b"rye") == (b"%d" % (number - 1) * 1000 if number else None)
+        store.commit([Put("bread", b"rye", b"%d" % number * 1000)])
+        assert store.get("bread", b"rye") == b"%d" % number * 1000
+
+    assert store.pages().touched < 20
+
+
+def test_a_writer_sees_what_was_there_when_a_commit_fails(store: Store) -> None:
+    store.commit([Put("bread", b"rye", b"baked")])
+    assert store.get("bread", b"rye") == b"baked"
+
+    with pytest.raises(StoreError):
+        store.commit([Put("bread", b"rye", b"burnt"), Append(2, b"two")])
+
+    assert store.get("bread", b"rye") == b"baked"
