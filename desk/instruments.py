@@ -116,7 +116,7 @@ def faults(order: Order, instrument: Instrument, *, asked: Decimal, cash: Decima
     demands_nothing = not instrument.quantity_min and not instrument.notional_min
     if demands_nothing and cash is None and order.quantity > ZERO:
         return ()
-    price = order.limit_price or order.reference_price
+    price = order.counted_price
     notional = order.quantity * price
     found: list[str] = []
     if order.quantity <= ZERO:
@@ -140,7 +140,7 @@ def committed(orders: Iterable[Order]) -> Decimal:
     """Give the cash that working entries to buy may still take."""
     return sum(
         (
-            max(order.quantity - order.filled_quantity, ZERO) * (order.limit_price or order.reference_price)
+            order.left * order.counted_price
             for order in orders
             if order.purpose is Purpose.ENTRY and order.side is Side.BUY
         ),

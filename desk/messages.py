@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from desk.units import ZERO
 from desk.venue import Instrument
 
 
@@ -238,6 +239,21 @@ class Order(Message, frozen=True, tag="order"):
         """OPEN for an entry, CLOSE for everything that reduces."""
         return Effect.OPEN if self.purpose is Purpose.ENTRY else Effect.CLOSE
 
+    @property
+    def level(self) -> Decimal | None:
+        """The price at which it trades where it rests; None for what rests nowhere."""
+        return self.stop_price if self.type is OrderType.STOP else self.limit_price
+
+    @property
+    def left(self) -> Decimal:
+        """What may still trade, >= 0, also where more filled than was asked for."""
+        return max(self.quantity - self.filled_quantity, ZERO)
+
+    @property
+    def counted_price(self) -> Decimal:
+        """What it counts at while nothing has filled: its limit, else the price at which it was decided on."""
+        return self.limit_price or self.reference_price
+
 
 class OrderChanged(Message, frozen=True, tag="order.changed"):
     """Event. An order entered ``order.state`` from ``previous`` ("" at birth); carries the new whole."""
@@ -377,6 +393,11 @@ class SubmitOrder(Message, frozen=True, tag="venue.submit"):
     deadline_ns: int = 0
     venue_epoch: int = 0
     is_exit: bool = False
+
+    @property
+    def level(self) -> Decimal | None:
+        """The price at which it trades where it rests; None for what rests nowhere."""
+        return self.stop_price if self.type is OrderType.STOP else self.limit_price
 
 
 class CancelOrder(Message, frozen=True, tag="venue.cancel"):

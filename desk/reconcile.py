@@ -331,7 +331,7 @@ class _Orders:
         if order.state not in OPEN:
             return None  # what it is to become is under way
         instrument = self._instruments.get(order.symbol, Instrument(symbol=order.symbol))
-        price = order.stop_price if order.limit_price is None else order.limit_price
+        price = order.level
         is_other_size = abs(theirs.quantity - order.quantity) > instrument.lot
         is_other_price = price is not None and theirs.price is not None and abs(theirs.price - price) > instrument.tick
         return Kind.TERMS_DIFFER if is_other_size or is_other_price else None
@@ -342,7 +342,7 @@ def _words(order: Order | VenueOrder) -> str:
     if isinstance(order, VenueOrder):
         price, kind = order.price, order.type.value if order.type is not None else ""
     else:
-        price, kind = order.stop_price if order.limit_price is None else order.limit_price, order.type.value
+        price, kind = order.level, order.type.value
     at = "" if price is None else f" at {price}"
     what = f"{order.side.value} {order.quantity} {order.symbol} {kind}{at}"
     return f"{what}, {order.filled_quantity} filled, {order.state.value}"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from actors.execution.once import Once
-from actors.execution.orders import Orders, left_of
+from actors.execution.orders import Orders
 from actors.execution.protection import Protection
 from desk.messages import (
     FlatteningWished,
@@ -83,8 +83,8 @@ class Interventions:
         if any(figure is None or not figure.is_finite() or figure <= ZERO for figure in figures):
             return "what filled has a --quantity and a --price above 0"
         assert wish.quantity is not None, "it was just looked at"
-        if wish.quantity > left_of(order):
-            return f"{wish.quantity} is more than the {left_of(order)} that {order.order_id} could still fill"
+        if wish.quantity > order.left:
+            return f"{wish.quantity} is more than the {order.left} that {order.order_id} could still fill"
         return "" if wish.fee.is_finite() else f"{wish.fee} is no fee"
 
     def _resolve(self, order: Order, wish: ResolutionWished, effects: Effects) -> dict[str, object]:
@@ -104,7 +104,7 @@ class Interventions:
         else:
             assert wish.quantity is not None, "it was looked at before"
             assert wish.price is not None, "it was looked at before"
-            left = left_of(order) - wish.quantity
+            left = order.left - wish.quantity
             fill = OrderFilled(
                 0, name, f"operator/{wish.request}", wish.quantity, wish.price, wish.fee, False, left, ts_ns
             )  # fmt: skip

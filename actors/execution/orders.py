@@ -12,7 +12,6 @@ from desk.messages import (
     Order,
     OrderChanged,
     OrderState,
-    OrderType,
     Purpose,
     ReplaceOrder,
     SubmitOrder,
@@ -129,7 +128,7 @@ class Orders:
             order,
             quantity=quantity,
             new_quantity=larger,
-            new_price=level_of(order) or ZERO,
+            new_price=order.level or ZERO,
             changed_ns=max(self.market_ns, order.changed_ns),
         )
         self.write(fitted, order.state, "ours", effects)
@@ -223,16 +222,6 @@ class Orders:
                 self.change(order, OrderState.UNKNOWN, REASON_VENUE_FELL, "ours", effects)
         self._on_wire.clear()
         self.venue_epoch = 0
-
-
-def level_of(order: Order) -> Decimal | None:
-    """Give the price at which a resting order would trade."""
-    return order.stop_price if order.type is OrderType.STOP else order.limit_price
-
-
-def left_of(order: Order) -> Decimal:
-    """Give what of an order may still trade."""
-    return max(order.quantity - order.filled_quantity, ZERO)
 
 
 def is_late(order: Order) -> bool:

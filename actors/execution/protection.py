@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from actors.execution.orders import Orders, left_of, level_of
+from actors.execution.orders import Orders
 from actors.journal import Key
 from actors.owners import WANTED_AWAY, Owners
 from actors.settings import OnDisable
@@ -257,7 +257,7 @@ class Protection:
     def _release(self, exits: list[Order], position: Position | None, effects: Effects) -> None:
         """Send the exits that wait, capped to what is held and not already being sold."""
         left = abs(position.quantity) if position is not None else ZERO
-        left -= sum((left_of(order) for order in exits if self._orders.has_left(order)), ZERO)
+        left -= sum((order.left for order in exits if self._orders.has_left(order)), ZERO)
         for order in exits:
             if order.state is not OrderState.PENDING or self._orders.has_left(order):
                 continue
@@ -269,7 +269,7 @@ class Protection:
 
 
 def _level_to_be(order: Order) -> Decimal | None:
-    return level_of(order) if order.new_price is None else order.new_price
+    return order.level if order.new_price is None else order.new_price
 
 
 def _left_to_be(order: Order) -> Decimal:

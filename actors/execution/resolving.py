@@ -9,7 +9,7 @@ be sent again. What can be decided neither way stays UNKNOWN, and blocks entries
 
 from collections.abc import Callable
 
-from actors.execution.orders import Orders, left_of, level_of
+from actors.execution.orders import Orders
 from desk.messages import (
     Order,
     OrderAccepted,
@@ -103,7 +103,7 @@ class Resolver:
     def notices(self) -> list[str]:
         """Say of each undecided order what it is, why nobody knows, and what a person does about it."""
         return [
-            f"{order.order_id} is in doubt for good: {order.purpose.value} {order.side.value} {left_of(order)} "
+            f"{order.order_id} is in doubt for good: {order.purpose.value} {order.side.value} {order.left} "
             f"{order.symbol} of {order.strategy}; {order.reason or 'nobody knows whether it arrived'}. "
             f"The venue does not find it, which is no proof, and it is not sent again, for {self._why_not(order)}. "
             f"Entries in {order.symbol} are refused. Look for {order.client_id} in the venue's own books, then: "
@@ -179,7 +179,7 @@ class Resolver:
             if theirs.state is OrderState.REJECTED:
                 self._hear_report(OrderRejected(0, theirs.order_id, theirs.reason or "REJECTED", ts_ns), effects)
             elif order.new_quantity is not None or theirs.quantity != order.quantity:
-                price = theirs.price if theirs.price is not None else level_of(order) or ZERO
+                price = theirs.price if theirs.price is not None else order.level or ZERO
                 report = OrderReplaced(0, theirs.order_id, theirs.venue_order_id, theirs.quantity, price, ts_ns)
                 self._hear_report(report, effects)
             else:

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from actors.execution.once import Once
-from actors.execution.orders import Orders, left_of
+from actors.execution.orders import Orders
 from desk.messages import (
     AdoptionWished,
     CapitalChanged,
     CapitalWished,
     ExternalAdopted,
     OperatorAnswered,
-    OrderType,
     Purpose,
 )
 from desk.portfolio import EXTERNAL
@@ -74,8 +73,7 @@ class Wishes:
                 free += 2 * held.quantity * held.average_price
         for order in self._orders.working():
             if order.purpose is Purpose.ENTRY:
-                price = order.limit_price if order.type is OrderType.LIMIT else order.reference_price
-                free -= left_of(order) * (price or order.reference_price)
+                free -= order.left * order.counted_price
         return free
 
     # --- what was found -----------------------------------------------------------------------

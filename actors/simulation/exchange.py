@@ -41,7 +41,7 @@ class Resting:
         self.command, self.name, self.taken_ns = command, name, taken_ns
         self.state = OrderState.SUBMITTED
         self.quantity, self.filled = command.quantity, ZERO
-        self.price = command.stop_price if command.type is OrderType.STOP else command.limit_price
+        self.price = command.level
 
     @property
     def is_open(self) -> bool:

@@ -338,7 +338,7 @@ def _price_at_open(command: SubmitOrder, prices: _Prices) -> Decimal | None:
     """Give the open where the order trades there, else None."""
     if 0 < command.expires_ns <= prices.ts_ns:
         return None
-    level = command.stop_price if command.type is OrderType.STOP else command.limit_price
+    level = command.level
     if command.type is OrderType.MARKET or level is None:
         return prices.open
     # A buy stop and a sell limit wait for a price at or above their level, the other two at or below it.
@@ -351,7 +351,7 @@ def _price_in_range(command: SubmitOrder, prices: _Prices) -> Decimal | None:
     """Give the order's level where the range touches it while the order lives, else None."""
     if 0 < command.expires_ns < prices.end_ns or 0 < command.expires_ns <= prices.ts_ns:
         return None
-    level = command.stop_price if command.type is OrderType.STOP else command.limit_price
+    level = command.level
     if command.type is OrderType.MARKET or level is None:
         return None
     waits_above = (command.side is Side.BUY) == (command.type is OrderType.STOP)
@@ -387,9 +387,7 @@ def _fault(command: SubmitOrder) -> str:
         return f"quantity must be above 0, not {command.quantity}"
     if command.type is OrderType.MARKET:
         return ""
-    name, price = (
-        ("stop price", command.stop_price) if command.type is OrderType.STOP else ("limit price", command.limit_price)
-    )
+    name, price = "stop price" if command.type is OrderType.STOP else "limit price", command.level
     if price is None or not (price.is_finite() and price > ZERO):
         return f"{name} must be above 0, not {price}"
     return ""

@@ -380,3 +380,23 @@ def test_an_order_bears_every_figure_of_its_intent_under_the_same_name() -> None
     others |= {"fees": ZERO, "venue_order_id": "", "reason": "", "created_ns": 13, "changed_ns": 13, "attempt": 0}
     others |= {"exit_reason": "SIGNAL", "intent_expires_ns": intent.expires_ns, "new_quantity": None, "new_price": None}
     assert {name: getattr(order, name) for name in others} == others
+
+
+@pytest.mark.parametrize(
+    ("type_", "limit", "stop", "level", "counted"),
+    [
+        (OrderType.MARKET, None, None, None, HUNDRED),
+        (OrderType.LIMIT, FOUR, None, FOUR, FOUR),
+        (OrderType.STOP, None, TEN, TEN, HUNDRED),
+    ],
+)
+def test_an_order_rests_at_its_stop_or_limit_and_counts_at_its_limit_or_the_price_it_was_decided_at(
+    type_: OrderType, limit: Decimal | None, stop: Decimal | None, level: Decimal | None, counted: Decimal
+) -> None:
+    order = replace(an_order(), type=type_, limit_price=limit, stop_price=stop)
+
+    assert (order.level, order.counted_price) == (level, counted)
+
+
+def test_nothing_is_left_of_an_order_of_which_more_filled_than_was_asked_for() -> None:
+    assert [replace(an_order(), filled_quantity=Decimal(filled)).left for filled in (0, 4, 11)] == [TEN, Decimal(6), 0]
