@@ -22,6 +22,7 @@ from actors.words import desk_codec
 from runtime.beacon import SUFFIX
 from runtime.clock import NS_PER_S, Clock
 from runtime.errors import StartError
+from runtime.file import replace_file
 from runtime.folder import FolderLock, Sentinel, keep_from_cleaners, socket_folder
 from runtime.keeper import Keeper
 from runtime.log import Log
@@ -67,9 +68,7 @@ def run_desk(
     sockets = socket_folder(state)
     _clear(sockets)
     keep_from_cleaners(sockets)
-    fresh = state / "endpoints.new"
-    fresh.write_text(f"{sockets}\n", encoding="utf-8")
-    fresh.rename(state / "endpoints")  # at once, or a client could read half of it
+    replace_file(state / "endpoints", f"{sockets}\n".encode())  # at once, or a client could read half of it
     on_low = halting_on_low(Sentinel(state), log)
     kept = Store.open(state / "supervisor", is_synced=False, reserve_bytes=SUPERVISOR_RESERVE_BYTES, on_low=on_low)
     keeper = Keeper(kept, configured(settings))

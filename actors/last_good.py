@@ -1,11 +1,11 @@
 """The last good configuration, kept in the state folder: what a start with a broken file runs on."""
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from actors.settings import Settings
+from runtime.file import replace_file
 
 #: For the program, with the paths that the file meant; and for people, as it was written.
 SETTINGS_FILE = "last_good.settings"
@@ -21,9 +21,9 @@ class LastGood(msgspec.Struct, frozen=True):
 
 
 def write_last_good(state: Path, good: LastGood) -> None:
-    """Keep it, whole or not at all."""
-    _replace(state / SETTINGS_FILE, msgspec.msgpack.encode(good))
-    _replace(state / TEXT_FILE, good.text.encode())
+    """Keep it: each of the two files whole or not at all."""
+    replace_file(state / SETTINGS_FILE, msgspec.msgpack.encode(good))
+    replace_file(state / TEXT_FILE, good.text.encode())
 
 
 def read_last_good(state: Path) -> LastGood | None:
@@ -32,12 +32,3 @@ def read_last_good(state: Path) -> LastGood | None:
         return msgspec.msgpack.decode((state / SETTINGS_FILE).read_bytes(), type=LastGood)
     except (OSError, msgspec.DecodeError):
         return None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    new = path.with_name(f"{path.name}.new")
-    with new.open("wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    new.replace(path)

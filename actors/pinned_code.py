@@ -21,6 +21,7 @@ from actors.console.swap import Swap, abandoned
 from actors.pinned_import import PinnedImporter, read_file
 from actors.settings import Settings
 from actors.strategy_catalogue import StrategyBrokenError
+from runtime.file import mark_of, replace_file
 
 #: How much of a digest people are shown.
 SHORT = 12
@@ -173,13 +174,7 @@ class CodeShelf:
 
     def _keep(self, file: Path, value: Mapping[str, msgspec.Struct]) -> None:
         self._make()
-        fresh = file.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(msgspec.json.format(msgspec.json.encode(dict(value))))
-            out.flush()
-            os.fsync(out.fileno())
-        fresh.rename(file)
+        replace_file(file, msgspec.json.format(msgspec.json.encode(dict(value))), mode=0o600)
 
     def _make(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -326,12 +321,4 @@ class DiskWatch:
 
 
 def _marks(places: Iterable[str]) -> tuple[tuple[str, int, int, int], ...]:
-    marks: list[tuple[str, int, int, int]] = []
-    for place in places:
-        try:
-            found = Path(place).stat()
-        except OSError:
-            marks.append((place, 0, 0, 0))
-        else:
-            marks.append((place, found.st_mtime_ns, found.st_size, found.st_ino))
-    return tuple(marks)
+    return tuple((place, *mark_of(Path(place))) for place in places)

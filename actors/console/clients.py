@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from actors.console.verbs import ROLES, Role
+from runtime.file import replace_file
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 #: 32 bytes in ZeroMQ's own writing, Z85.
@@ -74,14 +75,8 @@ def write_clients(path: Path, clients: Sequence[Client]) -> None:
     Raises:
         OSError: It cannot be written; the old one is untouched.
     """
-    fresh = path.with_name(f".{path.name}.new")
     data = msgspec.json.format(msgspec.json.encode(_File(tuple(clients))), indent=1)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(data + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
+    replace_file(path, data + b"\n", mode=0o644)
 
 
 def changes(old: Mapping[str, Client], new: Mapping[str, Client]) -> list[str]:

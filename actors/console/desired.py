@@ -21,6 +21,7 @@ from actors.tree import Try, configured, desk_tree
 from desk.messages import HoldersGiven, HoldersWanted
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.effects import Effects
+from runtime.file import mark_of
 from runtime.log import Log
 from runtime.words import RootAnswered, RootAsked
 
@@ -174,7 +175,7 @@ class Desired:
         return bool(self._reading or self._holders_asked_ns is not None or self._applying or self._later)
 
     def _begin(self, now_ns: int, effects: Effects) -> None:
-        mark = _mark_of(self._file)
+        mark = mark_of(self._file)
         if mark != self._mark or self._later:
             self._wanted, self._later = self._later, {}
             if not self._is_dry:
@@ -283,12 +284,3 @@ def _essence(settings: Settings) -> Settings:
     """Leave out where things stand in the file: lines that moved are no change."""
     entries = tuple(msgspec.structs.replace(entry, line=0) for entry in settings.strategies)
     return msgspec.structs.replace(settings, strategies=entries)
-
-
-def _mark_of(file: Path) -> tuple[int, int, int]:
-    """Give what changes when a file is edited or replaced; zeros where it is gone."""
-    try:
-        found = file.stat()
-    except OSError:
-        return 0, 0, 0
-    return found.st_mtime_ns, found.st_size, found.st_ino

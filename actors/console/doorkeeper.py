@@ -18,6 +18,7 @@ from actors.console.verbs import VERBS, Verb, read_arguments
 from actors.screen_words import plain_text
 from runtime.clock import NS_PER_S, Clock
 from runtime.effects import Effects
+from runtime.file import mark_of
 from runtime.log import Log
 from runtime.room import ControlRequest, DoorState
 
@@ -327,12 +328,3 @@ def is_of_the_desk(peer: str) -> bool:
         if int(pid) == ours:
             return True
     return False
-
-
-def mark_of(file: Path) -> tuple[int, int, int]:
-    """Give what changes when a file is edited or replaced; zeros where it is gone."""
-    try:
-        found = file.stat()
-    except OSError:
-        return 0, 0, 0
-    return found.st_mtime_ns, found.st_size, found.st_ino
