@@ -271,32 +271,23 @@ class Journal:
             # What costs as much as there are working orders is done once in as many records.
             if self.head - self.snapshot_at >= max(self._snapshot_every, len(self.ledger.working)):
                 self.keep_snapshot(effects)
-        strategy, sequence = strategy_of(body), self.head + 1
+        order = body.order if isinstance(body, OrderChanged) else None
+        strategy, sequence = strategy_of(body) if order is None else order.strategy, self.head + 1
         topic = strategy or DESK_TOPIC
         previous = self.own_last.get(topic, 0)
         record = JournalRecord(sequence, self._clock.wall_ns(), body)
-        if isinstance(body, FillBooked):
+        if order is None and isinstance(body, FillBooked):
             known = self.ledger.has_execution(body.execution_id, body.venue, body.account)
             assert not known, "an execution is booked once, for ever"
         self._fold(record, strategy)
         data = self._codec.encode(record)
         self._memory.records.append(data)
         effects.writes.append(Append(sequence, data))
-        if isinstance(body, OrderChanged):
-            self._memory.keep(body.order)
-        found_by = _index(record)
-        if found_by:
-            effects.writes += found_by
+        if order is not None:
+            self._memory.keep(order)
+        if order is None or order.client_order_id or order.state in TERMINAL:
+            effects.writes += _index(record)
         effects.published.append(Publish(topic, record, sequence, previous, data))
-
-    @property
-    def uncommitted(self) -> int:
-        """The number of the next commit's first record while there is something to commit, else 0.
-
-        What is written while it stays the same is committed together, and so leaves together.
-        """
-        committed = self._store.head()
-        return committed + 1 if self.head != committed else 0
 
     def note(self, kind: str, text: str, ts_ns: int, effects: Effects, who: str = "desk") -> None:
         """Write down what an auditor wants to find; the same note again is not repeated."""

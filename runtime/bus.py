@@ -773,9 +773,7 @@ class Publisher:
         else:
             kind, previous = _VOLATILE, self._volatile.get(key, 0)
             sequence = self._volatile[key] = previous + 1
-        frame = key + pack_header(kind, self._epoch, sequence, previous) + body
-        with suppress(zmq.Again):
-            _send(self.socket, frame, _NOW)
+        try_send(self.socket, [key + pack_header(kind, self._epoch, sequence, previous) + body])
 
     def _key(self, topic: str) -> bytes:
         if len(self._keys) >= NAMED_MAX:

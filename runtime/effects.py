@@ -30,7 +30,7 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
 Write = Append | Put | Delete
 
 
-class Post(msgspec.Struct, frozen=True):
+class Post(msgspec.Struct, frozen=True, gc=False):
     """Send ``word`` to ``peer``.
 
     ``is_sure``: again and again until acknowledged, across the peer's falls (not across our own: what must
@@ -43,7 +43,7 @@ class Post(msgspec.Struct, frozen=True):
     is_gated: bool = True
 
 
-class Publish(msgspec.Struct, frozen=True):
+class Publish(msgspec.Struct, frozen=True, gc=False):
     """Say ``word`` to everyone who listens to ``topic`` (sequence 0: a stream without memory, newest wins).
 
     ``body`` is the word as the codec encodes it, for whoever has that at hand; b"" leaves it to the shell.
@@ -80,9 +80,9 @@ class Effects:
         self.writes: list[Write] = []
         self.posts: list[Post] = []
         self.published: list[Publish] = []
-        self.timers: list[Timer] = []
-        self.listens: list[Listen] = []
-        self.answers: list[tuple[bytes, bytes]] = []
+        self.timers: tuple[Timer, ...] = ()  # the last three are seldom used, and a list for each costs every word
+        self.listens: tuple[Listen, ...] = ()
+        self.answers: tuple[tuple[bytes, bytes], ...] = ()
         self.is_durable = False
 
     def append(self, sequence: int, data: bytes) -> None:
@@ -109,15 +109,15 @@ class Effects:
 
     def timer(self, name: str, at_ns: int) -> None:
         """Set, move or (with 0) take away a timer."""
-        self.timers.append(Timer(name, at_ns))
+        self.timers += (Timer(name, at_ns),)
 
     def listen(self, peer: str, topics: tuple[str, ...]) -> None:
         """Listen to these topics of a stream that the wiring has, and to no other of it."""
-        self.listens.append(Listen(peer, topics))
+        self.listens += (Listen(peer, topics),)
 
     def answer(self, address: bytes, data: bytes) -> None:
         """Answer a client of the control socket."""
-        self.answers.append((address, data))
+        self.answers += ((address, data),)
 
     def add(self, other: "Effects") -> None:
         """Take over everything of ``other``, behind what is here."""

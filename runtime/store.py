@@ -489,13 +489,15 @@ def _copy(environment: lmdb.Environment, path: Path, folder: Path, transaction: 
 def _written(transaction: lmdb.Transaction, writes: Sequence[Write], now: Summary, path: Path) -> Summary:
     """Write into a transaction; give the summary that goes with it."""
     head, link, entries, total = now.head, now.link, now.entries, now.total
+    records: list[tuple[bytes, bytes]] = []
     for write in writes:
         if isinstance(write, Append):
-            if write.sequence != head + 1:
-                msg = f"{path}: record {write.sequence} cannot follow {head}"
+            sequence, data = write.sequence, write.data
+            if sequence != head + 1:
+                msg = f"{path}: record {sequence} cannot follow {head}"
                 raise StoreError(msg)
-            head, link = write.sequence, chain(link, write.data)
-            transaction.put(log_key(head), link + write.data)
+            head, link = sequence, chain(link, data)
+            records.append((log_key(head), link + data))
             continue
         key = table_key(write.table, write.key)
         if isinstance(write, Put):
@@ -506,6 +508,11 @@ def _written(transaction: lmdb.Transaction, writes: Sequence[Write], now: Summar
             before = transaction.pop(key)
         if before is not None:
             entries, total = entries - 1, total - seal_number(bytes(before))
+    if len(records) == 1:
+        transaction.put(*records[0])
+    elif records:
+        with transaction.cursor() as cursor:
+            cursor.putmulti(records)
     now = Summary(now.format, now.schema, head, link, entries, total & TOTAL_MASK, now.commits + 1)
     transaction.put(SUMMARY_KEY, now.write())
     return now

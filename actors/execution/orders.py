@@ -46,6 +46,7 @@ class Orders:
         self.is_time_heard = False
         self.venue_epoch = 0
         self.doubted: set[str] = set()
+        self._unknown = journal.ledger.unknown
         self._on_wire: set[str] = set()
         self._repeated: set[str] = set()
 
@@ -69,7 +70,7 @@ class Orders:
 
     def unknown_in(self, symbol: str) -> list[str]:
         """Name the orders of a symbol of which nobody knows whether the venue has them."""
-        unknown = self.journal.ledger.unknown
+        unknown = self._unknown
         return [order.order_id for order in unknown.values() if order.symbol == symbol] if unknown else []
 
     # --- changing -----------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class Pace:
         if order.type is _MARKET:
             self._unfilled.setdefault(order.order_id, now_ns)
         breaker = self._breaker
-        if breaker is not None and breaker.is_tried and order.purpose is _ENTRY:
+        if breaker is not None and breaker.why and order.purpose is _ENTRY:
             breaker.lets_pass(order.order_id, now_ns)
 
     def follow(self, order: Order) -> None:
@@ -98,19 +98,18 @@ class Pace:
 
     def objection(self, order: Order) -> str:
         """Say why a live desk does not open anything now, "" where it may; ``order`` itself does not count."""
-        depth = len(self._unanswered) - (order.order_id in self._unanswered)
-        if depth >= self._settings.queue_max:
-            return (
-                f"BACKPRESSURE: {depth} orders wait for the venue's answer, and queue_max is {self._settings.queue_max}"
-            )
+        depth, most = len(self._unanswered), self._settings.queue_max
+        if depth >= most and (depth := depth - (order.order_id in self._unanswered)) >= most:
+            return f"BACKPRESSURE: {depth} orders wait for the venue's answer, and queue_max is {most}"
         return self.breaker_objection()
 
     def breaker_objection(self) -> str:
         """Say why the breaker lets no entry leave now, "" where it does."""
-        if self._breaker is None:
+        breaker = self._breaker
+        if breaker is None:
             return ""
         now_ns = self._look()
-        return self._breaker.objection(now_ns) if self._breaker.is_tried else ""
+        return breaker.objection(now_ns) if breaker.why else ""
 
     def facts(self) -> dict[str, Any]:
         """Give depth, breaker and latencies; plain values."""

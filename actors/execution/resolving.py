@@ -40,6 +40,8 @@ ASKED_MAX = 100
 REASON_NEVER_ARRIVED = "NEVER_ARRIVED: the venue proved that it does not have it, and its time is over"
 REASON_TOO_LATE = "DEADLINE: it came to the venue too late, and is not wanted any more"
 
+#: Asked for of each order that works: to look a member up in its class costs as much as several calls.
+_UNKNOWN = OrderState.UNKNOWN
 _ENDED = frozenset({OrderState.CANCELLED, OrderState.EXPIRED})
 
 
@@ -88,9 +90,9 @@ class Resolver:
         return [
             order
             for order in self._orders.working()
-            if order.state is OrderState.UNKNOWN
-            or order.order_id in self._doubted
+            if order.state is _UNKNOWN
             or (order.new_quantity is not None and order.state in OPEN)
+            or order.order_id in self._doubted
         ]
 
     def undecided(self) -> list[Order]:

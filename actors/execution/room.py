@@ -485,9 +485,9 @@ class Execution(Room):
 
     def _halt_reason(self) -> str | None:
         """Look at the sentinel, once for all commands that are committed, and so leave, together."""
-        batch = self._journal.uncommitted
-        if not batch or batch != self._looked:
-            self._looked, self._halted = batch, self._sentinel.reason()
+        first = self._store.head() + 1  # the next commit's first record, if there is one
+        if self._looked != first or self._journal.head < first:
+            self._looked, self._halted = first if self._journal.head >= first else 0, self._sentinel.reason()
         return self._halted
 
     def _reasons_against_new(self, order: Order, asked: Decimal) -> tuple[str, ...]:
@@ -495,17 +495,18 @@ class Execution(Room):
         if order.purpose is not _ENTRY:
             return ()
         reasons = self._reasons_against(order) or faults(
-            order, self._instruments.of(order.symbol), asked=asked, cash=self._cash_left(order)
+            order,
+            self._instruments.of(order.symbol),
+            asked=asked,
+            cash=self._cash_left(order) if self._traits.is_remote else None,  # on paper the venue lends
         )
         if reasons or self._is_stepped:
             return reasons
         objection = self._pace.objection(order)
         return (objection,) if objection else ()
 
-    def _cash_left(self, order: Order) -> Decimal | None:
-        """Give the cash that no other working entry may take; None on paper, where the venue lends."""
-        if not self._traits.is_remote:
-            return None
+    def _cash_left(self, order: Order) -> Decimal:
+        """Give the cash that no other working entry may take."""
         others = (other for other in self._orders.working() if other.order_id != order.order_id)
         return self._journal.ledger.cash - committed(others)
 

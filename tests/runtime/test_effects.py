@@ -28,8 +28,8 @@ def test_effects_keep_everything_in_its_order() -> None:
         Post("oven", StopAsked(), is_sure=False, is_gated=False),
     ]
     assert effects.published == [Publish("bread", Hello(), 4, 3)]
-    assert effects.timers == [Timer("bake", 7)]
-    assert effects.answers == [(b"address", b"answer")]
+    assert effects.timers == (Timer("bake", 7),)
+    assert effects.answers == ((b"address", b"answer"),)
 
 
 def test_the_effects_of_a_later_message_come_behind_those_of_an_earlier_one() -> None:
