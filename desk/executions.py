@@ -1,9 +1,11 @@
 """Which executions are booked, and as what: a venue tells of one as often as it likes, and the books take it once."""
 
+from decimal import Decimal
 from typing import Protocol
 
 from desk.holdings import HORIZON_DEFAULT
 from desk.messages import FillBooked, Order, OrderFilled, Purpose
+from desk.units import ZERO
 
 #: (venue, account, the venue's id): what names one execution in all the world.
 Execution = tuple[str, str, str]
@@ -54,6 +56,18 @@ def names_of(venue: str, account: str, execution_id: str) -> tuple[Execution, ..
     Records of a desk that wrote down no venue, or no account, know executions by less; the id alone still counts.
     """
     return tuple(dict.fromkeys(((venue, account, execution_id), (venue, "", execution_id), ("", "", execution_id))))
+
+
+def fault_of(quantity: Decimal, price: Decimal, fee: Decimal) -> str:
+    """Say what is wrong with the figures of an execution, or "".
+
+    Quantity and price are finite and above 0. A fee is finite; below 0 it is what the venue pays.
+    """
+    if not (quantity.is_finite() and quantity > ZERO):
+        return f"quantity must be above 0, not {quantity}"
+    if not (price.is_finite() and price > ZERO):
+        return f"price must be above 0, not {price}"
+    return "" if fee.is_finite() else f"fee must be a finite number, not {fee}"
 
 
 def fill_of(order: Order, report: OrderFilled, venue: str, account: str) -> FillBooked:

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from desk.executions import fault_of
 from desk.identity import child_order_id, intent_id, order_id
 from desk.messages import (
     CancelRejected,
@@ -435,12 +436,9 @@ def _figures_with(order: Order, fill: OrderFilled) -> tuple[Decimal, Decimal, De
     The first fill's figures are taken as they are. Later ones are summed on a quantum: the sum before them is
     recovered exactly from the average, whose 28 digits reach far below it, so no sequence of fills matters.
     """
-    for name, figure in (("quantity", fill.quantity), ("price", fill.price)):
-        if not (figure.is_finite() and figure > ZERO):
-            msg = f"order {order.order_id}: a fill's {name} must be above 0, not {figure}"
-            raise OrderStateMachineError(msg)
-    if not fill.fee.is_finite():
-        msg = f"order {order.order_id}: a fill's fee must be a finite number, not {fill.fee}"
+    fault = fault_of(fill.quantity, fill.price, fill.fee)
+    if fault:
+        msg = f"order {order.order_id}: a fill's {fault}"
         raise OrderStateMachineError(msg)
     if order.filled_quantity == ZERO:
         return fill.quantity, fill.price, fill.fee

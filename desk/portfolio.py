@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from desk.conservation import InvariantError, check_books, check_order
-from desk.executions import Executions, ExecutionSet, NoExecutions, names_of
+from desk.executions import Executions, ExecutionSet, NoExecutions, fault_of, names_of
 from desk.holdings import (
     DUST,
     EXTERNAL,
@@ -474,12 +474,9 @@ class Ledger:
 
 
 def _check(fill: FillBooked) -> None:
-    for name, figure in (("quantity", fill.quantity), ("price", fill.price)):
-        if not (figure.is_finite() and figure > ZERO):
-            msg = f"fill {fill.execution_id}: {name} must be above 0, not {figure}"
-            raise ValueError(msg)
-    if not fill.fee.is_finite():
-        msg = f"fill {fill.execution_id}: fee {fill.fee} is not a finite number"
+    fault = fault_of(fill.quantity, fill.price, fill.fee)
+    if fault:
+        msg = f"fill {fill.execution_id}: {fault}"
         raise ValueError(msg)
     if (
         max(fill.quantity, fill.price, fill.quantity * fill.price, abs(fill.fee), abs(fill.fee) / fill.price)
