@@ -280,6 +280,29 @@ def table(
     return Table(Supervision(root, uniform, desired=desired or {}, quarantined=quarantined, epochs={}))
 
 
+def abc(strategy: Strategy = Strategy.ONE_FOR_ONE, restarts_max: int = 10) -> NodeSpec:
+    """Describe three workers under one node."""
+    return node("desk", worker("a"), worker("b"), worker("c"), strategy=strategy, restarts_max=restarts_max)
+
+
+def started(spec: NodeSpec, uniform: Uniform = no_jitter) -> Table:
+    """Build a tree that runs, and forget how it came up."""
+    desk = table(spec, uniform)
+    desk.start()
+    desk.forget()
+    return desk
+
+
+def in_backoff(strategy: Strategy = Strategy.ONE_FOR_ONE) -> Table:
+    """Build a tree whose b waits 200 ms."""
+    desk = started(abc(strategy), full_jitter)
+    desk.end("b")
+    desk.end("b")
+    desk.forget()
+    assert desk.state("b") is ChildState.BACKOFF
+    return desk
+
+
 def starts_and_asks(log: list[str]) -> list[str]:
     """Leave only what supervision did by itself."""
     return [line for line in log if line.partition(" ")[0] not in {"fell", "stopped"}]

@@ -5,7 +5,18 @@ import pytest
 from runtime.restart import RestartType, Strategy
 from runtime.spec import NodeSpec
 from runtime.supervision_words import ChildState, GiveUp, Quarantined
-from tests.runtime.process_table import S, Table, full_jitter, node, starts_and_asks, strategy_node, table, worker
+from tests.runtime.process_table import (
+    S,
+    Table,
+    abc,
+    full_jitter,
+    node,
+    started,
+    starts_and_asks,
+    strategy_node,
+    table,
+    worker,
+)
 
 TYPES = list(RestartType)
 STRATEGIES = list(Strategy)
@@ -24,17 +35,6 @@ GOES_ALONG = {
     Strategy.ONE_FOR_ALL: ["ask c", "ask a", "start a", "start b", "start c"],
 }
 """What the fall of the middle one of three brings about."""
-
-
-def abc(strategy: Strategy = Strategy.ONE_FOR_ONE, restarts_max: int = 10) -> NodeSpec:
-    return node("desk", worker("a"), worker("b"), worker("c"), strategy=strategy, restarts_max=restarts_max)
-
-
-def started(spec: NodeSpec) -> Table:
-    desk = table(spec)
-    desk.start()
-    desk.forget()
-    return desk
 
 
 # --- who comes back, and with whom ----------------------------------------------------------------

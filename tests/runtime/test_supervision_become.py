@@ -11,7 +11,7 @@ from runtime.restart import RestartType, Strategy
 from runtime.spec import ChildSpec, NodeSpec, WorkerSpec
 from runtime.supervision import Supervision
 from runtime.supervision_words import ChildState, GiveUp, PeersChanged, Reconfigure, Spawn
-from tests.runtime.process_table import S, Table, full_jitter, no_jitter, node, strategy_node, table, worker
+from tests.runtime.process_table import S, Table, full_jitter, no_jitter, node, started, strategy_node, table, worker
 
 SEEDS = 300
 
@@ -20,13 +20,6 @@ def desk_of(*names: str, arguments: bytes = b"") -> NodeSpec:
     """Build a desk of two rooms around strategies."""
     strategies = node("strategies", *map(strategy_node, names), start="parallel")
     return node("desk", worker("first", arguments=arguments), strategies, worker("last"))
-
-
-def started(spec: NodeSpec) -> Table:
-    desk = table(spec)
-    desk.start()
-    desk.forget()
-    return desk
 
 
 def paths(desk: Table) -> list[str]:

@@ -2,21 +2,19 @@
 
 import pytest
 
-from runtime.spec import NodeSpec
 from runtime.supervision_words import AllStopped, ChildState
-from tests.runtime.process_table import S, Table, full_jitter, node, starts_and_asks, strategy_node, table, worker
-
-
-def abc() -> NodeSpec:
-    return node("desk", worker("a"), worker("b"), worker("c"))
-
-
-def started(spec: NodeSpec) -> Table:
-    desk = table(spec)
-    desk.start()
-    desk.forget()
-    return desk
-
+from tests.runtime.process_table import (
+    S,
+    Table,
+    abc,
+    full_jitter,
+    node,
+    started,
+    starts_and_asks,
+    strategy_node,
+    table,
+    worker,
+)
 
 # --- order ----------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 import pytest
 
 from runtime.restart import Strategy
-from runtime.spec import NodeSpec
 from runtime.supervision_words import (
     AllStopped,
     ChildState,
@@ -11,9 +10,11 @@ from runtime.supervision_words import (
 )
 from tests.runtime.process_table import (
     S,
-    Table,
+    abc,
     full_jitter,
+    in_backoff,
     node,
+    started,
     starts_and_asks,
     table,
     worker,
@@ -22,32 +23,11 @@ from tests.runtime.process_table import (
 MS = S // 1000
 
 
-def abc(strategy: Strategy = Strategy.ONE_FOR_ONE) -> NodeSpec:
-    return node("desk", worker("a"), worker("b"), worker("c"), strategy=strategy)
-
-
-def started(spec: NodeSpec) -> Table:
-    desk = table(spec, full_jitter)
-    desk.start()
-    desk.forget()
-    return desk
-
-
-def in_backoff(strategy: Strategy = Strategy.ONE_FOR_ONE) -> Table:
-    """Build a tree whose b waits 200 ms."""
-    desk = started(abc(strategy))
-    desk.end("b")
-    desk.end("b")
-    desk.forget()
-    assert desk.state("b") is ChildState.BACKOFF
-    return desk
-
-
 # --- backoff --------------------------------------------------------------------------------------
 
 
 def test_the_first_restart_is_immediate_and_the_next_ones_wait_twice_as_long_each() -> None:
-    desk = started(node("desk", worker("a")))
+    desk = started(node("desk", worker("a")), full_jitter)
     waits_ms: list[int] = []
 
     for _ in range(5):
@@ -143,7 +123,9 @@ def test_those_who_go_down_together_wait_together(strategy: Strategy, expected: 
 
 @pytest.mark.parametrize("strategy", [Strategy.REST_FOR_ONE, Strategy.ONE_FOR_ALL])
 def test_those_who_go_down_together_wait_together_also_where_they_start_at_once(strategy: Strategy) -> None:
-    desk = started(node("desk", worker("a"), worker("b"), worker("c"), strategy=strategy, start="parallel"))
+    desk = started(
+        node("desk", worker("a"), worker("b"), worker("c"), strategy=strategy, start="parallel"), full_jitter
+    )
     desk.end("b")
 
     desk.end("b")
@@ -185,7 +167,7 @@ def test_a_second_fall_during_a_rest_for_one_takes_down_only_those_after_it() ->
 
 
 def test_a_sibling_that_dies_while_it_is_to_go_along_is_not_counted() -> None:
-    desk = started(abc(Strategy.ONE_FOR_ALL))
+    desk = started(abc(Strategy.ONE_FOR_ALL), full_jitter)
     desk.manners("c").obeys = "SIGKILL"
     desk.end("b")
 
@@ -197,7 +179,7 @@ def test_a_sibling_that_dies_while_it_is_to_go_along_is_not_counted() -> None:
 
 
 def test_nothing_of_a_one_for_all_starts_before_the_last_old_process_is_reaped() -> None:
-    desk = started(abc(Strategy.ONE_FOR_ALL))
+    desk = started(abc(Strategy.ONE_FOR_ALL), full_jitter)
     desk.manners("a").obeys = "SIGKILL"
 
     desk.end("b")
@@ -244,7 +226,7 @@ def test_stop_is_heard_during_the_first_start() -> None:
 
 
 def test_stop_is_heard_while_a_one_for_all_goes_down() -> None:
-    desk = started(abc(Strategy.ONE_FOR_ALL))
+    desk = started(abc(Strategy.ONE_FOR_ALL), full_jitter)
     desk.manners("a").obeys = "SIGTERM"
     desk.end("b")
 
@@ -256,7 +238,7 @@ def test_stop_is_heard_while_a_one_for_all_goes_down() -> None:
 
 
 def test_stop_is_heard_while_a_one_for_all_comes_up() -> None:
-    desk = started(abc(Strategy.ONE_FOR_ALL))
+    desk = started(abc(Strategy.ONE_FOR_ALL), full_jitter)
     desk.manners("b").is_prompt = False
     desk.end("c")
 
@@ -279,7 +261,7 @@ def test_stop_is_heard_while_a_node_waits_in_backoff() -> None:
 
 
 def test_stop_while_a_killed_process_is_not_reaped_waits_for_it_and_no_longer() -> None:
-    desk = started(abc())
+    desk = started(abc(), full_jitter)
     actions = desk.supervision.on_hang("b", 1, desk.now_ns, "no progress")
     assert len(actions) == 2
 
@@ -293,7 +275,7 @@ def test_stop_while_a_killed_process_is_not_reaped_waits_for_it_and_no_longer() 
 
 
 def test_nothing_starts_after_stop_whatever_still_falls() -> None:
-    desk = started(node("desk", worker("a"), node("n", worker("x"), worker("y")), worker("z")))
+    desk = started(node("desk", worker("a"), node("n", worker("x"), worker("y")), worker("z")), full_jitter)
     desk.manners("z").obeys = "SIGTERM"
 
     desk.stop()
@@ -306,7 +288,7 @@ def test_nothing_starts_after_stop_whatever_still_falls() -> None:
 
 
 def test_whoever_waits_is_stopped_at_once_though_its_turn_has_not_come() -> None:
-    desk = started(node("desk", node("n", worker("x")), worker("z")))
+    desk = started(node("desk", node("n", worker("x")), worker("z")), full_jitter)
     desk.manners("z").obeys = "SIGTERM"
     desk.end("n/x")
     desk.end("n/x")
@@ -319,7 +301,7 @@ def test_whoever_waits_is_stopped_at_once_though_its_turn_has_not_come() -> None
 
 
 def test_a_second_stop_changes_nothing() -> None:
-    desk = started(abc())
+    desk = started(abc(), full_jitter)
     desk.manners("c").obeys = "SIGTERM"
 
     desk.stop()

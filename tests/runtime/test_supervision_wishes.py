@@ -16,10 +16,12 @@ from runtime.supervision_words import (
 from runtime.words import Peer
 from tests.runtime.process_table import (
     S,
-    Table,
+    abc,
     full_jitter,
+    in_backoff,
     no_jitter,
     node,
+    started,
     starts_and_asks,
     strategy_node,
     table,
@@ -29,32 +31,11 @@ from tests.runtime.process_table import (
 MS = S // 1000
 
 
-def abc(strategy: Strategy = Strategy.ONE_FOR_ONE) -> NodeSpec:
-    return node("desk", worker("a"), worker("b"), worker("c"), strategy=strategy)
-
-
-def started(spec: NodeSpec) -> Table:
-    desk = table(spec, full_jitter)
-    desk.start()
-    desk.forget()
-    return desk
-
-
-def in_backoff(strategy: Strategy = Strategy.ONE_FOR_ONE) -> Table:
-    """Build a tree whose b waits 200 ms."""
-    desk = started(abc(strategy))
-    desk.end("b")
-    desk.end("b")
-    desk.forget()
-    assert desk.state("b") is ChildState.BACKOFF
-    return desk
-
-
 # --- disable and enable ---------------------------------------------------------------------------
 
 
 def test_disable_stops_in_good_order_and_is_not_counted() -> None:
-    desk = started(abc(Strategy.ONE_FOR_ALL))
+    desk = started(abc(Strategy.ONE_FOR_ALL), full_jitter)
 
     desk.disable("b")
 
@@ -66,7 +47,7 @@ def test_disable_stops_in_good_order_and_is_not_counted() -> None:
 
 @pytest.mark.parametrize("obeys", ["ask", "SIGTERM", "SIGKILL"])
 def test_however_it_leaves_a_disabled_child_stays_down(obeys: str) -> None:
-    desk = started(abc())
+    desk = started(abc(), full_jitter)
     desk.manners("b").obeys = "ask" if obeys == "ask" else "SIGTERM" if obeys == "SIGTERM" else "SIGKILL"
 
     desk.disable("b")
@@ -87,7 +68,7 @@ def test_disable_ends_a_backoff() -> None:
 
 
 def test_enable_starts_a_disabled_child() -> None:
-    desk = started(abc())
+    desk = started(abc(), full_jitter)
     desk.disable("b")
 
     desk.enable("b")
@@ -97,7 +78,7 @@ def test_enable_starts_a_disabled_child() -> None:
 
 
 def test_enable_of_a_child_that_is_still_leaving_starts_it_after_it_is_reaped() -> None:
-    desk = started(abc())
+    desk = started(abc(), full_jitter)
     desk.manners("b").obeys = "SIGTERM"
     desk.disable("b")
 
@@ -110,7 +91,7 @@ def test_enable_of_a_child_that_is_still_leaving_starts_it_after_it_is_reaped() 
 
 
 def test_a_temporary_child_that_is_enabled_while_it_leaves_comes_back() -> None:
-    desk = started(node("desk", worker("a", RestartType.TEMPORARY)))
+    desk = started(node("desk", worker("a", RestartType.TEMPORARY)), full_jitter)
     desk.manners("a").obeys = "SIGTERM"
     desk.disable("a")
 
@@ -121,7 +102,7 @@ def test_a_temporary_child_that_is_enabled_while_it_leaves_comes_back() -> None:
 
 
 def test_disable_is_heard_at_once_though_a_sibling_is_slow_to_leave() -> None:
-    desk = started(abc())
+    desk = started(abc(), full_jitter)
     desk.manners("c").obeys = "SIGKILL"
     desk.disable("c")
 
@@ -131,7 +112,7 @@ def test_disable_is_heard_at_once_though_a_sibling_is_slow_to_leave() -> None:
 
 
 def test_a_hung_child_that_is_disabled_before_it_is_reaped_is_not_counted() -> None:
-    desk = started(abc())
+    desk = started(abc(), full_jitter)
     assert desk.supervision.on_hang("b", 1, desk.now_ns, "no progress")
 
     desk.disable("b")
@@ -143,7 +124,7 @@ def test_a_hung_child_that_is_disabled_before_it_is_reaped_is_not_counted() -> N
 
 
 def test_enable_of_what_is_enabled_does_nothing() -> None:
-    desk = started(node("desk", worker("a", RestartType.TEMPORARY)))
+    desk = started(node("desk", worker("a", RestartType.TEMPORARY)), full_jitter)
     desk.end("a")
 
     desk.enable("a")
@@ -152,7 +133,7 @@ def test_enable_of_what_is_enabled_does_nothing() -> None:
 
 
 def test_disabling_a_node_disables_all_below_it_right_to_left() -> None:
-    desk = started(node("desk", node("n", worker("x"), worker("y")), worker("z")))
+    desk = started(node("desk", node("n", worker("x"), worker("y")), worker("z")), full_jitter)
 
     desk.disable("n")
 
@@ -169,7 +150,7 @@ def test_what_is_desired_of_a_node_holds_for_the_workers_below_it() -> None:
 
 
 def test_a_path_that_is_not_in_the_tree_is_refused() -> None:
-    desk = started(abc())
+    desk = started(abc(), full_jitter)
 
     with pytest.raises(ValueError, match="there is no nobody in the tree"):
         desk.disable("nobody")
@@ -179,7 +160,7 @@ def test_a_path_that_is_not_in_the_tree_is_refused() -> None:
 
 
 def test_a_restart_by_wish_is_not_counted_and_takes_nobody_along() -> None:
-    desk = started(abc(Strategy.ONE_FOR_ALL))
+    desk = started(abc(Strategy.ONE_FOR_ALL), full_jitter)
 
     desk.restart("a")
 
@@ -196,7 +177,7 @@ def test_a_restart_by_wish_ends_a_backoff_at_once() -> None:
 
 
 def test_a_restart_by_wish_brings_back_a_temporary_child() -> None:
-    desk = started(node("desk", worker("a", RestartType.TEMPORARY), worker("b", RestartType.TEMPORARY)))
+    desk = started(node("desk", worker("a", RestartType.TEMPORARY), worker("b", RestartType.TEMPORARY)), full_jitter)
     desk.end("a")
 
     desk.restart("a")
@@ -206,7 +187,7 @@ def test_a_restart_by_wish_brings_back_a_temporary_child() -> None:
 
 
 def test_a_restart_by_wish_of_a_node_stops_and_starts_all_of_it_in_order() -> None:
-    desk = started(node("desk", node("n", worker("x"), worker("y", RestartType.TEMPORARY)), worker("z")))
+    desk = started(node("desk", node("n", worker("x"), worker("y", RestartType.TEMPORARY)), worker("z")), full_jitter)
 
     desk.restart("n")
 
@@ -214,7 +195,7 @@ def test_a_restart_by_wish_of_a_node_stops_and_starts_all_of_it_in_order() -> No
 
 
 def test_a_disabled_child_is_not_restarted_by_wish() -> None:
-    desk = started(abc())
+    desk = started(abc(), full_jitter)
     desk.disable("b")
 
     desk.restart("b")
@@ -234,7 +215,7 @@ def test_a_wish_while_a_sibling_waits_in_backoff_leaves_nobody_down() -> None:
 
 
 def test_a_child_can_be_added_while_the_desk_runs() -> None:
-    desk = started(node("desk", node("strategies", strategy_node("s1"), start="parallel")))
+    desk = started(node("desk", node("strategies", strategy_node("s1"), start="parallel")), full_jitter)
 
     desk.add("strategies", strategy_node("s2"))
 
@@ -243,7 +224,9 @@ def test_a_child_can_be_added_while_the_desk_runs() -> None:
 
 
 def test_a_removed_child_leaves_in_good_order_and_is_forgotten() -> None:
-    desk = started(node("desk", node("strategies", strategy_node("s1"), strategy_node("s2"), start="parallel")))
+    desk = started(
+        node("desk", node("strategies", strategy_node("s1"), strategy_node("s2"), start="parallel")), full_jitter
+    )
 
     desk.remove("strategies/s1")
 
@@ -252,7 +235,7 @@ def test_a_removed_child_leaves_in_good_order_and_is_forgotten() -> None:
 
 
 def test_a_removed_child_that_is_down_is_forgotten_at_once() -> None:
-    desk = started(abc())
+    desk = started(abc(), full_jitter)
     desk.disable("b")
 
     desk.remove("b")
@@ -272,7 +255,7 @@ def test_a_node_that_is_slow_to_leave_does_not_hold_up_the_desk() -> None:
 
 
 def test_a_child_that_comes_back_under_its_name_waits_for_the_old_one_and_has_the_next_epoch() -> None:
-    desk = started(node("desk", node("strategies", strategy_node("s1"), start="parallel")))
+    desk = started(node("desk", node("strategies", strategy_node("s1"), start="parallel")), full_jitter)
     desk.manners("strategies/s1").obeys = "SIGTERM"
     desk.remove("strategies/s1")
 
@@ -285,7 +268,7 @@ def test_a_child_that_comes_back_under_its_name_waits_for_the_old_one_and_has_th
 
 
 def test_a_child_can_be_added_disabled() -> None:
-    desk = started(abc())
+    desk = started(abc(), full_jitter)
 
     desk.supervision.add_child("desk", worker("d"), desk.now_ns, is_enabled=False)
 
@@ -294,14 +277,14 @@ def test_a_child_can_be_added_disabled() -> None:
 
 @pytest.mark.parametrize("parent", ["desk", "nowhere", "a", "solo"])
 def test_a_child_without_a_place_is_refused(parent: str) -> None:
-    desk = started(node("desk", worker("a"), strategy_node("solo")))
+    desk = started(node("desk", worker("a"), strategy_node("solo")), full_jitter)
 
     with pytest.raises(ValueError, match=parent):
         desk.add(parent, worker("a"))
 
 
 def test_the_root_cannot_be_removed() -> None:
-    desk = started(abc())
+    desk = started(abc(), full_jitter)
 
     with pytest.raises(ValueError, match="root"):
         desk.remove("desk")
@@ -337,7 +320,7 @@ def test_only_of_what_is_put_away_or_gone_the_last_incarnation_is_heard_no_more(
 
 
 def test_news_of_an_older_epoch_is_ignored() -> None:
-    desk = started(abc())
+    desk = started(abc(), full_jitter)
     desk.end("b")
     before = desk.supervision.tree()
 
@@ -371,7 +354,7 @@ def test_the_replacement_of_a_hung_process_waits_until_it_is_reaped() -> None:
 
 def test_the_tree_lists_nodes_before_their_children_and_collapses_nodes_of_one() -> None:
     crowd = node("strategies", strategy_node("spy_vwap"), start="parallel")
-    desk = started(node("desk", node("venues", worker("paper")), worker("execution"), crowd))
+    desk = started(node("desk", node("venues", worker("paper")), worker("execution"), crowd), full_jitter)
 
     rows = [(row.path, row.kind, row.state.value) for row in desk.supervision.tree()]
 
@@ -386,7 +369,7 @@ def test_the_tree_lists_nodes_before_their_children_and_collapses_nodes_of_one()
 
 
 def test_a_row_says_since_when_and_why() -> None:
-    desk = started(abc())
+    desk = started(abc(), full_jitter)
     desk.pass_ns(7 * S)
 
     desk.end("b", "signal")
