@@ -74,6 +74,8 @@ class SteppedMarketData(MarketData):
         self._kept: _Kept | None = None
         self._barrier: Barrier | None = None
         self._turns: dict[str, Turn] = {}
+        #: A step's number, and its event as every turn of it carries it.
+        self._encoded = (0, b"")
         self._own_last: dict[str, int] = {}
         self._has_begun = False
         self._began_ns = 0
@@ -121,14 +123,18 @@ class SteppedMarketData(MarketData):
             self._ahead = None
         self._begin_full(self._follow(told.routes), self._market_ns)
 
+    @property
+    def step(self) -> int:
+        """The number of the step that goes on, or went on last; 0 before the first."""
+        return self._kept.number if self._kept is not None else 0
+
     @override
     def facts(self) -> dict[str, Any]:
         barrier = self._barrier
         waits = {"phase": barrier.phase, "waits_for": sorted(barrier.waiting)} if barrier else {}
         missing = [] if self._has_begun else self._missing()
         ended = self._kept is not None and self._kept.is_ended
-        step = self._kept.number if self._kept else 0
-        return {**super().facts(), "step": step, "is_ended": ended, "waits_to_begin_for": missing, **waits}
+        return {**super().facts(), "step": self.step, "is_ended": ended, "waits_to_begin_for": missing, **waits}
 
     @override
     def peers(self, peers: tuple[Peer, ...]) -> Effects:
@@ -228,7 +234,7 @@ class SteppedMarketData(MarketData):
             elif not barrier.is_phase_over:
                 return
             else:
-                following = barrier.next_phase(is_anyone_fed=bool(self._fed()))
+                following = barrier.next_phase(lambda: bool(self._fed()))
                 if following is None:
                     self._barrier = None
                 else:
@@ -263,11 +269,10 @@ class SteppedMarketData(MarketData):
         assert kept is not None, "there is no step"
         assert barrier is not None, "there is no step"
         payloads: dict[str, bytes] = {}
-        event = self._codec.encode(kept.event) if kept.event is not None else b""
         if is_venues(phase):
-            payloads = dict.fromkeys(self._venues, event)
+            payloads = dict.fromkeys(self._venues, self._event_of(kept))
         elif is_execution(phase):
-            payloads = {"execution": event}
+            payloads = {"execution": self._event_of(kept)}
         elif phase == RISK:
             payloads = {"risk": self._codec.encode(RiskTurn(kept.marks, kept.journal_head))}
         elif phase == STRATEGIES:
@@ -282,6 +287,12 @@ class SteppedMarketData(MarketData):
         barrier.begin(phase, ((path, self._joined.get(path, 0)) for path in payloads))
         for path, turn in self._turns.items():
             effects.post(path, turn, is_sure=False)
+
+    def _event_of(self, kept: _Kept) -> bytes:
+        """Give a step's event as its turns carry it, b"" where it has none."""
+        if self._encoded[0] != kept.number:
+            self._encoded = kept.number, self._codec.encode(kept.event) if kept.event is not None else b""
+        return self._encoded[1]
 
     def _begin_step(self, effects: Effects) -> bool:
         """Take the next event into a new step; False where it is not due yet or there is none."""

@@ -1,6 +1,6 @@
 """The barrier of simulated time: whose turn it is within one step, and when the step is over. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -70,12 +70,15 @@ class Barrier:
         """True when nobody is waited for."""
         return self.phase >= 0 and not self.waiting
 
-    def next_phase(self, *, is_anyone_fed: bool) -> int | None:
-        """Give the phase behind the one that is over, or None where the step is done."""
+    def next_phase(self, is_anyone_fed: Callable[[], bool]) -> int | None:
+        """Give the phase behind the one that is over, or None where the step is done.
+
+        Whether the step feeds any strategy is asked where it decides.
+        """
         if self.phase < EXECUTION:
             return self.phase + 1
         if self.phase == EXECUTION:
-            return STRATEGIES if is_anyone_fed else EXECUTION_AGAIN
+            return STRATEGIES if is_anyone_fed() else EXECUTION_AGAIN
         if self.phase < EXECUTION_AGAIN:
             return self.phase + 1
         has_sent = self._sent[self.phase] > 0

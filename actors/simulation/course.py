@@ -45,7 +45,6 @@ from runtime.restart import Exit, ExitKind
 from runtime.room import NOTHING, Room, Wiring
 
 CENT = Decimal("0.01")
-TICK_NS = NS_PER_S
 #: How long a desk on which nothing goes wrong any more may take to come to rest.
 REST_S = 240
 START_S = 120
@@ -181,7 +180,6 @@ class Course:
         self._serial = 0
         self._feeds: list[Feed] = []
         self._answers: dict[str, OperatorAnswered] = {}
-        self._is_ended = False
         self._last_step = -1
         self._calm_from = (scenario.bars or EVENTS_MAX) * len(settings.feed.symbols)
         self._settings = settings
@@ -342,6 +340,7 @@ class Course:
             else:
                 for _ in range(4):
                     self._tick(2 * NS_PER_S + NS_PER_S // 2, is_still=True)
+                self._passes(0.37)  # or every look would come in the same moment of the bars, which may be a busy one
             if world.violations or self.judge.is_at_rest():
                 return
 
@@ -373,7 +372,7 @@ class Course:
     def _committed(self, shell: Shell, heard: Heard) -> None:
         self.judge.committed(shell, heard)
         if self.scenario.is_stepped and shell.path == "market_data" and isinstance(shell.room, SteppedMarketData):
-            step = shell.room.facts()["step"]
+            step = shell.room.step
             if step != self._last_step:
                 self._last_step = step
                 self.world.later(1, self._disturb if step < self._calm_from else self._calm)

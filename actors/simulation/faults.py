@@ -74,13 +74,14 @@ class Trouble:
         self.counts: Counter[str] = Counter()
         self.occurrences: list[tuple[int, str]] = []
         self.is_calm = False
-        self._rates = {kind: rate for kind in KINDS if (rate := float(getattr(faults, kind)))}
+        #: What can happen, with its rate; while it is empty nobody needs to ask whether anything happens.
+        self.rates = {kind: rate for kind in KINDS if (rate := float(getattr(faults, kind)))}
         self.kill_in = 0
         self.draw_kill()
 
     def happens(self, kind: str) -> bool:
         """Say whether it happens now."""
-        rate = self._rates.get(kind)
+        rate = self.rates.get(kind)
         return rate is not None and self.chance.random() < rate and self.takes_place(kind)
 
     def takes_place(self, kind: str) -> bool:
@@ -94,7 +95,7 @@ class Trouble:
 
     def draw_kill(self) -> None:
         """Draw after how many places the next death comes: as if each had been asked for itself."""
-        rate = self._rates.get("kill")
+        rate = self.rates.get("kill")
         if rate is None:
             self.kill_in = NEVER
         else:
@@ -103,4 +104,4 @@ class Trouble:
     def calm(self) -> None:
         """Let nothing go wrong from here on."""
         self.is_calm, self.kill_in = True, NEVER
-        self._rates.clear()
+        self.rates.clear()

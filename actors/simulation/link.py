@@ -5,14 +5,16 @@ incarnation had taken and not acknowledged comes once more to its successor. A d
 """
 
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from runtime.bus_words import StreamItem
 
 DATAGRAM, PARCEL, RECEIPT, ITEM = range(4)
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True):
     """What one process sends to another.
 
     Of a parcel ``oldest`` is the sender's oldest sequence without a receipt; of a receipt ``sequence`` is the last one

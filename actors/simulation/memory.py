@@ -9,7 +9,7 @@ from typing import NamedTuple
 from typing_extensions import override
 
 from runtime.disk import Disk
-from runtime.effects import Append, Put, Write
+from runtime.effects import Append, Delete, Put, Write
 from runtime.errors import StoreError
 from runtime.folder import Sentinel
 from runtime.store import MAP_BYTES_DEFAULT, Reader, Store
@@ -122,6 +122,7 @@ class MemoryStore(Store):
             msg = f"{self.path}: nothing was written: no space left on the device"
             raise StoreError(msg)
         head, before = len(self._log), list[tuple[str, bytes, bytes | None]]()
+        is_final = self._is_synced or is_durable
         for write in writes:
             if isinstance(write, Append):
                 if write.sequence != len(self._log) + 1:
@@ -130,21 +131,29 @@ class MemoryStore(Store):
                     raise StoreError(msg)
                 self._log.append(write.data)
                 continue
-            entries = self._tables.setdefault(write.table, {})
-            was = entries.get(write.key)
-            before.append((write.table, write.key, was))
-            if isinstance(write, Put):
-                entries[write.key] = write.data
-                if was is None:
-                    self._keys.pop(write.table, None)
-            elif was is not None:
-                del entries[write.key]
-                self._keys.pop(write.table, None)
+            was = self._change(write)
+            if not is_final:
+                before.append((write.table, write.key, was))
         self.commits += 1
-        if self._is_synced or is_durable:
+        if is_final:
             self._undo.clear()
         else:
             self._undo.append(_Undo(head, tuple(before)))
+
+    def _change(self, write: Put | Delete) -> bytes | None:
+        """Change one entry; give what it was before."""
+        entries = self._tables.get(write.table)
+        if entries is None:
+            entries = self._tables[write.table] = {}
+        was = entries.get(write.key)
+        if isinstance(write, Put):
+            entries[write.key] = write.data
+            if was is None:
+                self._keys.pop(write.table, None)
+        elif was is not None:
+            del entries[write.key]
+            self._keys.pop(write.table, None)
+        return was
 
     def damage(self, chance: random.Random) -> str:
         """Make one record or entry unreadable, as a bad block would; say which. "" where there is nothing yet."""

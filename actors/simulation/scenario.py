@@ -36,7 +36,7 @@ BEGINNINGS_S = (1_704_724_200, 1_704_776_385, 1_710_053_985, 1_730_613_585, 1_70
 PAPER_DESK, KRAKEN_DESK, ALPACA_DESK = "paper", "kraken", "alpaca"
 #: How often, where a kind goes wrong at all. Of the rates one is drawn for each kind.
 RATES: dict[str, tuple[float, ...]] = {
-    "kill": (0.0005, 0.002, 0.01),
+    "kill": (0.001, 0.005, 0.02),
     "hang": (0.0005, 0.002),
     "slow": (0.05, 0.2),
     "delay": (0.005, 0.03),
@@ -44,7 +44,7 @@ RATES: dict[str, tuple[float, ...]] = {
     "repeat": (0.02, 0.1),
     "drop": (0.01, 0.1),
     "full": (0.002, 0.01),
-    "refused": (0.05, 0.2),
+    "refused": (0.1, 0.4),
     "lost": (0.05, 0.15, 0.4),
     "unread": (0.05, 0.15, 0.4),
     "late": (0.05, 0.15),
@@ -75,6 +75,8 @@ REMOTE = frozenset({
 HARMLESS = ("kill", "hang", "slow", "delay", "cut", "repeat", "drop", "full", "root")
 #: The share of desks in simulated time on which nothing else goes wrong, and then of the kinds that do.
 HARMLESS_SHARE, KIND_SHARE = 0.6, 0.5
+#: How often falls go together with one other kind alone: what the two do to each other is seldom seen in a crowd.
+PAIR_SHARE = 0.1
 #: The share of strategies whose stops rest at the venue.
 RESTS_SHARE = 0.7
 
@@ -134,6 +136,8 @@ def scenario(seed: int, draw: Draw = AS_DRAWN) -> Scenario:
     kinds = draw.kinds
     if kinds is None and chance.random() < HARMLESS_SHARE and desk == PAPER_DESK:
         kinds = tuple(kind for kind in HARMLESS if chance.random() < KIND_SHARE)
+    if kinds is None and chance.random() < PAIR_SHARE:
+        kinds = ("kill", chance.choice(KINDS))
     faults = _faults(chance, desk, kinds)
     symbols = SYMBOLS[: chance.choice((1, 1, 2))]
     strategies = tuple(_entry(number, seed, symbols, desk, chance) for number in range(chance.choice((1, 2))))

@@ -16,6 +16,7 @@ from runtime.bus_words import StreamItem
 from runtime.child import Context, Made
 from runtime.effects import Effects, Post, Publish
 from runtime.restart import Exit, ExitKind
+from runtime.room import NOTHING
 from runtime.words import PeersChanged, Reconfigured, Settled, StopAsked, Turn
 
 if TYPE_CHECKING:
@@ -55,7 +56,14 @@ class Heard:
     def __init__(self) -> None:
         """Begin with nothing heard."""
         self.words: list[Any] = []
-        self.effects = Effects()
+        self.effects = NOTHING
+
+    def add(self, effects: Effects) -> None:
+        """Take over what a room wants, behind what it wanted before in this turn."""
+        if self.effects is NOTHING:
+            self.effects = effects
+        else:
+            self.effects.add(effects)
 
 
 class Shell:
@@ -77,6 +85,7 @@ class Shell:
         self.timers: dict[str, int] = {}
         self.store: Store | None = None
         self.heard = Heard()
+        self._out: Out = {}
         self._wake_at: int | None = None
         self._timer_at = 0
         self._is_woken = False
@@ -106,6 +115,7 @@ class Shell:
         self._head, last = self.room.stream_heads()
         self._last = dict(last)
         self._carry_out(heard)
+        self.leave()
         self.is_up = True
 
     def die(self) -> None:
@@ -135,6 +145,7 @@ class Shell:
             self._takes(frames[0].sender, frames[0])
             if self._turn is not None:
                 self.world.guarded(self, self._settle)
+                self.leave()
             return
         self.inbox.extend(frames)
         self.wake()
@@ -171,36 +182,39 @@ class Shell:
         if self.is_frozen or not self.is_alive:
             return
         world = self.world
-        if world.trouble.happens("hang"):
+        if world.trouble.rates and world.trouble.happens("hang"):
             world.freeze(self)
             return
         heard = self.heard = Heard()
-        effects = heard.effects
         while self.inbox:
             self._hear(self.inbox.popleft(), heard)
-        now_ns = world.clock.now_ns
         if self.timers:
-            for name in [name for name, at_ns in self.timers.items() if at_ns <= now_ns]:
-                del self.timers[name]
-                effects.add(self.room.timer(name))
+            self._ring(heard)
         if self._is_woken:
             self._is_woken = False
-            effects.add(self.room.awake())
+            heard.add(self.room.awake())
         if self._is_stopping:
-            effects.add(self.room.stopping())
+            heard.add(self.room.stopping())
         self.may_die("heard")
         self._carry_out(heard)
-        self._settle()
+        if self._turn is not None:
+            self._settle()
+        self.leave()
         if self._is_stopping:
             world.ended(self, Exit(ExitKind.NORMAL, "stopped in good order"))
 
+    def _ring(self, heard: Heard) -> None:
+        now_ns = self.world.clock.now_ns
+        for name in [name for name, at_ns in self.timers.items() if at_ns <= now_ns]:
+            del self.timers[name]
+            heard.add(self.room.timer(name))
+
     def _hear(self, frame: Frame, heard: Heard) -> None:
-        effects, word = heard.effects, frame.word
+        word, sender = frame.word, frame.sender
         if frame.item is not None:
             heard.words.append(word)
-            effects.add(self.room.hear_stream(frame.sender, frame.item, word))
+            heard.add(self.room.hear_stream(sender, frame.item, word))
             return
-        sender = frame.sender
         if sender == ROOT:
             self._hear_root(word, heard)
             return
@@ -208,11 +222,11 @@ class Shell:
             return
         heard.words.append(word)
         if isinstance(word, Turn) and sender == self.wiring.conductor:
-            self._begin(word, effects)
+            self._begin(word, heard)
         elif type(word) is tuple:
-            effects.add(self.room.hear_foreign(list(cast("tuple[bytes, ...]", word))))
+            heard.add(self.room.hear_foreign(list(cast("tuple[bytes, ...]", word))))
         else:
-            effects.add(self.room.hear(sender, frame.epoch, word))
+            heard.add(self.room.hear(sender, frame.epoch, word))
 
     def _takes(self, sender: str, frame: Frame) -> bool:
         """Say whether a frame has something to hear; a receipt is taken in here."""
@@ -242,34 +256,41 @@ class Shell:
             if self.wiring.has_hub:
                 for peer in word.peers:
                     self._side(peer.path).saw(peer.epoch)
-            heard.effects.add(self.room.peers(word.peers))
+            heard.add(self.room.peers(word.peers))
         elif isinstance(word, Reconfigured) and word.epoch == self.epoch:
-            heard.effects.add(self.room.reconfigured(word.arguments))
+            heard.add(self.room.reconfigured(word.arguments))
 
     # --- turns of a step ----------------------------------------------------------------------
 
-    def _begin(self, turn: Turn, effects: Effects) -> None:
+    def _begin(self, turn: Turn, heard: Heard) -> None:
         key, answer, current = (turn.step, turn.phase), self._answer, self._turn
         if answer is not None and key <= (answer.step, answer.phase):
             if key < (answer.step, answer.phase):
-                self._reopen(turn, effects)
+                self._reopen(turn, heard)
             else:
                 self._say_settled(answer)
             return
         if current is not None and key <= (current.step, current.phase):
             return
-        self._reopen(turn, effects)
+        self._reopen(turn, heard)
 
-    def _reopen(self, turn: Turn, effects: Effects) -> None:
+    def _reopen(self, turn: Turn, heard: Heard) -> None:
         self._turn, self._turn_sent, self._answer = turn, 0, None
-        effects.posts[:0] = self._held
-        self._held = []
-        effects.add(self.room.begin(turn, self.codec.decode(turn.payload) if turn.payload else None))
+        effects = self.room.begin(turn, self.world.payload(self.codec, turn.payload) if turn.payload else None)
+        if self._held:
+            held = Effects()
+            held.posts, self._held = self._held, []
+            held.add(heard.effects)
+            heard.effects = held
+        heard.add(effects)
 
     def _settle(self) -> None:
         turn = self._turn
-        if turn is None or any(side.waiting for side in self.sides.values()):
+        if turn is None:
             return
+        for side in self.sides.values():
+            if side.waiting:
+                return
         facts = self.room.settle(turn)
         if facts is None:
             return
@@ -281,9 +302,8 @@ class Shell:
         self._say_settled(self._answer)
 
     def _say_settled(self, answer: Settled) -> None:
-        out: Out = {}
-        self._post(Post(self.wiring.conductor, answer, is_sure=False), out)
-        self.world.transmit(self, out)
+        frame = Frame(self.path, self.epoch, answer, DATAGRAM)
+        self._out.setdefault((self.wiring.conductor, False), []).append(frame)
 
     # --- carrying out -------------------------------------------------------------------------
 
@@ -296,11 +316,12 @@ class Shell:
             self.may_die("acknowledged")
         if effects.posts or effects.published:
             self._say(heard)
-        for name, at_ns in effects.timers:
-            if at_ns:
-                self.timers[name] = at_ns
-            else:
-                self.timers.pop(name, None)
+        if effects.timers:
+            for name, at_ns in effects.timers:
+                if at_ns:
+                    self.timers[name] = at_ns
+                else:
+                    self.timers.pop(name, None)
         for peer, topics in effects.listens:
             if peer:
                 self.world.follow(self, peer, topics)
@@ -318,20 +339,23 @@ class Shell:
 
     def _say(self, heard: Heard) -> None:
         """Send and publish; a death between two of them leaves the rest unsaid."""
-        out: Out = {}
         for post in heard.effects.posts:
             if post.is_gated and self.wiring.conductor and self._turn is None:
                 self._held.append(post)
                 continue
             self._turn_sent += post.is_gated
-            self._post(post, out)
+            self._post(post)
             if self._may_die_sending():
-                self.world.transmit(self, out)
                 raise KilledError(SENT)
         for each in heard.effects.published:
-            self._publish(each, out)
-        self.world.transmit(self, out)
+            self._publish(each)
         self.may_die("said")
+
+    def leave(self) -> None:
+        """Let go what was said: what one turn has for one peer comes there together. Also of one that has just died."""
+        if self._out:
+            out, self._out = self._out, {}
+            self.world.transmit(self, out)
 
     def _may_die_sending(self) -> bool:
         trouble = self.world.trouble
@@ -368,7 +392,7 @@ class Shell:
             side = self.sides[peer] = Side(self.path, self.epoch)
         return side
 
-    def _post(self, post: Post, out: Out) -> None:
+    def _post(self, post: Post) -> None:
         peer = post.peer
         if peer == ROOT:
             self.world.told_root(self, post.word)
@@ -379,16 +403,14 @@ class Shell:
             self._repeat_later()
         else:
             frame = Frame(self.path, self.epoch, word, DATAGRAM)
-        out.setdefault((peer, False), []).append(frame)
+        self._out.setdefault((peer, False), []).append(frame)
 
     def _acknowledge(self) -> None:
-        out: Out = {}
         for peer in sorted(self.unanswered):
             receipt = self._side(peer).receipt()
             if receipt is not None:
-                out[peer, False] = [receipt]
+                self._out.setdefault((peer, False), []).append(receipt)
         self.unanswered.clear()
-        self.world.transmit(self, out)
 
     def send_again(self, peer: str) -> None:
         """Repeat what this peer has not acknowledged."""
@@ -425,10 +447,11 @@ class Shell:
         heard = self.heard = Heard()
         heard.effects = self.room.connected(hub.path)
         self._carry_out(heard)
+        self.leave()
 
     # --- the stream ---------------------------------------------------------------------------
 
-    def _publish(self, each: Publish, out: Out) -> None:
+    def _publish(self, each: Publish) -> None:
         topic, sequence, previous = each.topic, each.sequence, each.previous
         if sequence:
             self._head = self._last[topic] = sequence
@@ -439,9 +462,12 @@ class Shell:
             self._volatile[topic] = sequence = previous + 1
         item = StreamItem(topic, sequence, previous, b"", bool(each.sequence))
         frame = Frame(self.path, self.epoch, each.word, ITEM, item=item)
+        may_lose = bool(self.world.trouble.rates or self._deaf_until)
         for path, (_, topics) in self.listeners.items():
-            if (topic in topics or "" in topics) and not self._is_deaf(path) and not self._loses(path):
-                out.setdefault((path, True), []).append(frame)
+            if topic not in topics and "" not in topics:
+                continue
+            if not may_lose or not (self._is_deaf(path) or self._loses(path)):
+                self._out.setdefault((path, True), []).append(frame)
         if each.sequence and not self._is_announcing:
             self._is_announcing = True
             self.world.later(ANNOUNCE_NS, self._announce_later)
@@ -464,21 +490,20 @@ class Shell:
             return
         if not self.is_frozen:
             self._announce()
+            self.leave()
         if self._fresh:
             self._is_announcing = True
             self.world.later(ANNOUNCE_NS, self._announce_later)
 
     def _announce(self) -> None:
-        out: Out = {}
         for topic, turn in list(self._fresh.items()):
             self._fresh[topic] = turn + 1
             if turn + 1 in SAID_AGAIN:
                 for path, (_, topics) in self.listeners.items():
                     if (topic in topics or "" in topics) and not self._is_deaf(path):
-                        out.setdefault((path, True), []).append(self.head(topic))
+                        self._out.setdefault((path, True), []).append(self.head(topic))
             if turn + 1 >= SAID_AGAIN[-1]:
                 del self._fresh[topic]
-        self.world.transmit(self, out)
 
     def head(self, topic: str) -> Frame:
         """Give the head of a topic of the own stream."""

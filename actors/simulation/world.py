@@ -8,6 +8,7 @@ import signal
 import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from actors.simulation.shell import Heard, KilledError, Shell
 from actors.strategy import EntryChangedError
 from runtime.child import Context, Made
 from runtime.clock import NS_PER_MS, NS_PER_S
+from runtime.codec import Codec
 from runtime.errors import StoreError
 from runtime.log import Log
 from runtime.restart import Exit, ExitKind
@@ -129,6 +131,7 @@ class World:
         self.life = 0
         self.is_up = False
         self._timer_ns = 0
+        self._payload: tuple[bytes, Any] = (b"", None)
 
     # --- time ---------------------------------------------------------------------------------
 
@@ -162,6 +165,12 @@ class World:
             if self.violations:
                 return
         clock.now_ns = max(clock.now_ns, until_ns)
+
+    def payload(self, codec: Codec, data: bytes) -> Any:
+        """Give what is in the payload of a turn; nobody changes a word, and one event goes to many in one step."""
+        if data != self._payload[0]:
+            self._payload = data, codec.decode(data)
+        return self._payload[1]
 
     # --- what is told -------------------------------------------------------------------------
 
@@ -345,6 +354,7 @@ class World:
         """Kill a process where it stands."""
         self.kill_points.update(points(shell, place))
         self.tell(shell.path, f"killed at '{place}'")
+        shell.leave()
         self.ended(shell, Exit(ExitKind.SIGNAL, "kill -9"))
 
     def ended(self, shell: Shell, ended: Exit) -> None:
@@ -467,9 +477,8 @@ class World:
 
     def transmit(self, sender: Shell, out: dict[tuple[str, bool], list[Frame]]) -> None:
         """Send frames over links and streams, each in its order; what has nobody at its other end is lost."""
-        if not out:
-            return
         trouble = self.trouble
+        is_calm, last = not trouble.rates, sender.last_arrival
         for key, frames in out.items():
             peer, is_stream = key
             if is_stream:
@@ -479,13 +488,17 @@ class World:
                 if linked is None:
                     continue
                 target = linked
+            if is_calm:
+                self._arrive(target, key, last, frames, 0)
+                continue
+            if not is_stream:
                 if trouble.happens("cut"):
                     self._cut(sender, target)
                     continue
                 if trouble.happens("repeat"):
                     frames = frames * 2  # noqa: PLW2901 - the same once more
             extra_ns = self.draw_ns(0, DELAY_NS_MAX) if trouble.happens("delay") else 0
-            self._arrive(target, key, sender.last_arrival, frames, extra_ns)
+            self._arrive(target, key, last, frames, extra_ns)
 
     def _arrive(
         self,
@@ -496,18 +509,18 @@ class World:
         extra_ns: int,
     ) -> None:
         at_ns = self.clock.now_ns + 20_000 + int(self.chance.random() * 80_000) + extra_ns
-        if at_ns < last.get(key, 0):
-            at_ns = last[key]
+        before_ns = last.get(key, 0)
+        at_ns = max(at_ns, before_ns)
         last[key] = at_ns
-        pair = (frames[0].sender, target.path)
-        cuts = self._cuts[pair] if self._cuts else 0
+        cuts = self._cuts[frames[0].sender, target.path] if self._cuts else 0
         self._number += 1
-        heapq.heappush(self._heap, (at_ns, self._number, lambda: self._delivered(target, frames, pair, cuts)))
+        heapq.heappush(self._heap, (at_ns, self._number, partial(self._delivered, target, frames, cuts)))
 
-    def _delivered(self, target: Shell, frames: list[Frame], pair: tuple[str, str], cuts: int) -> None:
-        if not target.is_alive or (self._cuts and self._cuts[pair] != cuts):
+    def _delivered(self, target: Shell, frames: list[Frame], cuts: int) -> None:
+        first = frames[0]
+        if not target.is_alive or (self._cuts and self._cuts[first.sender, target.path] != cuts):
             return
-        self._seen.append(f"{self.clock.now_ns} {pair[0]} {target.path} {len(frames)} {type(frames[0].word).__name__}")
+        self._seen.append(f"{self.clock.now_ns} {first.sender} {target.path} {len(frames)} {type(first.word).__name__}")
         if self.is_told:
             for frame in frames:
                 if frame.word is not None:

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
@@ -34,7 +35,7 @@ class Aftermath:
         """Look after whatever is watched."""
         self._watch = watch
         self._unknown_since_s: dict[str, float] = {}
-        self._held = (0, 0)
+        self._held: tuple[Counter[str], int] = (Counter(), 0)
         self.resolved: list[str] = []
 
     def until_trading(self) -> None:
@@ -187,8 +188,8 @@ class Aftermath:
         wrong += self._unexplained(done)
         return wrong
 
-    def _holdings(self) -> tuple[int, int]:
-        """Count what root has open, and the files among the sockets."""
+    def _holdings(self) -> tuple[Counter[str], int]:
+        """Say what root has open, and how many files there are among the sockets."""
         return self._watch.ground.root_descriptors(), len(list(socket_folder(self._watch.ground.desk.state).iterdir()))
 
     def _left_open(self) -> list[str]:
@@ -197,13 +198,17 @@ class Aftermath:
         try:
             self._watch.until(lambda: [] if self._holds_no_more() else ["more"], "it holds")
         except AssertionError:
-            return [
-                f"left open: root held {self._held} descriptors and socket files before, {self._holdings()} behind it"
-            ]
+            (had, files), (has, files_now) = self._held, self._holdings()
+            more = ", ".join(f"{count} {name}" for name, count in sorted((has - had).items()))
+            fewer = ", ".join(f"{count} {name}" for name, count in sorted((had - has).items()))
+            before = f"{had.total()} descriptors and {files} socket files before"
+            behind = f"{has.total()} and {files_now} behind it"
+            return [f"left open: root held {before}, {behind}; more: {more}; fewer: {fewer}"]
         return []
 
     def _holds_no_more(self) -> bool:
-        return all(now <= before for now, before in zip(self._holdings(), self._held, strict=True))
+        (had, files), (has, files_now) = self._held, self._holdings()
+        return has.total() <= had.total() and files_now <= files
 
     def _stores(self) -> Iterator[str]:
         for folder in store_folders(self._watch.ground.desk.state):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from decimal import Decimal
@@ -228,9 +229,13 @@ class Ground:
         assert process is not None, "the desk was started"
         return desk_processes(process.pid) if process.poll() is None else {}
 
-    def root_descriptors(self) -> int:
-        """Count what root has open."""
-        return len(list(Path(f"/proc/{self.processes()[ROOT]}/fd").iterdir()))
+    def root_descriptors(self) -> Counter[str]:
+        """Say what root has open: kinds and files, and how many descriptors of each."""
+        found: Counter[str] = Counter()
+        for each in Path(f"/proc/{self.processes()[ROOT]}/fd").iterdir():
+            with suppress(OSError):  # it was closed between the two looks
+                found[each.readlink().name.partition(":[")[0]] += 1
+        return found
 
     def send(self, name: str, number: signal.Signals) -> int:
         """Signal one process; give a descriptor of it, which the caller closes. -1 where there is none just now."""

@@ -33,7 +33,7 @@ def test_a_trading_desk_that_is_backed_up_and_restored_elsewhere_trades_on_as_if
         assert restored.code == 0, restored.err
         step = market_step(other)
         until_all_run(other.start())
-        verdict = other.status()["desk"]["reconciled"]
+        verdict = other.until(lambda status: status["desk"]["reconciled"])["desk"]["reconciled"]
         until_step(other, calm.steps)
         assert release(other) == 0, other.said()
 

@@ -17,7 +17,7 @@ import msgspec
 from typing_extensions import override
 
 from actors.arguments import MARKET_DATA, store_path
-from actors.control_client import DeskDownError
+from actors.control_client import DeskDownError, VerbRefusedError
 from actors.journal import read_journal
 from actors.strategy_memory import NOW, TABLE, Kept, unsealed
 from actors.words import desk_codec
@@ -275,8 +275,11 @@ class FallingDesk(Desk):
             pause(self, LOOK_S)
 
     def _settle_by_hand(self) -> None:
-        """Do what the operator does: read in the alarms which order no venue can tell of, look, and settle it."""
-        with suppress(DeskDownError):
+        """Do what the operator does: read in the alarms which order no venue can tell of, look, and settle it.
+
+        An alarm may be older than what was done about it: who settles an order twice is refused.
+        """
+        with suppress(DeskDownError, VerbRefusedError):
             named = {
                 found.group(1): found.group(2) for alarm in self.status()["alarms"] if (found := FOR_GOOD.match(alarm))
             }
