@@ -191,7 +191,7 @@ class Ledger:
 
     def has_execution(self, execution_id: str, venue: str = "", account: str = "") -> bool:
         """Say whether this execution is booked, under its whole name or as a desk that kept less wrote it down."""
-        return any(self._executions.knows(name) for name in names_of(venue, account, execution_id))
+        return any(map(self._executions.knows, names_of(venue, account, execution_id)))
 
     def net_quantity(self, symbol: str) -> Decimal:
         """Give the signed sum over all strategies, EXTERNAL among them, and tags of one symbol."""

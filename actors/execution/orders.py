@@ -20,7 +20,7 @@ from desk.order import OPEN, TERMINAL, advance, next_attempt
 from desk.units import ZERO
 from desk.venue import VenueTraits
 from runtime.clock import Clock
-from runtime.effects import Effects
+from runtime.effects import Effects, Post
 from runtime.store import Store
 
 #: Attempts that were sent more than once under the same id, by that id.
@@ -80,9 +80,15 @@ class Orders:
         before = "" if previous is None else previous.value
         self.journal.write(OrderChanged(order, before, source, order.changed_ns), effects)
         self._pace.follow(order)
-        if self._repeated and order.state in TERMINAL and order.client_id in self._repeated:
-            self._repeated.discard(order.client_id)
-            effects.delete(_REPEATED, order.client_id.encode())
+        if order.state in TERMINAL:
+            self._let_go(order.client_id, effects)
+
+    def _let_go(self, client_id: str, effects: Effects) -> None:
+        """Remember nothing of the last attempt of an order that is finished: nothing is sent for it any more."""
+        self._on_wire.discard(client_id)
+        if client_id in self._repeated:
+            self._repeated.discard(client_id)
+            effects.delete(_REPEATED, client_id.encode())
 
     def change(self, order: Order, to: OrderState, reason: str, source: str, effects: Effects) -> Order:
         """Take an order to another state on our own account, and give it as it then is."""
@@ -153,23 +159,21 @@ class Orders:
         client_id = order.client_order_id or order.order_id
         self._on_wire.add(client_id)
         self._pace.leaves(order)
-        effects.post(
-            self.venue,
-            SubmitOrder(
-                client_id,
-                order.symbol,
-                order.side,
-                order.type,
-                order.quantity,
-                order.limit_price,
-                order.stop_price,
-                order.expires_ns,
-                order.oco_group,
-                order.deadline_ns,
-                self.venue_epoch,
-                order.purpose is not _ENTRY,
-            ),
+        submit = SubmitOrder(
+            client_id,
+            order.symbol,
+            order.side,
+            order.type,
+            order.quantity,
+            order.limit_price,
+            order.stop_price,
+            order.expires_ns,
+            order.oco_group,
+            order.deadline_ns,
+            self.venue_epoch,
+            order.purpose is not _ENTRY,
         )
+        effects.posts.append(Post(self.venue, submit))
 
     def cancel(self, order: Order, reason: str, effects: Effects) -> None:
         """Ask for an order's end; one that never left ends at once. One in doubt or in change is left alone for now."""

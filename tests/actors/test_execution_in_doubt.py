@@ -441,3 +441,18 @@ def test_the_refusal_of_the_only_sending_ends_the_order(begin: Begin) -> None:
     lone.say(OrderRejected(0, name, "insufficient buying power", 0))
 
     assert lone.order(name).state is OrderState.REJECTED
+
+
+@BOTH
+def test_of_orders_that_are_finished_nothing_is_remembered_as_on_its_way(begin: Begin, traits: VenueTraits) -> None:
+    lone = begin(traits, seed=3, dropped=0.1)
+
+    for number in range(1, 9):
+        lone.enter(number)
+        lone.run(20)
+    faults(lone)
+    lone.run(60)
+
+    working = {order.client_id for order in lone.room._orders.working()}
+    assert len(submits(lone)) > 4
+    assert lone.room._orders._on_wire <= working
