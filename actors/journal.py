@@ -180,11 +180,12 @@ class _Memory(Executions):
         self._clients.clear()
         self._executions.clear()
 
-    def keep(self, order: Order) -> None:
-        """Remember an order as it is now."""
-        self._orders[order.order_id] = order
-        if order.client_order_id:
-            self._clients[order.client_order_id] = order.order_id
+    def keep(self, order: Order | None) -> None:
+        """Remember an order as it is now, where there is one."""
+        if order is not None:
+            self._orders[order.order_id] = order
+            if order.client_order_id:
+                self._clients[order.client_order_id] = order.order_id
 
     def order(self, order_id: str) -> Order | None:
         """Give an order that the books have forgotten."""
@@ -283,9 +284,8 @@ class Journal:
         data = self._codec.encode(record)
         self._memory.records.append(data)
         effects.writes.append(Append(sequence, data))
-        if order is not None:
-            self._memory.keep(order)
         if order is None or order.client_order_id or order.state in TERMINAL:
+            self._memory.keep(order)  # of any other order the ledger knows
             effects.writes += _index(record)
         effects.published.append(Publish(topic, record, sequence, previous, data))
 
