@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from actors.arguments import store_path
 from actors.cli_journal import reading
 from actors.cli_parts import (
     CONFIG_DEFAULT,
@@ -23,7 +24,6 @@ from actors.console.clients import NAME, Client, fingerprint, read_clients, writ
 from actors.console.verbs import ROLES
 from actors.control_keys import KeyFile, keep_server_keys, write_key_file
 from actors.control_screens import audit_text, audit_view, keys_text
-from actors.makers import store_path
 from actors.problem import render
 from actors.settings_file import CLIENTS_DEFAULT, load
 from runtime.bus import new_keys
