@@ -289,7 +289,7 @@ class _Bare:
 def bare(drawn: Scenario) -> tuple[Trade, ...]:
     """Let the same market pass over the same judgement, without anything around it; give the executions."""
     settings, entry = drawn.settings, drawn.settings.strategies[0]
-    adopt_folder(Path(settings.strategies_folder))
+    adopt_folder(Path(drawn.folder))
     kind = find_strategy(entry.strategy)
     assert kind is not None, "the simulation's own strategy is there"
     parameters = msgspec.convert(entry.parameters, type=kind.Parameters)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from actors.simulation.memory import MemoryStore
 from actors.simulation.scenario import Scenario
 from actors.simulation.shell import Heard, Shell
 from actors.simulation.world import STATE, Maker, World
+from actors.strategy_catalogue import adopt_folder
 from actors.tree import desk_tree, venue_path
 from actors.venues.gateway import Gateway
 from actors.words import desk_codec
@@ -152,6 +154,8 @@ class Course:
         ``makers`` take the place of the desk's own, by entry: so a test runs a desk with one of its parts replaced.
         """
         self.scenario = scenario
+        if scenario.folder:
+            adopt_folder(Path(scenario.folder))
         settings = scenario.settings
         self.tree = desk_tree(settings, "simulated")
         mine: dict[str, Maker] = {
@@ -304,8 +308,8 @@ class Course:
             self._let_go_on()
 
     def _feed_is_over(self) -> bool:
-        shell = self.world.paths.get("market_data")
-        room = shell.room if shell is not None and shell.is_up and shell.is_alive else None
+        shell = self.world.standing("market_data")
+        room = shell.room if shell is not None else None
         return isinstance(room, SteppedMarketData) and bool(room.facts()["is_ended"])
 
     def _run_live(self) -> None:
@@ -326,10 +330,10 @@ class Course:
         self._rest()
 
     def _is_open(self) -> bool:
-        shell = self.world.paths.get("execution")
-        room = shell.room if shell is not None and shell.is_up and shell.is_alive else None
+        shell = self.world.standing("execution")
+        room = shell.room if shell is not None else None
         is_open = isinstance(room, Execution) and not room.facts()["gate"]
-        return is_open and all(one is not None and one.is_up and one.is_alive for one in self.world.paths.values())
+        return is_open and all(map(self.world.standing, self.world.paths))
 
     def _rest(self) -> None:
         """Let the desk come to rest: whatever was under way ends, and whatever fell stands again."""
@@ -361,8 +365,8 @@ class Course:
             }
             if world.trouble.happens("nonsense"):
                 body["price"] = self.chance.choice((float("1e999"), -1.0, 0.0, "none", None))
-            shell = world.paths.get("market_data")
-            if shell is not None and shell.is_up and shell.is_alive:
+            shell = world.standing("market_data")
+            if shell is not None:
                 frames = (symbol.encode(), json.dumps(body).encode())
                 shell.arrive([Frame("feed", 0, frames)])
         world.run(world.clock.now_ns + pause_ns)
@@ -471,8 +475,8 @@ class Course:
         world = self.world
         if request in self._answers:
             return
-        shell = world.paths.get("console")
-        if shell is not None and shell.is_up and shell.is_alive:
+        shell = world.standing("console")
+        if shell is not None:
             shell.arrive([Frame(OPERATOR, 0, word)])
         if request and tries < WISHES_MAX:
             world.later(2 * NS_PER_S, lambda: self._to_execution(word, request, tries + 1))

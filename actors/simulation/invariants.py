@@ -256,15 +256,15 @@ class Judge:
         for path, shell in world.paths.items():
             if path in world.quarantined:
                 continue
-            if shell is None or not shell.is_alive or not shell.is_up or shell.is_frozen:
+            if shell is None or world.standing(path) is None or shell.is_frozen:
                 return False
         return not self.faults()
 
     def end(self) -> None:
         """Look at everything once more; what is wrong now stays wrong."""
         world = self._world
-        for path, shell in world.paths.items():
-            if shell is None or not shell.is_alive or not shell.is_up:
+        for path in world.paths:
+            if world.standing(path) is None:
                 world.violate(f"{path} does not stand again, although nothing goes wrong any more")
         for fault in self.faults():
             world.violate(fault)
@@ -413,8 +413,8 @@ class Judge:
 
     def _of_execution(self) -> Iterable[str]:
         """The gate is open again once nothing goes wrong, but where something waits for a person."""
-        shell = self._world.paths.get("execution")
-        if shell is None or not shell.is_up or not shell.is_alive:
+        shell = self._world.standing("execution")
+        if shell is None:
             return
         gate = shell.room.facts()["gate"]
         if gate and not self._world.disk.halt.reason():

@@ -86,7 +86,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
     ``desk`` is paper, kraken or alpaca; ``bars`` are the bars of each symbol while things go wrong; ``only`` are the
     numbers of the faults that happen, None for all that are drawn. With ``has_own_feed`` the market is the feed of the
-    settings, and ``bars`` its events of each symbol (0: all).
+    settings, and ``bars`` its events of each symbol (0: all). ``folder`` is where the strategies lie; the settings do
+    not name it, for then a run would be another where the desk lies elsewhere.
     """
 
     seed: int
@@ -97,6 +98,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     wall_ns: int
     only: tuple[int, ...] | None = None
     has_own_feed: bool = False
+    folder: str = str(OWN)
 
     @property
     def is_stepped(self) -> bool:
@@ -155,7 +157,6 @@ def scenario(seed: int, draw: Draw = AS_DRAWN) -> Scenario:
         supervision=PATIENT,
         execution=ExecutionSettings(queue_max=chance.choice((2, 10)), breaker_open_s=5.0, breaker_open_max_s=10.0),
         default_balance=Decimal(1_000_000),
-        strategies_folder=str(OWN),
     )
     return Scenario(seed=seed, desk=desk, settings=settings, faults=faults, bars=bars, wall_ns=wall_s * NS_PER_S)
 
@@ -179,7 +180,8 @@ def of_settings(settings: bytes, seed: int, bars: int, *, is_calm: bool = False)
     return Scenario(
         seed=seed,
         desk=PAPER_DESK,
-        settings=msgspec.structs.replace(given, strategies=patient, supervision=PATIENT),
+        settings=msgspec.structs.replace(given, strategies=patient, supervision=PATIENT, strategies_folder=""),
+        folder=given.strategies_folder,
         faults=faults,
         bars=bars,
         wall_ns=BEGINNINGS_S[0] * NS_PER_S,

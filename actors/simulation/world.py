@@ -197,6 +197,11 @@ class World:
             digest.update(f"{path} {store.commits} ".encode() + (store.head_link() if store.head() else b""))
         return digest.hexdigest()
 
+    def standing(self, path: str) -> Shell | None:
+        """Give a process that has been born and lives; None where there is none just now."""
+        shell = self.paths.get(path)
+        return shell if shell is not None and shell.is_up and shell.is_alive else None
+
     def store(self, name: str) -> MemoryStore | None:
         """Give the store of that name below the state folder; None where there is none yet."""
         return self.disk.stores.get(STATE / name)
@@ -453,8 +458,8 @@ class World:
         self.later(self.draw_ns(100_000, 10 * NS_PER_MS), lambda: self._connect(spoke, hub_path))
 
     def _connect(self, spoke: Shell, hub_path: str) -> None:
-        hub = self.paths.get(hub_path)
-        if hub is None or not hub.is_up or not hub.is_alive or not spoke.is_alive or spoke.links.get(hub_path) is hub:
+        hub = self.standing(hub_path)
+        if hub is None or not spoke.is_alive or spoke.links.get(hub_path) is hub:
             return
         if spoke.is_frozen:
             self._connect_soon(spoke, hub_path)
@@ -468,8 +473,8 @@ class World:
 
     def follow(self, listener: Shell, publisher_path: str, topics: tuple[str, ...]) -> None:
         """Let a process listen to exactly these topics; the heads come as the confirmation."""
-        publisher = self.paths.get(publisher_path)
-        if publisher is None or not publisher.is_up or not publisher.is_alive or not listener.is_alive:
+        publisher = self.standing(publisher_path)
+        if publisher is None or not listener.is_alive:
             return
         publisher.listeners[listener.path] = (listener, topics)
         frames = [publisher.head(topic) for topic in topics]

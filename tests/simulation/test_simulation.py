@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
+import actors
 from actors.cli import app
 from actors.simulation.campaign import Drawing, campaign, judged
 from actors.simulation.faults import Faults
@@ -36,10 +39,26 @@ def test_the_same_seed_is_the_same_run_and_another_is_another(desk: str) -> None
     assert one.trace_hash != other.trace_hash
 
 
-def test_no_order_of_a_set_decides_anything() -> None:
-    program = "import sys; from actors.cli import app; app(sys.argv[1:])"
-    wanted = [sys.executable, "-c", program, "simulate", "--seeds", "3", "--from", "40", "--jobs", "1", "--json"]
-    env = {**os.environ, "PYTHONHASHSEED": "4711"}
+def test_neither_the_order_of_a_set_nor_where_the_desk_lies_decides_anything(tmp_path: Path) -> None:
+    for package in ("actors", "desk", "runtime", "strategies"):
+        shutil.copytree(Path(actors.__file__).parents[1] / package, tmp_path / package)
+    program = "import sys, actors.cli as cli; assert cli.__file__.startswith(sys.argv[1]); cli.app(sys.argv[2:])"
+    wanted = [
+        sys.executable,
+        "-P",
+        "-c",
+        program,
+        tmp_path,
+        "simulate",
+        "--seeds",
+        "3",
+        "--from",
+        "40",
+        "--jobs",
+        "1",
+        "--json",
+    ]
+    env = {**os.environ, "PYTHONHASHSEED": "4711", "PYTHONPATH": str(tmp_path)}
     elsewhere = json.loads(subprocess.run(wanted, env=env, check=True, capture_output=True).stdout)
 
     assert elsewhere["trace_hash"] == campaign(range(40, 43), Drawing(Draw())).trace_hash
