@@ -22,6 +22,7 @@ from runtime.codec import Codec
 from runtime.errors import SpecError, StoreError, WireError
 from runtime.gentle import stand_up
 from runtime.keeper import Keeper
+from runtime.knowledge import Knowledge, patience_words
 from runtime.log import Log
 from runtime.patience import Patience
 from runtime.process import (
@@ -32,12 +33,10 @@ from runtime.process import (
     end_stranger,
     raise_open_files,
     reap,
-    resident_bytes,
     signal_group,
     strangers,
-    usage,
 )
-from runtime.report import SILENT_NS, CpuShare, progress_words, watched
+from runtime.report import watched
 from runtime.restart import Exit, ExitKind
 from runtime.seccomp import Filter
 from runtime.spares import Spares
@@ -91,8 +90,6 @@ ROWS_A_PART = 200
 #: How many that are expendable are born at once, and for how long one that is not READY yet counts among them.
 BIRTHS_MAX = 2 * max(2, os.cpu_count() or 1)
 BIRTH_NS_MAX = NS_PER_S
-#: Falls of each process that the status of that process shows.
-FALLS_KEPT = 10
 
 
 class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,12 +169,9 @@ class Root:
         self._to_ask: deque[ChildRequest] = deque()
         self._doomed: set[tuple[str, int]] = set()
         self._zygote_heard_ns = 0
-        self._progress: dict[str, tuple[Progress, int]] = {}
-        self._left: dict[str, dict[str, object]] = {}
         self._dumped: dict[str, int] = {}
         self._warden, self._patience = Warden(settings.state, log), Patience()
-        self._cpu: dict[str, CpuShare] = {}
-        self._falls: dict[str, deque[dict[str, object]]] = {}
+        self._known = Knowledge(settings.sockets, self._warden)
         self._answers: dict[str, RootAnswered] = {}
         rehearsal = (settings.rehearsal if settings.spares else "", str(settings.sockets))
         self._zygote = Zygote(settings.preload, (settings.lock_descriptor,), rehearsal)
@@ -246,7 +240,7 @@ class Root:
         """Root itself was late: nobody is silent for a while, and who starts has its time anew."""
         self._excused_until_ns = now_ns + EXCUSE_NS
         for child in self._running.values():
-            if child.path not in self._progress:
+            if child.path not in self._known.reports:
                 self._supervision.on_unborn(child.path, child.epoch, now_ns)
 
     def _look_at_kernel(self) -> None:
@@ -404,11 +398,8 @@ class Root:
         ended = reap(child)
         text = _last_words(self._settings.state, child) or self._explained(child, ended.text)
         ended = Exit(ended.kind, text)
-        heard = self._progress.pop(path, None)
-        if heard is not None:
-            self._left[path] = dict(heard[0].facts)
-        for known in (self._dumped, self._cpu):
-            known.pop(path, None)
+        self._known.see_end(path)
+        self._dumped.pop(path, None)
         self._warden.forget(path)
         self._patience.forget(path)
         beacon_file(self._settings.sockets, path).unlink(missing_ok=True)
@@ -537,13 +528,7 @@ class Root:
             self._log.fall(
                 supervisor=report.supervisor, context=report.context, reason=report.reason, offender=report.offender
             )
-            fall: dict[str, object] = {
-                "at_ns": self._clock.wall_ns(),
-                "supervisor": report.supervisor,
-                "context": report.context,
-                "reason": report.reason,
-            }
-            self._falls.setdefault(report.offender, deque(maxlen=FALLS_KEPT)).append(fall)
+            self._known.keep_fall(report, self._clock.wall_ns())
 
     def _peers(self) -> PeersWord:
         rows = self._supervision.tree(self._now())
@@ -574,13 +559,9 @@ class Root:
                     report = self._codec.decode(frames[0])
                     child = self._running.get(report.path) if isinstance(report, Progress) else None
                     if child is not None and child.epoch == report.epoch:
-                        self._hear_report(report, self._now())
+                        self._known.hear(report, self._now())
             if taken < DRAIN_MAX:
                 return
-
-    def _hear_report(self, report: Progress, now_ns: int) -> None:
-        self._progress[report.path] = (report, now_ns)
-        self._cpu.setdefault(report.path, CpuShare()).look(report.epoch, report.cpu_ns, now_ns)
 
     def _begin_watch(self, path: str, epoch: int) -> None:
         """Count READY as progress: a child may hang in its first turn, and never report any."""
@@ -589,7 +570,7 @@ class Root:
             self._early.add((path, epoch))  # it was quicker than the zygote's answer
         elif child is not None and child.epoch == epoch:
             self._let_stand_up(child)
-            self._progress.setdefault(path, (Progress(path, epoch, 0, 0, 0, {}), self._now()))
+            self._known.see_ready(path, epoch, self._now())
 
     def _let_stand_up(self, child: Running) -> None:
         """Let a child that was born gently compete for processors as any other from now on."""
@@ -739,7 +720,7 @@ class Root:
             self._notify("READY=1")
         self._notify("WATCHDOG=1")
         self._tell_peers()
-        headline = f"STATUS={len(self._progress)} of {len(self._running)} processes ready"
+        headline = f"STATUS={len(self._known.reports)} of {len(self._running)} processes ready"
         if headline != self._headline and not self.stop_reason:
             self._headline = headline
             self._notify(headline)
@@ -754,7 +735,7 @@ class Root:
                 (self._warden.memory_bytes(path), self._specs[path].limits.memory_soft_bytes),
                 self._settings.watched_facts,
             )
-            for path, (report, heard_ns) in self._progress.items()
+            for path, (report, heard_ns) in self._known.reports.items()
         ]
         starts = range(0, max(1, len(rows)), ROWS_A_PART)
         for start in starts:
@@ -767,7 +748,7 @@ class Root:
         excess = self._warden.look(child, spec.limits, now_ns)
         if excess:
             self._do(self._supervision.on_hang(child.path, child.epoch, self._now(), excess))
-        heard = self._progress.get(child.path)
+        heard = self._known.reports.get(child.path)
         if heard is None:
             if self._patience.is_kept_waiting(child, now_ns):
                 self._supervision.on_unborn(child.path, child.epoch, self._now())  # another's fall may lie in between
@@ -803,8 +784,7 @@ class Root:
 
     def facts(self, path: str) -> dict[str, Any]:
         """Give what a child last said of itself; nothing where it said nothing yet."""
-        heard = self._progress.get(path)
-        return dict(heard[0].facts) if heard is not None else {}
+        return self._known.facts(path)
 
     @property
     def version(self) -> int:
@@ -847,67 +827,16 @@ class Root:
             "overrides": self._keeper.overrides(),
             "tree": [self._row(row, now_ns) for row in rows],
         }
-        return status | ({"falls": list(self._falls.get(path, ())), "patience": self._limits_of(path)} if path else {})
+        if path:
+            status |= {"falls": self._known.falls(path), "patience": patience_words(self._specs.get(path))}
+        return status
 
-    def _limits_of(self, path: str) -> dict[str, float]:
-        """Say how long root waits for a worker to start, to be heard of, and to leave; nothing for a node."""
-        spec = self._specs.get(path)
-        if spec is None:
-            return {}
-        return {
-            "start_s": spec.start_timeout_ns / NS_PER_S,
-            "progress_s": spec.progress_timeout_ns / NS_PER_S,
-            "shutdown_s": spec.shutdown_ns / NS_PER_S,
-        }
-
-    def _row(self, row: Any, now_ns: int) -> dict[str, Any]:
+    def _row(self, row: Row, now_ns: int) -> dict[str, Any]:
         child = self._running.get(row.path) if row.kind != "node" else None
-        heard = self._progress.get(row.path) if child is not None else None
         last_error = row.last_error
         if row.state is ChildState.QUARANTINED and not last_error:
             last_error = self._keeper.quarantine_reason(row.path)
-        return {
-            "path": row.path,
-            "kind": row.kind,
-            "pid": child.pid if child is not None else None,
-            "state": row.state.value,
-            "epoch": row.epoch,
-            "restarts": row.restarts_total,
-            "restarts_in_window": row.restarts_in_window,
-            "restarts_max": row.restarts_max,
-            "window_s": row.window_ns / NS_PER_S,
-            "since_s": (now_ns - row.since_ns) / NS_PER_S,
-            "last_exit": row.last_exit,
-            "last_error": last_error,
-            "last_facts": self._left.get(row.path, {}) if heard is None else {},
-            **self._use(child, heard, now_ns),
-            **progress_words(heard, now_ns),
-            **self._current(child, heard, now_ns),
-        }
-
-    def _use(self, child: Running | None, heard: tuple[Progress, int] | None, now_ns: int) -> dict[str, Any]:
-        """Say what a process uses. It counts its processor time itself; of a silent one the kernel is asked."""
-        if child is None:
-            return {"rss_bytes": 0, "cpu_s": 0.0, "cpu_pct": None, "limits": {}}
-        share = self._cpu.setdefault(child.path, CpuShare())
-        if heard is None or now_ns - heard[1] > SILENT_NS:
-            share.look(child.epoch, int(usage(child.pid).cpu_s * NS_PER_S), now_ns)
-        limits = self._warden.uses(child, self._specs[child.path].limits)
-        return {
-            "rss_bytes": limits.get("memory_bytes", {}).get("used") or resident_bytes(child.pid),
-            "cpu_s": share.used_ns / NS_PER_S,
-            "cpu_pct": share.percent,
-            "limits": limits,
-        }
-
-    def _current(self, child: Running | None, heard: tuple[Progress, int] | None, now_ns: int) -> dict[str, Any]:
-        """Say what a process is at; only of one that has been silent for a while its beacon is looked at."""
-        if child is None or (heard is not None and now_ns - heard[1] <= SILENT_NS):
-            return {"current": None}
-        now = read_beacon(self._settings.sockets, child.path)
-        if now is None or not now.began_ns:
-            return {"current": None}
-        return {"current": {"word": now.word, "since_s": max(0, now_ns - now.began_ns) / NS_PER_S}}
+        return self._known.row(row, child, self._specs.get(row.path), last_error=last_error, now_ns=now_ns)
 
     def _notify(self, text: str) -> None:
         """Tell the service manager, where there is one."""

@@ -1,0 +1,71 @@
+"""What root knows of a child outlives its fall as far as an operator needs it, and no further."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.clock import NS_PER_S
+from runtime.knowledge import FALLS_KEPT, Knowledge
+from runtime.log import Log
+from runtime.process import Running
+from runtime.supervision_words import Report, Row
+from runtime.warden import Warden
+from runtime.words import Progress
+from tests.runtime.process_table import abc, started, worker
+
+
+@pytest.fixture
+def child() -> Iterator[Running]:
+    """Give this very process as a child."""
+    pidfd = os.pidfd_open(os.getpid())
+    yield Running("a", 1, os.getpid(), pidfd)
+    os.close(pidfd)
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> Knowledge:
+    return Knowledge(tmp_path, Warden(tmp_path, Log("root")))
+
+
+def row() -> Row:
+    return next(row for row in started(abc()).supervision.tree() if row.path == "a")
+
+
+def test_what_a_child_said_before_its_end_is_told_until_its_successor_speaks(known: Knowledge, child: Running) -> None:
+    known.hear(Progress("a", 1, 1, 1, 0, {"orders": 3}), 0)
+    known.see_end("a")
+    down = known.row(row(), None, None, last_error="it fell", now_ns=NS_PER_S)
+
+    known.see_ready("a", 2, NS_PER_S)
+    up = known.row(row(), child._replace(epoch=2), worker("a"), last_error="", now_ns=NS_PER_S)
+
+    assert (down["last_facts"], down["facts"], down["pid"], down["last_error"]) == ({"orders": 3}, {}, None, "it fell")
+    assert (up["last_facts"], up["facts"], up["pid"]) == ({}, {}, os.getpid())
+
+
+def test_ready_does_not_undo_a_report_that_was_quicker(known: Knowledge) -> None:
+    known.hear(Progress("a", 1, 5, 5, 0, {"orders": 3}), 7)
+
+    known.see_ready("a", 1, 9)
+
+    assert (known.facts("a"), known.reports["a"][1]) == ({"orders": 3}, 7)
+
+
+def test_the_processor_time_of_a_silent_child_is_asked_of_the_kernel(known: Knowledge, child: Running) -> None:
+    known.hear(Progress("a", 1, 1, 1, 0, {}), 0)
+
+    fresh = known.row(row(), child, worker("a"), last_error="", now_ns=NS_PER_S)
+    silent = known.row(row(), child, worker("a"), last_error="", now_ns=60 * NS_PER_S)
+
+    assert fresh["cpu_s"] == 0
+    assert silent["cpu_s"] > 0
+
+
+def test_of_many_falls_the_last_ones_are_told_oldest_first(known: Knowledge) -> None:
+    for number in range(FALLS_KEPT + 2):
+        known.keep_fall(Report("desk", "child_terminated", f"fall {number}", "a", "error"), number)
+
+    assert [fall["reason"] for fall in known.falls("a")] == [f"fall {number}" for number in range(2, FALLS_KEPT + 2)]
+    assert known.falls("b") == []
