@@ -5,7 +5,6 @@ import random
 import select
 import signal
 import socket
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 
 from runtime import landlock
 from runtime.beacon import beacon_file, read_beacon
+from runtime.births import Births
 from runtime.bus import DRAIN_MAX, READABLE, Address, Bus, Hub, Poller, drain
 from runtime.child import ChildRequest, last_words_file, log_file, nobody
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
@@ -28,7 +28,6 @@ from runtime.patience import Patience
 from runtime.process import (
     Running,
     Zygote,
-    ZygoteBusyError,
     become_subreaper,
     end_stranger,
     raise_open_files,
@@ -80,16 +79,11 @@ LAG_NS = NS_PER_S
 EXCUSE_NS = 3 * NS_PER_S
 #: How often root looks at its own end for orphans that its killing has made.
 LAST_STRANGERS_ROUNDS_MAX = 1000
-#: How long the zygote may leave requests without an answer.
-ZYGOTE_SILENCE_NS_MAX = 10 * NS_PER_S
 #: How often in one turn root takes a fair share of the reports that wait.
 DRAINS_MAX = 16
 #: Rounds from one table for the watchdog to the next, and the most rows of one part of it.
 ROUNDS_A_TABLE = 2
 ROWS_A_PART = 200
-#: How many that are expendable are born at once, and for how long one that is not READY yet counts among them.
-BIRTHS_MAX = 2 * max(2, os.cpu_count() or 1)
-BIRTH_NS_MAX = NS_PER_S
 
 
 class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,21 +155,16 @@ class Root:
         self._on_round, self._prepare = on_round, prepare
         self._granted: dict[str, bytes] = {}
         self._gentle: dict[str, int] = {}
-        self._born: dict[str, int] = {}
         self._running: dict[str, Running] = {}
         self._by_pidfd: dict[int, str] = {}
         self._specs: dict[str, WorkerSpec] = {}
-        self._requested: dict[str, ChildRequest] = {}
-        self._to_ask: deque[ChildRequest] = deque()
-        self._doomed: set[tuple[str, int]] = set()
-        self._zygote_heard_ns = 0
         self._dumped: dict[str, int] = {}
         self._warden, self._patience = Warden(settings.state, log), Patience()
         self._known = Knowledge(settings.sockets, self._warden)
         self._answers: dict[str, RootAnswered] = {}
         rehearsal = (settings.rehearsal if settings.spares else "", str(settings.sockets))
-        self._zygote = Zygote(settings.preload, (settings.lock_descriptor,), rehearsal)
-        self._spares = Spares(settings.spares if settings.rehearsal else 0, log)
+        zygote = Zygote(settings.preload, (settings.lock_descriptor,), rehearsal)
+        self._births = Births(zygote, Spares(settings.spares if settings.rehearsal else 0, log), clock)
         self._poller = Poller()
         self._epoll = select.epoll()
         self._is_ended = False
@@ -183,7 +172,6 @@ class Root:
         self._headline = ""
         self._peers_version = 0
         self._up = (-1, False)
-        self._early: set[tuple[str, int]] = set()
         self._informed: set[str] = set()
         self._is_news = False
         self._turns = self._rounds = 0
@@ -208,7 +196,7 @@ class Root:
             self._poller.register(source, READABLE)
         self._poller.register(self._epoll.fileno(), READABLE)
         self._poller.register(self._wake, READABLE)
-        self._epoll.register(self._spares.fileno(), select.EPOLLIN)
+        self._epoll.register(self._births.fileno(), select.EPOLLIN)
         self._start_zygote()
         self._do(self._supervision.start(self._now()))
         next_round_ns = turned_ns = self._now()
@@ -229,8 +217,7 @@ class Root:
                 next_round_ns = self._now() + ROUND_NS
                 self._round()
             self._tell_peers()
-        self._zygote.stop()
-        self._spares.close(self._settings.sockets)
+        self._births.close(self._settings.sockets)
         self._leave_nothing()
         self._notify("STOPPING=1")
         self._bus.close()
@@ -285,41 +272,32 @@ class Root:
     # --- children -----------------------------------------------------------------------------
 
     def _start_zygote(self) -> None:
-        self._zygote.start()
-        self._epoll.register(self._zygote.pidfd, select.EPOLLIN)
-        self._epoll.register(self._zygote.fileno(), select.EPOLLIN)
-        self._ask_zygote()
+        for descriptor in self._births.start():
+            self._epoll.register(descriptor, select.EPOLLIN)
 
     def _hear_descriptors(self) -> None:
         for descriptor, _ in self._epoll.poll(0):
             path = self._by_pidfd.get(descriptor)
             if path is not None:
                 self._bury(path)
-            elif descriptor == self._spares.fileno():
-                self._spares.hear()
+            elif descriptor == self._births.fileno():
+                self._births.hear_spares()
         self._take_answers()
-        if self._zygote.pidfd >= 0 and _is_readable(self._zygote.pidfd):
+        if self._births.is_zygote_dead:
             self._replace_zygote()
 
     def _take_answers(self) -> None:
-        for spawned, channel in self._zygote.answers():
-            request = self._requested.pop(spawned.path, None)
-            assert request is not None, "the zygote answers what was asked"
-            self._zygote_heard_ns = self._now()
-            if channel is not None:
-                self._spares.take_in(spawned.pid, channel)
-                continue
-            self._take_in(Running(spawned.path, spawned.epoch, spawned.pid, os.pidfd_open(spawned.pid)))
-            self._supervision.on_unborn(spawned.path, spawned.epoch, self._now())  # now it is: its time begins
-            if request.is_gentle:
-                self._gentle[spawned.path] = self._now()
-            if (spawned.path, spawned.epoch) in self._early:
-                self._early.remove((spawned.path, spawned.epoch))
-                self._begin_watch(spawned.path, spawned.epoch)
-            if (spawned.path, spawned.epoch) in self._doomed:
-                self._doomed.remove((spawned.path, spawned.epoch))
-                signal_group(spawned.pid, signal.SIGKILL)
-        self._ask_zygote()
+        for born in self._births.answers():
+            child = born.child
+            self._take_in(child)
+            self._supervision.on_unborn(child.path, child.epoch, self._now())  # now it is: its time begins
+            if born.is_gentle:
+                self._gentle[child.path] = self._now()
+            if born.is_early:
+                self._begin_watch(child.path, child.epoch)
+            if born.is_doomed:
+                signal_group(child.pid, signal.SIGKILL)
+        self._births.ask()
 
     def _take_in(self, child: Running) -> None:
         self._running[child.path] = child
@@ -328,11 +306,9 @@ class Root:
 
     def _ask_for_spare(self) -> None:
         """Have another process wait to become a child, while nobody else is born; it rehearses standing back."""
-        if self._requested or self._to_ask or self._spares.is_rehearsing or not self._spares.is_wanted or self._is_busy:
-            return
-        settings = self._settings
-        self._to_ask.append(nobody(settings.rehearsal, str(settings.sockets), os.getpid(), settings.log_level))
-        self._ask_zygote()
+        if self._births.wants_spare and not self._is_busy:
+            settings = self._settings
+            self._births.begin_spare(nobody(settings.rehearsal, str(settings.sockets), os.getpid(), settings.log_level))
 
     @property
     def _is_busy(self) -> bool:
@@ -342,56 +318,21 @@ class Root:
     def _replace_zygote(self) -> None:
         """Start a new zygote. What the old one may have forked without saying so is a stranger, and a failed start."""
         self._log.fall(supervisor="root", context="child_terminated", reason="zygote died", offender="zygote")
-        self._epoll.unregister(self._zygote.pidfd)
-        self._epoll.unregister(self._zygote.fileno())
-        self._zygote.bury()
-        lost, self._requested = self._requested, {}
-        self._doomed -= {(request.path, request.epoch) for request in lost.values()}
-        self._early -= {(request.path, request.epoch) for request in lost.values()}
-        for path in lost:
-            self._born.pop(path, None)
+        for descriptor in self._births.descriptors():
+            self._epoll.unregister(descriptor)
+        lost = self._births.lose()
         self._end_strangers()
         self._end_strangers()  # the process between the two forks may have made the child before it ended
         if not self._is_ended:
             self._start_zygote()
-        for request in lost.values():
+        for request in lost:
             ended = Exit(ExitKind.START_FAILED, "the zygote died while it was asked")
             self._do(self._supervision.on_exit(request.path, request.epoch, ended, self._now()))
-
-    def _ask_zygote(self) -> None:
-        """Hand over the requests that wait. The rest goes with the zygote's next answer, or to its successor.
-
-        Of those that nobody builds upon so many are born at a time that each is born soon: a thousand that share the
-        processors would all come too late.
-        """
-        while self._to_ask and not (self._to_ask[0].is_expendable and self._are_born_enough()):
-            try:
-                self._zygote.spawn(self._to_ask[0])
-            except ZygoteBusyError:
-                return
-            if not self._requested:
-                self._zygote_heard_ns = self._now()
-            request = self._to_ask.popleft()
-            self._requested[request.path] = request
-            if request.is_expendable and not request.is_gentle:
-                self._born[request.path] = self._now()
-
-    def _are_born_enough(self) -> bool:
-        """Say whether as many births are under way as may be; one that takes long holds up nobody."""
-        if len(self._born) >= BIRTHS_MAX:
-            due_ns = self._now() - BIRTH_NS_MAX
-            self._born = {path: since_ns for path, since_ns in self._born.items() if since_ns > due_ns}
-        return len(self._born) >= BIRTHS_MAX
-
-    def _is_born(self, path: str) -> None:
-        """Let the next one be born: this one is READY, or has ended."""
-        if self._born.pop(path, None) is not None and self._to_ask:
-            self._ask_zygote()
 
     def _bury(self, path: str) -> None:
         child = self._running.pop(path)
         self._gentle.pop(path, None)
-        self._is_born(path)
+        self._births.end(path)
         self._informed.discard(path)
         del self._by_pidfd[child.pidfd]
         self._epoll.unregister(child.pidfd)
@@ -414,9 +355,9 @@ class Root:
         return f"a handler used more than {cpu_s:g} s of processor time; its stack is in log/{stack}"
 
     def _end_strangers(self) -> None:
-        if self._requested:
+        if self._births.is_awaited:
             return
-        known = {child.pid for child in self._running.values()} | {self._zygote.pid, *self._spares.pids()}
+        known = {child.pid for child in self._running.values()} | self._births.pids()
         for pid in strangers(known):
             self._log.warning("stranger.killed", pid=pid)
             end_stranger(pid)
@@ -443,7 +384,7 @@ class Root:
                 case Reconfigure():
                     word = Reconfigured(action.arguments, action.epoch)
                     self._hub.post(action.path, self._codec.encode(word), is_sure=True)
-                case AskStop() if self._take_back(action.path, action.epoch):
+                case AskStop() if self._births.take_back(action.path, action.epoch):
                     unborn.append(action)
                 case AskStop():
                     self._hub.post(action.path, self._codec.encode(StopAsked()), is_sure=False)
@@ -469,14 +410,6 @@ class Root:
             ended = Exit(ExitKind.NORMAL, "it was not born yet")
             self._do(self._supervision.on_exit(one.path, one.epoch, ended, self._now()))
 
-    def _take_back(self, path: str, epoch: int) -> bool:
-        """Drop a request that the zygote has not been told yet; False where there is none."""
-        for request in self._to_ask:
-            if (request.path, request.epoch) == (path, epoch):
-                self._to_ask.remove(request)
-                return True
-        return False
-
     def _spawn(self, action: Spawn) -> None:
         self._tell_peers()
         self._informed.discard(action.path)
@@ -499,21 +432,16 @@ class Root:
             is_expendable=is_expendable,
             is_gentle=action.is_gentle and is_expendable,
         )
-        if is_expendable and not request.is_gentle and (child := self._spares.become(request)) is not None:
+        child = self._births.begin(request)
+        if child is not None:
             self._take_in(child)
-            return
-        if is_expendable:
-            self._to_ask.append(request)
-        else:
-            self._to_ask.appendleft(request)  # others build upon it
-        self._ask_zygote()
 
     def _signal(self, action: Signal) -> None:
         child = self._running.get(action.path)
         if child is not None and child.epoch == action.epoch:
             signal_group(child.pid, action.number)
         elif action.number == signal.SIGKILL:
-            self._doomed.add((action.path, action.epoch))  # it is not born yet
+            self._births.doom(action.path, action.epoch)  # it is not born yet
 
     def _report(self, report: Report) -> None:
         if report.level == "info":
@@ -565,10 +493,10 @@ class Root:
 
     def _begin_watch(self, path: str, epoch: int) -> None:
         """Count READY as progress: a child may hang in its first turn, and never report any."""
-        child, requested = self._running.get(path), self._requested.get(path)
-        if requested is not None and requested.epoch == epoch:
-            self._early.add((path, epoch))  # it was quicker than the zygote's answer
-        elif child is not None and child.epoch == epoch:
+        if self._births.see_ready(path, epoch):
+            return  # it was quicker than the zygote's answer
+        child = self._running.get(path)
+        if child is not None and child.epoch == epoch:
             self._let_stand_up(child)
             self._known.see_ready(path, epoch, self._now())
 
@@ -587,11 +515,11 @@ class Root:
                 continue
             if isinstance(word, Ready):
                 self._take_answers()
-                self._is_born(heard.peer)
+                self._births.end(heard.peer)
                 self._begin_watch(heard.peer, heard.epoch)
                 self._do(self._supervision.on_ready(heard.peer, heard.epoch, self._now()))
                 spec = self._specs.get(heard.peer)
-                is_here = heard.peer in self._running or heard.peer in self._requested
+                is_here = heard.peer in self._running or self._births.awaits(heard.peer)
                 if is_here and spec is not None and spec.kind in self._settings.told_kinds:
                     self._informed.add(heard.peer)
                     self._hub.post(heard.peer, self._codec.encode(self._peers()), is_sure=True)
@@ -702,11 +630,9 @@ class Root:
             self._watch(child, now_ns)
         for path in [path for path, since_ns in self._gentle.items() if now_ns - since_ns > self._settings.gentle_ns]:
             self._let_stand_up(self._running[path])
-        for request in (*self._to_ask, *self._requested.values()):  # the zygote has its own limit for silence
+        for request in self._births.under_way():  # the zygote has its own limit for silence
             self._supervision.on_unborn(request.path, request.epoch, self._now())
-        self._ask_zygote()
-        if self._requested and now_ns - self._zygote_heard_ns > ZYGOTE_SILENCE_NS_MAX:
-            self._zygote.kill()
+        self._births.look(now_ns)
         self._end_strangers()
         self._ask_for_spare()
         self._hub.send_again()
@@ -821,7 +747,7 @@ class Root:
             "uptime_s": (now_ns - self.started_ns) / NS_PER_S,
             "is_up": self.is_up(),
             "stopping": self.stop_reason,
-            "zygote": {"pid": self._zygote.pid, "starts": self._zygote.starts, "spares": self._spares.count},
+            "zygote": self._births.words(),
             "landlock": self._landlock or False,
             "seccomp": self._has_seccomp,
             "overrides": self._keeper.overrides(),
@@ -845,10 +771,6 @@ class Root:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
             out.sendto(text.encode(), "\0" + address[1:] if address.startswith("@") else address)
-
-
-def _is_readable(descriptor: int) -> bool:
-    return bool(select.select([descriptor], [], [], 0)[0])
 
 
 def _last_words(state: Path, child: Running) -> str:

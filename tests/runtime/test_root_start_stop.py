@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from runtime.births import BIRTHS_MAX
 from runtime.clock import NS_PER_S
 from runtime.restart import Backoff, RestartLimit, RestartType
-from runtime.root import BIRTHS_MAX
 from tests.runtime.bakehouse import (
     Bakehouse,
     Ends,
