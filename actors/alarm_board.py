@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-NS_PER_S = 1_000_000_000
+from desk.units import NS_PER_S
+
 #: How long something must be found before it is an alarm, by its code.
 RAISE_NS = {"disk_low": 0, "memory_soft": 5 * NS_PER_S}
 RAISE_NS_DEFAULT = 3 * NS_PER_S

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from actors.alarm_board import Finding
+from desk.units import NS_PER_S
 from runtime.words import Watched
 
-NS_PER_S = 1_000_000_000
 MIB = 1 << 20
 MARKET_DATA = "market_data"
 #: A live feed that gives nothing for so long is silent.

@@ -4,7 +4,6 @@ import importlib
 import select
 import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,11 +48,11 @@ from actors.last_good import TEXT_FILE, read_last_good
 from actors.pinned_code import CodeShelf
 from actors.problem import render
 from actors.screen_node import node_text, processes_text
-from actors.screen_words import plain_text
+from actors.screen_words import plain_text, time_words
 from actors.settings import Settings
 from actors.settings_apart import read_apart
 from actors.top_source import DeskSource
-from runtime.clock import NS_PER_S, Clock
+from runtime.clock import Clock
 from runtime.errors import OperatingError
 from runtime.folder import Sentinel
 from runtime.store import Reader
@@ -405,7 +404,7 @@ def _settings(file: Path, state: Path, clock: Clock) -> Settings:
     if good is None or not file.exists():
         _fail(words, EXIT_REFUSED)
     _warn(words)
-    applied = datetime.fromtimestamp(good.applied_ns / NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    applied = f"{time_words(good.applied_ns)} UTC"
     _warn(
         f"THE DESK STARTS ON ITS LAST GOOD CONFIGURATION, applied {applied}, and not on {file}.\n"
         f"It is {state / TEXT_FILE}. Mend the file, and the running desk takes it over; or stop the desk."

@@ -1,7 +1,6 @@
 """The commands around backups: made while the desk runs, restored while it does not."""
 
 import signal
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +10,9 @@ import typer
 from actors.backup import BackupError, back_up, restore
 from actors.cli_journal import code_of, fail_damaged
 from actors.cli_parts import EXIT_REFUSED, STATE_DEFAULT, Json, State, fail, refuse_remote, show
+from actors.screen_words import time_words
 from actors.throwaway import Died, in_child
-from runtime.clock import NS_PER_S, Clock
+from runtime.clock import Clock
 from runtime.errors import LockHeldError, StoreError
 
 #: How long all writers together may be waited for: each commits within milliseconds, or it hangs.
@@ -72,7 +72,7 @@ def restore_backup(
             fail(f"a desk runs on {state}; nothing was changed. Stop it with: bulkhead stop", EXIT_REFUSED)
         except (BackupError, StoreError) as error:
             fail(f"{error}\nnothing was restored", EXIT_REFUSED)
-        made = datetime.fromtimestamp(manifest.created_ns / NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        made = f"{time_words(manifest.created_ns)} UTC"
         text = f"{state} is as it was at {made}, journal up to record {manifest.journal}"
         text += f"\nwhat was there is in {aside}" if aside is not None else ""
         answer = {"state": str(state), "journal": manifest.journal, "created_ns": manifest.created_ns}

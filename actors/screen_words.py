@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from desk.units import NS_PER_S
+
 #: Columns of every screen.
 WIDTH = 80
 #: Longest text of one cause that a screen repeats; the logs have the rest.
 CAUSE_MAX = 400
 
-_NS_PER_S = 1_000_000_000
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
 
@@ -35,7 +36,7 @@ def time_words(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         return "-" if not value else plain_text(value)
     try:
-        return datetime.fromtimestamp(value // _NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromtimestamp(value // NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):
         return plain_text(value)
 

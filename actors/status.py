@@ -8,9 +8,9 @@ from typing import Any
 from actors.revision import git_revision, settings_hash
 from actors.screen_words import money_words
 from actors.settings import Settings
+from desk.units import NS_PER_S
 
 Json = Mapping[str, Any]
-NS_PER_S = 1_000_000_000
 #: A message that may have waited longer than this makes a process late, and the desk degraded.
 OLDEST_S_MAX = 5.0
 DEGRADED = frozenset({"BACKOFF", "QUARANTINED", "STARTING", "WAITING", "STOPPING"})
