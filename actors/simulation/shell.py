@@ -31,8 +31,9 @@ ANNOUNCE_NS = 100_000_000
 AGAIN_NS = 1_000_000_000
 #: Where an item of a stream is lost, by this share of the chances all that follows within a while is lost with it.
 DEAF_SHARE, DEAF_NS_MAX = 0.25, 3_000_000_000
-#: At these announcements behind an item a topic's head is said again. The real one says it more often.
-SAID_AGAIN = (1, 8, 50)
+#: So long behind an item its topic's head is said, and said again. The real one says it more often.
+SAID_AGAIN_NS = (ANNOUNCE_NS, 8 * ANNOUNCE_NS, 50 * ANNOUNCE_NS)
+NEVER_NS = 1 << 62
 
 
 class KilledError(Exception):
@@ -88,6 +89,7 @@ class Shell:
         self._out: Out = {}
         self._wake_at: int | None = None
         self._timer_at = 0
+        self._rings_at = NEVER_NS
         self._is_woken = False
         self._turn: Turn | None = None
         self._turn_sent = 0
@@ -98,8 +100,10 @@ class Shell:
         self._last: dict[str, int] = {}
         self._volatile: dict[str, int] = {}
         self._deaf_until: dict[str, int] = {}
-        self._fresh: dict[str, int] = {}
-        self._has_spoken = self._is_announcing = self._is_repeating = False
+        self._fresh: dict[str, list[int]] = {}
+        """Of each topic with a new item: when its head is to be said, the next time first."""
+        self._announces_at = NEVER_NS
+        self._has_spoken = self._is_repeating = False
         self._peers_version: int | None = None
 
     # --- life ---------------------------------------------------------------------------------
@@ -123,6 +127,7 @@ class Shell:
         self.is_alive = False
         self.inbox.clear()
         self.timers.clear()
+        self._rings_at = NEVER_NS
 
     def may_die(self, place: str) -> None:
         """Die here, where the chance of the world wants it.
@@ -188,7 +193,7 @@ class Shell:
         heard = self.heard = Heard()
         while self.inbox:
             self._hear(self.inbox.popleft(), heard)
-        if self.timers:
+        if self._rings_at <= world.clock.now_ns:
             self._ring(heard)
         if self._is_woken:
             self._is_woken = False
@@ -208,6 +213,7 @@ class Shell:
         for name in [name for name, at_ns in self.timers.items() if at_ns <= now_ns]:
             del self.timers[name]
             heard.add(self.room.timer(name))
+        self._rings_at = min(self.timers.values(), default=NEVER_NS)
 
     def _hear(self, frame: Frame, heard: Heard) -> None:
         word, sender = frame.word, frame.sender
@@ -295,8 +301,10 @@ class Shell:
         if facts is None:
             return
         if self._has_spoken:
-            self._announce()
             self._has_spoken = False
+            for topic, due in list(self._fresh.items()):
+                if len(due) == len(SAID_AGAIN_NS):
+                    self._announce(topic, due)
         self._answer = Settled(turn.step, turn.phase, self._turn_sent, facts)
         self._turn = None
         self._say_settled(self._answer)
@@ -322,6 +330,7 @@ class Shell:
                     self.timers[name] = at_ns
                 else:
                     self.timers.pop(name, None)
+            self._rings_at = min(self.timers.values(), default=NEVER_NS)
         for peer, topics in effects.listens:
             if peer:
                 self.world.follow(self, peer, topics)
@@ -366,9 +375,9 @@ class Shell:
         return trouble.takes_place("kill")
 
     def _set_timer(self) -> None:
-        if not self.timers:
+        at_ns = self._rings_at
+        if at_ns == NEVER_NS:
             return
-        at_ns = min(self.timers.values())
         if not self._timer_at or at_ns < self._timer_at or self._timer_at <= self.world.clock.now_ns:
             self._timer_at = at_ns
             self.world.at(at_ns, self._timer_due)
@@ -381,7 +390,7 @@ class Shell:
             self._timer_at = 0
         if self._wake_at is not None:
             return  # the turn that comes sees to it
-        if any(at_ns <= now_ns for at_ns in self.timers.values()):
+        if self._rings_at <= now_ns:
             self.world.guarded(self, self.turn)
         else:
             self._set_timer()
@@ -455,7 +464,9 @@ class Shell:
         topic, sequence, previous = each.topic, each.sequence, each.previous
         if sequence:
             self._head = self._last[topic] = sequence
-            self._fresh[topic] = 0
+            now_ns = self.world.clock.now_ns
+            self._fresh[topic] = [now_ns + in_ns for in_ns in SAID_AGAIN_NS]
+            self._announce_at(now_ns + ANNOUNCE_NS)
             self._has_spoken = True
         else:
             previous = self._volatile.get(topic, 0)
@@ -468,9 +479,6 @@ class Shell:
                 continue
             if not may_lose or not (self._is_deaf(path) or self._loses(path)):
                 self._out.setdefault((path, True), []).append(frame)
-        if each.sequence and not self._is_announcing:
-            self._is_announcing = True
-            self.world.later(ANNOUNCE_NS, self._announce_later)
 
     def _is_deaf(self, listener: str) -> bool:
         return bool(self._deaf_until) and self.world.clock.now_ns < self._deaf_until.get(listener, 0)
@@ -484,26 +492,34 @@ class Shell:
             self._deaf_until[listener] = world.clock.now_ns + world.draw_ns(0, DEAF_NS_MAX)
         return True
 
-    def _announce_later(self) -> None:
-        self._is_announcing = False
-        if not self.is_alive:
-            return
-        if not self.is_frozen:
-            self._announce()
-            self.leave()
-        if self._fresh:
-            self._is_announcing = True
-            self.world.later(ANNOUNCE_NS, self._announce_later)
+    def _announce_at(self, at_ns: int) -> None:
+        if at_ns < self._announces_at:
+            self._announces_at = at_ns
+            self.world.at(at_ns, self._announce_due)
 
-    def _announce(self) -> None:
-        for topic, turn in list(self._fresh.items()):
-            self._fresh[topic] = turn + 1
-            if turn + 1 in SAID_AGAIN:
-                for path, (_, topics) in self.listeners.items():
-                    if (topic in topics or "" in topics) and not self._is_deaf(path):
-                        self._out.setdefault((path, True), []).append(self.head(topic))
-            if turn + 1 >= SAID_AGAIN[-1]:
-                del self._fresh[topic]
+    def _announce_due(self) -> None:
+        now_ns = self.world.clock.now_ns
+        if not self.is_alive or now_ns < self._announces_at:
+            return
+        self._announces_at = NEVER_NS
+        if self.is_frozen:
+            self._announce_at(now_ns + ANNOUNCE_NS)
+            return
+        for topic, due in list(self._fresh.items()):
+            if due[0] <= now_ns:
+                self._announce(topic, due)
+        self.leave()
+        if self._fresh:
+            self._announce_at(min(due[0] for due in self._fresh.values()))
+
+    def _announce(self, topic: str, due: list[int]) -> None:
+        """Say the head of a topic, as it was to be said next."""
+        del due[0]
+        if not due:
+            del self._fresh[topic]
+        for path, (_, topics) in self.listeners.items():
+            if (topic in topics or "" in topics) and not self._is_deaf(path):
+                self._out.setdefault((path, True), []).append(self.head(topic))
 
     def head(self, topic: str) -> Frame:
         """Give the head of a topic of the own stream."""
