@@ -139,9 +139,10 @@ class Desk:
         until(self._is_up, "execution", every_s=0)
 
     def _is_up(self) -> bool:
+        """Say whether execution has heard that the venue holds nothing either: before, it refuses entries."""
         self.check()
         self.acknowledged(10)
-        return self._is_ready and self._is_reconciled
+        return self._is_ready and self._is_reconciled and not self._venue.waiting("execution")
 
     def check(self) -> None:
         """Look whether it lives still.
