@@ -22,7 +22,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 # Every branch of what decides about orders and money is taken by a test, or this fails.
 BOOKS := desk/order.py,desk/transition.py,desk/portfolio.py,desk/holdings.py,desk/conservation.py,desk/executions.py,desk/reconcile.py,desk/day.py,actors/execution/reconciling.py,actors/execution/wishes.py,actors/tag_rules.py
