@@ -9,7 +9,7 @@ import msgspec
 from desk.messages import OrderType, Side
 from desk.units import BPS, NS_PER_MS, ZERO
 from desk.venue import Instrument
-from tests.exchange.wire import OK, REFUSED, Execution, Reply, Request, State, Told, WireOrder
+from tests.exchange.wire import OK, REFUSED, Dump, Execution, Reply, Request, State, Told, WireOrder
 
 FEE_BPS = Decimal(10)
 
@@ -133,6 +133,20 @@ class Engine:
         for venue_id in tuple(self._parts):
             self._match(self.orders[venue_id], now_ns)
         return bool(self._parts)
+
+    def dump(self, now_ns: int, *, calls: dict[str, int], deeds: dict[str, int], pending: int) -> Dump:
+        """Give all that is in the book, and what its holder adds: requests by call, deeds done, requests not read."""
+        return Dump(
+            orders=list(self.orders.values()),
+            executions=self.executions,
+            positions=self.positions,
+            cash=self.cash,
+            cash_at_first=self.cash_at_first,
+            calls=calls,
+            deeds=deeds,
+            pending=pending,
+            time_ns=now_ns,
+        )
 
     def fill_anyway(self, venue_id: str, quantity: Decimal, now_ns: int) -> None:
         """Trade that much of an order whatever its state is: behind its cancel, or more than was ordered."""

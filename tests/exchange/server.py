@@ -316,17 +316,8 @@ class Server:
         self._engine.instruments[order.instrument.symbol] = order.instrument
 
     def _dump(self) -> Dump:
-        engine = self._engine
-        return Dump(
-            orders=list(engine.orders.values()),
-            executions=engine.executions,
-            positions=engine.positions,
-            cash=engine.cash,
-            cash_at_first=engine.cash_at_first,
-            calls=dict(self._calls),
-            deeds=dict(self._deeds),
-            pending=self._pending,
-            time_ns=self._now_ns(),
+        return self._engine.dump(
+            self._now_ns(), calls=dict(self._calls), deeds=dict(self._deeds), pending=self._pending
         )
 
 

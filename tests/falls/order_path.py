@@ -565,18 +565,7 @@ class OrderPath:
 
     def dump(self) -> Dump:
         """Give everything that the exchange knows."""
-        engine = self.engine
-        return Dump(
-            orders=list(engine.orders.values()),
-            executions=engine.executions,
-            positions=engine.positions,
-            cash=engine.cash,
-            cash_at_first=engine.cash_at_first,
-            calls={},
-            deeds={},
-            pending=len(self._later),
-            time_ns=self.clock.wall_ns(),
-        )
+        return self.engine.dump(self.clock.wall_ns(), calls={}, deeds={}, pending=len(self._later))
 
     def records(self) -> list[JournalRecord]:
         """Give the journal, its chain walked."""
