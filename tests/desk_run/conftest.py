@@ -44,7 +44,7 @@ class Calm(NamedTuple):
 
     def desk(self, folder: Path, others: Iterable[str] = ()) -> Desk:
         """Give the same desk anew. A witness holds its market at the last step until ``release``."""
-        return _desk(folder, self.files, (self.last, self.bars(self.last)), others)
+        return a_desk(folder, self.files, (self.last, self.bars(self.last)), others)
 
 
 def release(desk: Desk) -> int:
@@ -53,7 +53,8 @@ def release(desk: Desk) -> int:
     return desk.wait()
 
 
-def _desk(folder: Path, files: dict[str, Path], hold: tuple[str, int], others: Iterable[str]) -> Desk:
+def a_desk(folder: Path, files: dict[str, Path], hold: tuple[str, int], others: Iterable[str]) -> Desk:
+    """Lay out five strategies that trade and a witness that holds the market at a bar until it is released."""
     symbol, bar = hold
     patient = PATIENT + "    limits: {hang_s: 600}\n"
     witness = own_entry("witness", "witness", symbol, patient, hold_at=bar, hold_until=str(folder / "go"))
@@ -68,6 +69,6 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Calm:
     """Run the desk once without any fall."""
     files = write_market(tmp_path_factory.mktemp("market"), EVENTS)
     folder = tmp_path_factory.mktemp("calm")
-    with _desk(folder, files, ("SPY", 0), ()) as desk:
+    with a_desk(folder, files, ("SPY", 0), ()) as desk:
         desk.run()
     return Calm(files, published(desk)[-1].symbol, market_step(desk), desk.trades(), desk.orders())

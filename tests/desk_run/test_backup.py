@@ -6,7 +6,7 @@ import pytest
 
 from tests.actors.test_damage import damaged
 from tests.desk_run.command_line import bulkhead
-from tests.desk_run.conftest import Calm, _desk, release
+from tests.desk_run.conftest import Calm, a_desk, release
 from tests.desk_run.falls import desk_books, market_step, until_all_run, until_step, venue_books
 
 
@@ -17,7 +17,7 @@ def test_a_trading_desk_that_is_backed_up_and_restored_elsewhere_trades_on_as_if
 ) -> None:
     backup = tmp_path / "backup"
     held_at = "SPY", int(calm.bars("SPY") * part)
-    with _desk(tmp_path / "a", calm.files, held_at, ()) as desk:
+    with a_desk(tmp_path / "a", calm.files, held_at, ()) as desk:
         until_all_run(desk.start())
         until_step(desk, int(calm.steps * (part - 0.1)))
         made = bulkhead("backup", backup, "--json", state=desk.state)

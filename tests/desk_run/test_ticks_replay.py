@@ -9,7 +9,7 @@ from tests.desk_run.harness import Desk
 from tests.desk_run.markets import configuration, vwap, write_market
 
 
-def _as_ticks(bars: Path, ticks: Path) -> None:
+def as_ticks(bars: Path, ticks: Path) -> None:
     """Write each bar as four ticks, open first and close last, a quarter of the volume each."""
     lines = ["ts_ns,price,size"]
     for row in bars.read_text(encoding="utf-8").splitlines()[1:]:
@@ -28,7 +28,7 @@ def _trades(desk: Desk) -> list[tuple[str, ...]]:
 def test_a_replay_of_ticks_trades_as_the_replay_of_their_bars(tmp_path: Path) -> None:
     files = write_market(tmp_path, 150, symbols=("SPY",))
     ticks = tmp_path / "ticks.csv"
-    _as_ticks(files["SPY"], ticks)
+    as_ticks(files["SPY"], ticks)
     entries = [vwap("spy", "SPY", vwap_min_bars=5, trade_start_time='"09:30"')]
 
     with Desk(tmp_path / "bars", configuration(entries, files)) as by_bars:

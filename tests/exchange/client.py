@@ -155,7 +155,7 @@ class ExchangePort:
                 self._stream = self._connected()
                 self._stream.send(encode(Request(call="stream")))
                 decode(self._stream.line(self._timeout_s), Reply)
-            return tuple(filter(None, (_report(decode(line, Told)) for line in self._stream.lines(timeout_s))))
+            return tuple(report_of(decode(line, Told)) for line in self._stream.lines(timeout_s))
         except (OSError, msgspec.DecodeError) as error:
             if self._stream is not None:
                 self._drop(self._stream)
@@ -402,7 +402,8 @@ def _fill(execution: Execution) -> OrderFilled:
     )
 
 
-def _report(told: Told) -> VenueReport | None:
+def report_of(told: Told) -> VenueReport:
+    """Say in the desk's words what the exchange told: a trade, an end, else that the order is there."""
     client_id = _ours(told.order.client_id)
     if told.execution is not None:
         return _fill(told.execution)

@@ -59,7 +59,7 @@ from runtime.log import Log
 from runtime.room import Room
 from runtime.store import Reader
 from runtime.words import Peer
-from tests.exchange.client import ExchangePort, _report
+from tests.exchange.client import ExchangePort, report_of
 from tests.exchange.engine import Engine, Rules
 from tests.exchange.wire import Dump, Reply, Request, decode, encode
 from tests.falls.trouble import Trouble, TroubledStore
@@ -493,7 +493,7 @@ class OrderPath:
             if self._parcels:
                 self._deliver(self._parcels.popleft())
             told, self.engine.told = self.engine.told, []
-            for report in filter(None, map(_report, told)):
+            for report in map(report_of, told):
                 self._parcels.append(Parcel(VENUE, self._epochs[VENUE], "execution", report, is_sure=True))
 
     def _deliver(self, parcel: Parcel) -> None:

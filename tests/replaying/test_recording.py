@@ -23,7 +23,7 @@ from tests.desk_run.falls import kill_again, until_step
 from tests.desk_run.harness import Desk
 from tests.desk_run.markets import PATIENT, PATIENT_ROOMS, configuration, vwap, write_market
 from tests.desk_run.publisher import Publisher
-from tests.desk_run.test_ticks_replay import _as_ticks
+from tests.desk_run.test_ticks_replay import as_ticks
 
 CODEC = desk_codec()
 
@@ -133,7 +133,7 @@ def replayed(state: Path, **asked: Any) -> Replayed:
 def test_a_strategy_that_decides_on_ticks_wants_the_same_again_also_after_falls(tmp_path: Path) -> None:
     files = write_market(tmp_path, 120, symbols=("SPY",))
     ticks = tmp_path / "ticks.csv"
-    _as_ticks(files["SPY"], ticks)
+    as_ticks(files["SPY"], ticks)
     entries = [
         own_entry("scalper", "scalp", "SPY", f"{PATIENT}    record: true\n", falls=1),
         own_entry("scalper", "blind", "SPY", PATIENT, falls=1),
