@@ -386,7 +386,9 @@ class Judge:
         account = store.get("account", b"now")
         positions: dict[str, Decimal] = {}
         if account is not None:
-            positions, cash = msgspec.msgpack.decode(account, type=tuple[dict[str, Decimal], Decimal, int, int])[:2]
+            positions, cash = msgspec.msgpack.decode(account, type=tuple[dict[str, Decimal], Decimal, int, int, int])[
+                :2
+            ]
             paid_in = self._ledger.deposits  # the desk's own, of which no venue knows
             if cash != self._ledger.cash - paid_in:
                 yield f"lost: the books have {self._ledger.cash} in cash, {paid_in} of it paid in, and the venue {cash}"
@@ -397,17 +399,19 @@ class Judge:
         known = open_there | {order.order_id for order in finished}
         yield from (f"phantom: {name} is at the venue without a record" for name in sorted(known - self._owner.keys()))
         found: dict[Key, list[_AtRest]] = {}
+        wished = {order.key for order in self._orders.values() if _is_wish(order)}
         for order in self._orders.values():
             is_open = order.client_id in open_there
-            if is_open != (order.state in RESTING):
+            # a wish may come when no step will be any more
+            waits = _is_wish(order) or (order.state is OrderState.PENDING_CANCEL and order.key in wished)
+            if is_open != (order.state in RESTING) and not waits:
                 yield f"{order.order_id} is {order.state.value}, and {'open' if is_open else 'not open'} at the venue"
             if is_open and order.purpose in PROTECTIVE:
                 left, is_stop = order.quantity - order.filled_quantity, order.purpose is Purpose.STOP_LOSS
                 found.setdefault(order.key, []).append(
                     _AtRest(left, order.stop_price if is_stop else order.limit_price, is_stop)
                 )
-            is_wish = order.state is OrderState.PENDING and order.exit_reason == REASON_FLATTEN
-            if order.state not in TERMINAL | RESTING and not is_wish:  # a wish may come when no step will be any more
+            if order.state not in TERMINAL | RESTING and not waits:
                 yield f"{order.order_id} ({order.purpose.value}) never ends: {order.state.value} {order.reason}"
         yield from self._protection(found)
 
@@ -457,6 +461,10 @@ class Judge:
         halted = self._world.disk.halt.reason()
         if halted is not None:
             yield f"the desk halted itself: {halted}"
+
+
+def _is_wish(order: Order) -> bool:
+    return order.state is OrderState.PENDING and order.exit_reason == REASON_FLATTEN
 
 
 def _figures(figures: dict[str, Decimal]) -> str:

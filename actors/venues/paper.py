@@ -7,6 +7,7 @@ import msgspec
 from typing_extensions import override
 
 from actors.arguments import MARKET_DATA, PaperArguments
+from actors.step import EXECUTION_AGAIN
 from actors.topics import tick_topic
 from actors.words import Joined
 from desk.messages import Bar, CancelOrder, SubmitOrder, Tick, VenueReport, VenueSnapshot, VenueWanted
@@ -20,18 +21,24 @@ from runtime.words import Turn
 
 
 class _Account(msgspec.Struct, frozen=True, array_like=True):
-    """The part of the book that every fill changes, and the last step whose event was matched."""
+    """The part of the book that every fill changes, and the last step whose event was matched.
+
+    ``matched`` is the last report that came of the market; those behind it answer commands.
+    """
 
     positions: dict[str, Decimal]
     cash: Decimal
     step: int
     market_ns: int
+    matched: int = 0
 
 
 class PaperVenue(Room):
     """Accepts, matches, fills, cancels. It commits before it answers, and repeats what nobody has booked.
 
-    Execution names, at each connection, the last report that it booked; everything behind it is sent (again).
+    Execution names, at each connection, the last report that it booked; everything behind it is sent (again). In steps an
+    answer to a command leaves only behind the decisions, as undisturbed: after a fall the venue's first turn of a step
+    may come again, and what execution asked for in that step must not be answered before risk has judged.
     """
 
     def __init__(self, terms: PaperTerms, store: Store, codec: Codec, *, is_stepped: bool) -> None:
@@ -44,8 +51,12 @@ class PaperVenue(Room):
         self._step = kept.step if kept is not None else 0
         self._market_ns = kept.market_ns if kept is not None else 0
         self._reports = store.head()
+        self._matched_to = kept.matched if kept is not None else 0
         self._posted = -1
         self._unsent: list[VenueReport] = []
+        #: Answers that wait for a turn behind the decisions, and whether the present turn is one.
+        self._answers: list[VenueReport] = []
+        self._may_answer = not is_stepped
         #: Those of the present turn, which are not in the store yet.
         self._fresh: list[VenueReport] = []
 
@@ -96,11 +107,18 @@ class PaperVenue(Room):
 
     @override
     def begin(self, turn: Turn, payload: Any) -> Effects:
+        self._may_answer = turn.phase > EXECUTION_AGAIN
+        effects = Effects()
+        if self._may_answer:
+            for report in self._answers:
+                effects.post("execution", report)
+            self._answers = []
         if turn.step <= self._step:
-            return NOTHING
+            return effects
         self._step = turn.step
         self._market_ns = max(self._market_ns, turn.market_ns)
-        effects = self._matched(payload) if payload is not None else Effects()
+        if payload is not None:
+            effects.add(self._matched(payload))
         self._keep_account(effects)
         return effects
 
@@ -110,12 +128,12 @@ class PaperVenue(Room):
         return b"" if self._posted >= 0 else None
 
     def _matched(self, event: Bar | Tick) -> Effects:
-        effects = self._booked(self._book.on_event(event))
+        effects = self._booked(self._book.on_event(event), is_market=True)
         if self._is_stepped or effects.writes:
             effects.put("last", event.symbol.encode(), self._codec.encode(event))
         return effects
 
-    def _booked(self, outcome: Outcome) -> Effects:
+    def _booked(self, outcome: Outcome, *, is_market: bool = False) -> Effects:
         """Number the reports, keep everything that changed, then report."""
         effects = Effects()
         if not outcome.reports:
@@ -126,10 +144,12 @@ class PaperVenue(Room):
             numbered = msgspec.structs.replace(report, report=self._reports)
             effects.append(self._reports, self._codec.encode(numbered))
             self._fresh.append(numbered)
+            if is_market:
+                self._matched_to = self._reports
             if self._posted < 0:
                 self._unsent.append(numbered)
             else:
-                effects.post("execution", numbered)
+                self._post(numbered, effects)
                 self._posted = self._reports
         for order_id in outcome.touched:
             kept = self._book.order(order_id)
@@ -140,12 +160,18 @@ class PaperVenue(Room):
         effects.is_durable = True
         return effects
 
+    def _post(self, report: VenueReport, effects: Effects) -> None:
+        if self._may_answer or report.report <= self._matched_to:
+            effects.post("execution", report)
+        else:
+            self._answers.append(report)
+
     def _forget_kept(self) -> None:
         head = self._store.head()
         self._fresh = [report for report in self._fresh if report.report > head]
 
     def _keep_account(self, effects: Effects) -> None:
-        account = _Account(self._book.positions, self._book.cash, self._step, self._market_ns)
+        account = _Account(self._book.positions, self._book.cash, self._step, self._market_ns, self._matched_to)
         effects.put("account", b"now", msgspec.msgpack.encode(account))
 
     def _snapshot(self, wanted: VenueWanted) -> Effects:
@@ -157,7 +183,7 @@ class PaperVenue(Room):
         unread |= {r.report: r for r in (*self._unsent, *self._fresh) if r.report > wanted.seen}
         for number, report in unread.items():
             if number > self._posted:
-                effects.post("execution", report)
+                self._post(report, effects)
         self._posted, self._unsent = self._reports, []
         snapshot = self._book.snapshot(also=(report.order_id for report in unread.values()))
         answer = VenueSnapshot(
