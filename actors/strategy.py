@@ -183,9 +183,12 @@ class StrategyRoom(Room):
         return effects
 
     def _hear_events(self, given: EventsGiven, effects: Effects) -> None:
-        if given.head < self._evaluator.journal_sequence:
-            reason = f"it knows record {self._evaluator.journal_sequence} of a journal that ends at {given.head}"
-            self._evaluator.leave_aside(reason, effects)
+        if given.after > self._events_last:  # it answers a predecessor, who knew more than what was kept
+            return
+        if given.head < given.after:  # an answer that is merely late was asked for before those records were known
+            known = self._evaluator.journal_sequence
+            if given.head < known:
+                self._evaluator.leave_aside(f"it knows record {known} of a journal that ends at {given.head}", effects)
             self._start_over()
             self._ask_events(effects)
             return
@@ -229,7 +232,7 @@ class StrategyRoom(Room):
 
     def _take_bars(self, given: BarsGiven, effects: Effects) -> None:
         topic = bar_topic(given.symbol, given.timeframe)
-        if topic not in self._topics:
+        if topic not in self._topics or given.after > self._heard[topic]:  # or it answers a predecessor
             return
         for bar in given.bars:
             if bar.sequence > self._evaluator.last[topic]:

@@ -5,10 +5,11 @@ import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import zip_longest
 
 import msgspec
 
-from actors.simulation.course import Outcome, run
+from actors.simulation.course import Outcome, Trade, run
 from actors.simulation.faults import Faults
 from actors.simulation.scenario import AS_DRAWN, Draw, Scenario, of_settings, scenario
 from actors.simulation.world import Maker
@@ -51,22 +52,22 @@ def judged(drawn: Scenario, makers: Mapping[str, Maker] | None = None, *, is_tol
     if not is_disturbed or (drawn.seed % TWIN_EVERY and not drawn.has_own_feed):
         return Found(outcome)
     twin = run(msgspec.structs.replace(drawn, faults=Faults(), only=None), makers=dict(makers or {}))
-    if twin.trades != outcome.trades:
-        text = _difference(outcome, twin)
+    ours, undisturbed = _by_moment(outcome.trades), _by_moment(twin.trades)
+    if ours != undisturbed:
+        text = _difference(ours, undisturbed)
         outcome = msgspec.structs.replace(outcome, violations=(text,))
     return Found(outcome, len(twin.trades))
 
 
-def _difference(outcome: Outcome, twin: Outcome) -> str:
-    pairs = zip(outcome.trades, twin.trades, strict=False)
-    place = next(
-        (n for n, (one, other) in enumerate(pairs) if one != other), min(len(outcome.trades), len(twin.trades))
-    )
-    mine = outcome.trades[place] if place < len(outcome.trades) else "none"
-    other = twin.trades[place] if place < len(twin.trades) else "none"
-    return (
-        f"it traded otherwise than if nothing had gone wrong: execution {place + 1} is {mine}, and undisturbed {other}"
-    )
+def _by_moment(trades: Iterable[Trade]) -> list[Trade]:
+    """Order executions by their times, and those of one moment by whose they are: a fall may let two change places."""
+    return sorted(trades, key=lambda trade: (trade.ts_ns, trade.strategy, trade.symbol))
+
+
+def _difference(ours: list[Trade], undisturbed: list[Trade]) -> str:
+    pairs = enumerate(zip_longest(ours, undisturbed, fillvalue="none"), start=1)
+    place, (mine, other) = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
+    return f"it traded otherwise than if nothing had gone wrong: execution {place} is {mine}, and undisturbed {other}"
 
 
 def campaign(

@@ -36,9 +36,9 @@ class _Account(msgspec.Struct, frozen=True, array_like=True):
 class PaperVenue(Room):
     """Accepts, matches, fills, cancels. It commits before it answers, and repeats what nobody has booked.
 
-    Execution names, at each connection, the last report that it booked; everything behind it is sent (again). In steps an
-    answer to a command leaves only behind the decisions, as undisturbed: after a fall the venue's first turn of a step
-    may come again, and what execution asked for in that step must not be answered before risk has judged.
+    Execution names, at each connection, the last report that it booked; everything behind it is sent (again). In steps
+    an answer to a command leaves only behind the decisions, as undisturbed: after a fall a step begins again, and what
+    execution asked for in it must not be answered before risk has judged.
     """
 
     def __init__(self, terms: PaperTerms, store: Store, codec: Codec, *, is_stepped: bool) -> None:

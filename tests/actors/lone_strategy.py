@@ -149,8 +149,12 @@ class Lone:
         is_stepped: bool,
         kind: type[Strategy] = Chronicler,
         parameters: msgspec.Struct | None = None,
+        hears_strays: bool = False,
     ) -> None:
-        """Start the room on a fresh store. All chance follows from the seed and from what is decided upon."""
+        """Start the room on a fresh store. All chance follows from the seed and from what is decided upon.
+
+        With ``hears_strays`` it also hears answers that are late, and such as its predecessor had asked for.
+        """
         self.folder, self._seed, self._is_stepped = folder, seed, is_stepped
         self.kind, self.parameters = kind, parameters if parameters is not None else ChroniclerParameters()
         self.timeframe = "1m"
@@ -169,6 +173,7 @@ class Lone:
         self._report = 0
         self._epoch = 0
         self._last_own = 0
+        self._hears_strays = hears_strays
         self.store: Store | None = None
         self.start()
 
@@ -187,7 +192,26 @@ class Lone:
         self._carry_out(self.room.recover())
         self._carry_out(self.room.connected("execution"))
         self._carry_out(self.room.connected("market_data"))
+        self._stray()
         self._answer()
+
+    def _stray(self) -> None:
+        """Let what a predecessor asked for last be answered, and then what it asked for first."""
+        if not (self._hears_strays and self.journal and self._bars):
+            return
+        last, bar = self.journal[-1], self._bars[-1]
+        words = (
+            ("execution", EventsGiven(NAME, last.sequence - 1, (last,), last.sequence, is_complete=True)),
+            ("execution", EventsGiven(NAME, 0, (), 0, is_complete=True)),
+            (
+                "market_data",
+                BarsGiven(
+                    bar.symbol, self.timeframe, bar.sequence - 1, (bar,), bar.sequence, is_complete=True, market_ns=0
+                ),
+            ),
+        )
+        for peer, word in words:
+            self._carry_out(self.room.hear(peer, 1, word))
 
     def told(self) -> StrategyArguments:
         """Give the arguments that the configuration wants now."""

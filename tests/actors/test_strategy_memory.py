@@ -20,9 +20,9 @@ from tests.actors.lone_strategy import SYMBOLS, ChroniclerParameters, Lone, Outc
 FALLS = ("", "", "before", "heard", "uncommitted", "unsent")
 
 
-def run(seed: int, falls: list[str], *, is_stepped: bool) -> Outcome:
+def run(seed: int, falls: list[str], *, is_stepped: bool, hears_strays: bool = False) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
-        lone = Lone(Path(folder), seed, is_stepped=is_stepped)
+        lone = Lone(Path(folder), seed, is_stepped=is_stepped, hears_strays=hears_strays)
         for fall in falls:
             lone.step(fall)
         outcome = lone.outcome()
@@ -34,16 +34,25 @@ def run(seed: int, falls: list[str], *, is_stepped: bool) -> Outcome:
     seed=st.integers(0, 2**32),
     falls=st.lists(st.sampled_from(FALLS), min_size=1, max_size=60),
     is_stepped=st.booleans(),
+    hears_strays=st.booleans(),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_strategy_that_falls_anywhere_is_told_and_wants_the_same_as_one_that_never_fell(
-    seed: int, falls: list[str], is_stepped: bool
+    seed: int, falls: list[str], is_stepped: bool, hears_strays: bool
 ) -> None:
     calm = run(seed, [""] * len(falls), is_stepped=is_stepped)
 
-    fallen = run(seed, falls, is_stepped=is_stepped)
+    fallen = run(seed, falls, is_stepped=is_stepped, hears_strays=hears_strays)
 
     assert fallen == calm
+
+
+@pytest.mark.parametrize("fall", ["before", "heard", "uncommitted", "unsent"])
+def test_answers_that_a_predecessor_asked_for_teach_its_successor_nothing_wrong(fall: str) -> None:
+    falls = ["", "", "", fall] * 8
+    calm = run(5, [""] * len(falls), is_stepped=True)
+
+    assert run(5, falls, is_stepped=True, hears_strays=True) == calm
 
 
 # --- what cannot be gone on from ------------------------------------------------------------------
