@@ -220,6 +220,7 @@ def test_a_message_beyond_all_measure_costs_a_connection_that_is_made_anew(marke
 
 def test_an_order_is_filled_at_the_tick_that_follows_the_decision(market: Market) -> None:
     market.tick("GBPUSD", 600, 9.5)
+    market.settled()  # or risk might hear of the decision before it hears of any price of this hour
     market.tick("GBPUSD", 660, 9.7)
     market.until_evaluated("gbp", "GBPUSD", 660)
     market.desk.until(lambda status: status["execution"]["orders_working"])
