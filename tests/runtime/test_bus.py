@@ -286,7 +286,7 @@ def test_a_predecessor_is_not_heard_any_more_once_its_successor_is_known_of(post
     oven = Room(hub)
     zombie = Room(post.bus("baker", epoch=1).spoke("oven"))
     zombie.side.post(b"before", is_sure=True)
-    together(lambda: oven.heard, oven, zombie)
+    together(lambda: oven.heard and not zombie.side.waiting(), oven, zombie)
 
     hub.fence("baker", 2)
     zombie.side.post(b"late", is_sure=True)
