@@ -1,5 +1,6 @@
 """How one order changes and leaves: the journal first, then the wire."""
 
+from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -49,6 +50,7 @@ class Orders:
         self._unknown = journal.ledger.unknown
         self._on_wire: set[str] = set()
         self._repeated: set[str] = set()
+        self._replaces: Counter[str] = Counter()
 
     def recall(self, store: Store) -> None:
         """Read which attempts were sent more than once."""
@@ -86,6 +88,7 @@ class Orders:
     def _let_go(self, client_id: str, effects: Effects) -> None:
         """Remember nothing of the last attempt of an order that is finished: nothing is sent for it any more."""
         self._on_wire.discard(client_id)
+        self._replaces.pop(client_id, None)
         if client_id in self._repeated:
             self._repeated.discard(client_id)
             effects.delete(_REPEATED, client_id.encode())
@@ -122,6 +125,10 @@ class Orders:
     def is_repeated(self, client_id: str) -> bool:
         """Say whether an attempt was sent more than once: a refusal of one sending says nothing of the others then."""
         return client_id in self._repeated
+
+    def is_replaced_again(self, client_id: str) -> bool:
+        """Say whether more than one replacement was asked for: a refusal of one says nothing of the others then."""
+        return self._replaces[client_id] > 1
 
     def forget(self, order: Order) -> None:
         """Let go of an attempt that ended without effect; the next one may leave."""
@@ -204,6 +211,7 @@ class Orders:
         assert order.new_quantity is not None, "a replacement under way has its figures"
         assert order.new_price is not None, "a replacement under way has its figures"
         if self.venue_epoch:
+            self._replaces[order.client_id] += 1
             effects.post(
                 self.venue,
                 ReplaceOrder(

@@ -550,7 +550,8 @@ class Execution(Room):
         report = msgspec.structs.replace(report, order_id=order.order_id)
         if isinstance(report, OrderFilled) and not self._book(order, report, effects):
             return
-        if self._traits.is_remote and _leaves_open_how_it_ended(order, report):
+        is_one_of_many = isinstance(report, ReplaceRejected) and self._orders.is_replaced_again(order.client_id)
+        if self._traits.is_remote and (is_one_of_many or _leaves_open_how_it_ended(order, report)):
             self._resolver.doubt(order.order_id, effects)
             return
         previous = order

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import actors
 from actors.cli import app
-from actors.simulation.campaign import Drawing, campaign, judged
+from actors.simulation.campaign import Drawing, again, campaign, judged
 from actors.simulation.faults import Faults
 from actors.simulation.kill_points import POINTS
 from actors.simulation.scenario import ALPACA_DESK, KRAKEN_DESK, PAPER_DESK, Draw, scenario
@@ -133,3 +133,8 @@ def test_every_promise_holds_in_two_thousand_seeds_and_every_place_of_death_is_r
 
     assert found.failures == ()
     assert [name for name in POINTS if name not in found.kill_points] == []
+
+
+def test_a_change_that_is_refused_does_not_undo_an_earlier_one_that_went_through_unseen() -> None:
+    needed = (1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 28)
+    assert again(1692, Draw("", None, 2), only=needed) == ()
