@@ -200,7 +200,8 @@ class Protection:
                         self._orders.resize(order, order.filled_quantity + held, level, effects)
                     continue
             self._orders.cancel(order, REASON_LEVELS_CHANGED, effects)
-        if len(kept) == len(resting) and self._journal.entries.get(key) is not None:
+        is_sure = not any(order.order_id in self._orders.doubted for order in resting)  # else one may just have traded
+        if is_sure and len(kept) == len(resting) and self._journal.entries.get(key) is not None:
             self._place(key, position, {p: level for p, level in wanted.items() if p not in kept}, effects)
 
     def _wanted_levels(self, key: Key, position: Position) -> dict[Purpose, Decimal]:

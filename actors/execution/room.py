@@ -64,7 +64,7 @@ from desk.messages import (
     VenueSnapshot,
     VenueWanted,
 )
-from desk.order import REASON_FLATTEN, REASON_TTL, course, order_from_judgement
+from desk.order import OPEN, REASON_FLATTEN, REASON_TTL, course, order_from_judgement
 from desk.portfolio import EXTERNAL, HORIZON_DEFAULT, Position
 from desk.reconcile import Tolerance
 from desk.units import NS_PER_S, decimal_of
@@ -617,6 +617,8 @@ class Execution(Room):
             self._resolver.wake(effects)
         elif isinstance(report, CancelUnclear | ReplaceRejected) and self._traits.is_remote:
             self._resolver.doubt(order.order_id, effects)
+        elif isinstance(report, OrderCancelled) and self._traits.is_remote and before.state in OPEN:
+            self._doubt_siblings(order, effects)
         is_exit_done = order.exit_reason == REASON_FLATTEN and self._journal.ledger.position(*key) is None
         if self._protection.see_flat(key, effects) or is_exit_done:
             self._journal.note("flattened", f"{order.strategy} holds no {order.symbol} any more", report.ts_ns, effects)
@@ -628,6 +630,12 @@ class Execution(Room):
             self._protection.settle(key, effects)
             if order.purpose in PROTECTIVE and isinstance(report, OrderAccepted):
                 self._protect_ns = PROTECT_NS_MIN
+
+    def _doubt_siblings(self, order: Order, effects: Effects) -> None:
+        """Ask for the other of stop and target where the venue ended one unasked: perhaps the other has traded."""
+        if order.purpose in PROTECTIVE:
+            for other in self._orders.around(order.key, PROTECTIVE):
+                self._resolver.doubt(other.order_id, effects)
 
     def _wait_to_protect(self, key: Key, report: OrderRejected, effects: Effects) -> None:
         """Place a refused stop again, but not at once each time."""
