@@ -106,7 +106,7 @@ class Orders:
         To a remote venue each attempt is in the journal before it leaves; while that venue is down nothing happens, and
         the order leaves after the next look at the venue.
         """
-        if (order.client_order_id or order.order_id) in self._on_wire:
+        if order.client_id in self._on_wire:
             return
         if self.traits.is_remote:
             if not self.venue_epoch:
@@ -163,7 +163,7 @@ class Orders:
         return order
 
     def _post(self, order: Order, effects: Effects) -> None:
-        client_id = order.client_order_id or order.order_id
+        client_id = order.client_id
         self._on_wire.add(client_id)
         self._pace.leaves(order)
         submit = SubmitOrder(
