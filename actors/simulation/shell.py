@@ -5,11 +5,12 @@ may die between any two of these. Links are those of ``runtime/link.py``; words 
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from actors.simulation.faults import NEVER
 from actors.simulation.link import DATAGRAM, ITEM, PARCEL, RECEIPT, Frame, Side
 from actors.words import desk_codec
 from runtime.bus_words import StreamItem
@@ -33,7 +34,6 @@ AGAIN_NS = 1_000_000_000
 DEAF_SHARE, DEAF_NS_MAX = 0.25, 3_000_000_000
 #: So long behind an item its topic's head is said, and said again. The real one says it more often.
 SAID_AGAIN_NS = (ANNOUNCE_NS, 8 * ANNOUNCE_NS, 50 * ANNOUNCE_NS)
-NEVER_NS = 1 << 62
 
 
 class KilledError(Exception):
@@ -89,7 +89,7 @@ class Shell:
         self._out: Out = {}
         self._wake_at: int | None = None
         self._timer_at = 0
-        self._rings_at = NEVER_NS
+        self._rings_at = NEVER
         self._is_woken = False
         self._turn: Turn | None = None
         self._turn_sent = 0
@@ -102,7 +102,7 @@ class Shell:
         self._deaf_until: dict[str, int] = {}
         self._fresh: dict[str, list[int]] = {}
         """Of each topic with a new item: when its head is to be said, the next time first."""
-        self._announces_at = NEVER_NS
+        self._announces_at = NEVER
         self._has_spoken = self._is_repeating = False
         self._peers_version: int | None = None
 
@@ -127,7 +127,7 @@ class Shell:
         self.is_alive = False
         self.inbox.clear()
         self.timers.clear()
-        self._rings_at = NEVER_NS
+        self._rings_at = NEVER
 
     def may_die(self, place: str) -> None:
         """Die here, where the chance of the world wants it.
@@ -202,8 +202,7 @@ class Shell:
             heard.add(self.room.stopping())
         self.may_die("heard")
         self._carry_out(heard)
-        if self._turn is not None:
-            self._settle()
+        self._settle()
         self.leave()
         if self._is_stopping:
             world.ended(self, Exit(ExitKind.NORMAL, "stopped in good order"))
@@ -213,7 +212,7 @@ class Shell:
         for name in [name for name, at_ns in self.timers.items() if at_ns <= now_ns]:
             del self.timers[name]
             heard.add(self.room.timer(name))
-        self._rings_at = min(self.timers.values(), default=NEVER_NS)
+        self._rings_at = min(self.timers.values(), default=NEVER)
 
     def _hear(self, frame: Frame, heard: Heard) -> None:
         word, sender = frame.word, frame.sender
@@ -311,7 +310,7 @@ class Shell:
 
     def _say_settled(self, answer: Settled) -> None:
         frame = Frame(self.path, self.epoch, answer, DATAGRAM)
-        self._out.setdefault((self.wiring.conductor, False), []).append(frame)
+        self._put(self.wiring.conductor, frame)
 
     # --- carrying out -------------------------------------------------------------------------
 
@@ -330,7 +329,7 @@ class Shell:
                     self.timers[name] = at_ns
                 else:
                     self.timers.pop(name, None)
-            self._rings_at = min(self.timers.values(), default=NEVER_NS)
+            self._rings_at = min(self.timers.values(), default=NEVER)
         for peer, topics in effects.listens:
             if peer:
                 self.world.follow(self, peer, topics)
@@ -376,7 +375,7 @@ class Shell:
 
     def _set_timer(self) -> None:
         at_ns = self._rings_at
-        if at_ns == NEVER_NS:
+        if at_ns == NEVER:
             return
         if not self._timer_at or at_ns < self._timer_at or self._timer_at <= self.world.clock.now_ns:
             self._timer_at = at_ns
@@ -412,13 +411,17 @@ class Shell:
             self._repeat_later()
         else:
             frame = Frame(self.path, self.epoch, word, DATAGRAM)
-        self._out.setdefault((peer, False), []).append(frame)
+        self._put(peer, frame)
+
+    def _put(self, peer: str, frame: Frame, *, is_stream: bool = False) -> None:
+        """Lay a frame to what leaves with this turn."""
+        self._out.setdefault((peer, is_stream), []).append(frame)
 
     def _acknowledge(self) -> None:
         for peer in sorted(self.unanswered):
             receipt = self._side(peer).receipt()
             if receipt is not None:
-                self._out.setdefault((peer, False), []).append(receipt)
+                self._put(peer, receipt)
         self.unanswered.clear()
 
     def send_again(self, peer: str) -> None:
@@ -473,15 +476,16 @@ class Shell:
             self._volatile[topic] = sequence = previous + 1
         item = StreamItem(topic, sequence, previous, b"", bool(each.sequence))
         frame = Frame(self.path, self.epoch, each.word, ITEM, item=item)
-        may_lose = bool(self.world.trouble.rates or self._deaf_until)
-        for path, (_, topics) in self.listeners.items():
-            if topic not in topics and "" not in topics:
-                continue
-            if not may_lose or not (self._is_deaf(path) or self._loses(path)):
-                self._out.setdefault((path, True), []).append(frame)
+        for path in self._listening(topic):
+            if not self._loses(path):
+                self._put(path, frame, is_stream=True)
 
-    def _is_deaf(self, listener: str) -> bool:
-        return bool(self._deaf_until) and self.world.clock.now_ns < self._deaf_until.get(listener, 0)
+    def _listening(self, topic: str) -> Iterator[str]:
+        """Name those who listen to a topic and hear just now."""
+        now_ns = self.world.clock.now_ns
+        for path, (_, topics) in self.listeners.items():
+            if (topic in topics or "" in topics) and now_ns >= self._deaf_until.get(path, 0):
+                yield path
 
     def _loses(self, listener: str) -> bool:
         """Say whether an item does not come to a listener, and perhaps let it hear nothing for a while."""
@@ -501,7 +505,7 @@ class Shell:
         now_ns = self.world.clock.now_ns
         if not self.is_alive or now_ns < self._announces_at:
             return
-        self._announces_at = NEVER_NS
+        self._announces_at = NEVER
         if self.is_frozen:
             self._announce_at(now_ns + ANNOUNCE_NS)
             return
@@ -517,9 +521,9 @@ class Shell:
         del due[0]
         if not due:
             del self._fresh[topic]
-        for path, (_, topics) in self.listeners.items():
-            if (topic in topics or "" in topics) and not self._is_deaf(path):
-                self._out.setdefault((path, True), []).append(self.head(topic))
+        head = self.head(topic)
+        for path in self._listening(topic):
+            self._put(path, head, is_stream=True)
 
     def head(self, topic: str) -> Frame:
         """Give the head of a topic of the own stream."""

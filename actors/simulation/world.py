@@ -514,9 +514,7 @@ class World:
         extra_ns: int,
     ) -> None:
         at_ns = self.clock.now_ns + 20_000 + int(self.chance.random() * 80_000) + extra_ns
-        before_ns = last.get(key, 0)
-        at_ns = max(at_ns, before_ns)
-        last[key] = at_ns
+        at_ns = last[key] = max(at_ns, last.get(key, 0))
         cuts = self._cuts[frames[0].sender, target.path] if self._cuts else 0
         self._number += 1
         heapq.heappush(self._heap, (at_ns, self._number, partial(self._delivered, target, frames, cuts)))
