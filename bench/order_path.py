@@ -4,7 +4,8 @@ The desk's side is execution as the desk runs it: its own process, room, shell, 
 were made before; what it says to the venue is taken in and acknowledged, and never answered, for what comes after the
 order is on the disk is not measured. The floor is as little as can do the same: a process that drains a socket, puts
 records of the same size into LMDB in one synced transaction, and acknowledges them with one frame. Both hear the same
-sender, in turns: A B A B. Back-pressure and breaker are out of the way: no venue answers here.
+sender, in turns: A B A B. It sends together what is due together, as risk's shell does, and naps between two looks: it
+shares two cores with what it measures. Back-pressure and breaker are out of the way: no venue answers here.
 """
 
 import argparse
@@ -14,8 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
 from decimal import Decimal
+from itertools import repeat
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -56,6 +60,8 @@ WINDOW = 1_000
 RECORDS_BESIDE = 10
 #: What is sent before anything counts.
 WARM_UP = 500
+#: How long the sender leaves the cores to others between two looks at what is due and what has come back.
+NAP_S = 200e-6
 #: What of the floor's full speed is offered at most, so that its own queue stays short.
 SHARE_OFFERED = 0.8
 GOAL_THROUGHPUT, GOAL_P50 = 1 / 0.7, 1.5
@@ -67,8 +73,8 @@ _NUMBER = struct.Struct("<Q")
 class OneSide(Protocol):
     """One side: takes bodies, and says how many of them are on the disk."""
 
-    def send(self, body: bytes) -> None:
-        """Send the next body."""
+    def send(self, bodies: Sequence[bytes]) -> None:
+        """Send the next bodies, one or more, which are due together."""
         ...
 
     def acknowledged(self, timeout_ms: int) -> int:
@@ -154,10 +160,10 @@ class Desk:
             texts = [log_file(self._state, "execution", kind) for kind in ("out", "last_words")]
             raise BenchError("; ".join(text.read_text(encoding="utf-8") for text in texts if text.exists()))
 
-    def send(self, body: bytes) -> None:
-        """Post it as risk does, until acknowledged."""
-        self._link.post(body, is_sure=True)
-        self._sent += 1
+    def send(self, bodies: Sequence[bytes]) -> None:
+        """Post them as risk's shell does what one turn has for one peer; they are repeated until acknowledged."""
+        self._link.post_all(bodies)
+        self._sent += len(bodies)
 
     def acknowledged(self, timeout_ms: int) -> int:
         """Take in whatever execution says to whomever, and acknowledge it."""
@@ -252,10 +258,11 @@ class Floor:
             raise BenchError(msg)
         self._socket.recv()
 
-    def send(self, body: bytes) -> None:
-        """Send it with its number."""
-        self._sent += 1
-        self._socket.send_multipart([_NUMBER.pack(self._sent), body])
+    def send(self, bodies: Sequence[bytes]) -> None:
+        """Send each with its number."""
+        for body in bodies:
+            self._sent += 1
+            self._socket.send_multipart([_NUMBER.pack(self._sent), body])
 
     def acknowledged(self, timeout_ms: int) -> int:
         """Take in the numbers that come back."""
@@ -311,41 +318,35 @@ def be_floor(folder: Path) -> None:
 
 def at_rate(side: OneSide, bodies: list[bytes], rate: float) -> Run:
     """Offer bodies at an even rate, whatever comes back; late ones count from when they were to be sent."""
-    gap_ns = NS_PER_S / rate
-    began_ns, cpu_ns = time.monotonic_ns(), side.cpu_ns()
-    due: deque[int] = deque()
-    latencies: list[float] = []
-    sent, before = 0, side.acknowledged(0)
-    while len(latencies) < len(bodies):
-        now_ns = time.monotonic_ns()
-        while sent < len(bodies) and (due_ns := began_ns + int(sent * gap_ns)) <= now_ns:
-            side.send(bodies[sent])
-            due.append(due_ns)
-            sent += 1
-        until_ns = began_ns + int(sent * gap_ns) - time.monotonic_ns()
-        wait_ms = 0 if sent < len(bodies) and until_ns < NS_PER_S // 1000 else 1
-        after = side.acknowledged(wait_ms)
-        now_ns = time.monotonic_ns()
-        latencies += [(now_ns - due.popleft()) / NS_PER_US for _ in range(after - before)]
-        before = after
-        _check_patience(began_ns, side)
-    return _run(side, latencies, began_ns, cpu_ns)
+    began_ns = time.monotonic_ns()
+    due_ns = [began_ns + int(number * NS_PER_S / rate) for number in range(len(bodies))]
+    return _pass(side, bodies, due_ns, len(bodies))
 
 
 def at_full_speed(side: OneSide, bodies: list[bytes]) -> Run:
     """Send as fast as a window of unacknowledged ones allows."""
+    return _pass(side, bodies, [], WINDOW)
+
+
+def _pass(side: OneSide, bodies: list[bytes], due_ns: list[int], most: int) -> Run:
+    """Send each body when it is due (without ``due_ns`` at once), while fewer than ``most`` are on their way."""
     began_ns, cpu_ns = time.monotonic_ns(), side.cpu_ns()
-    when: deque[int] = deque()
+    since: deque[int] = deque()
     latencies: list[float] = []
     sent, before = 0, side.acknowledged(0)
     while len(latencies) < len(bodies):
-        while sent < len(bodies) and len(when) < WINDOW:
-            when.append(time.monotonic_ns())
-            side.send(bodies[sent])
-            sent += 1
-        after = side.acknowledged(1)
         now_ns = time.monotonic_ns()
-        latencies += [(now_ns - when.popleft()) / NS_PER_US for _ in range(after - before)]
+        end = bisect_right(due_ns, now_ns, sent) if due_ns else len(bodies)
+        end = min(end, sent + most - len(since))
+        if end > sent:
+            side.send(bodies[sent:end])
+            since += due_ns[sent:end] or repeat(now_ns, end - sent)
+            sent = end
+        if is_more := bool(due_ns) and sent < len(bodies):
+            time.sleep(NAP_S)
+        after = side.acknowledged(0 if is_more else 1)
+        now_ns = time.monotonic_ns()
+        latencies += [(now_ns - since.popleft()) / NS_PER_US for _ in range(after - before)]
         before = after
         _check_patience(began_ns, side)
     return _run(side, latencies, began_ns, cpu_ns)
