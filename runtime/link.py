@@ -10,9 +10,9 @@ length.
 
 import struct
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from itertools import islice
+from itertools import chain
 from typing import NamedTuple
 
 from runtime.errors import WireError
@@ -125,14 +125,14 @@ class Outgoing:
         if len(self.waiting) + len(bodies) > self._waiting_max:
             msg = f"{self._waiting_max} parcels wait for an acknowledgement"
             raise OverflowError(msg)
-        before = len(self.waiting)
-        self.waiting.extend(enumerate(bodies, self._last + 1))
+        first = self._last + 1
+        self.waiting.extend(enumerate(bodies, first))
         self._last += len(bodies)
-        return self._frames(before)
+        return self._frames(first, bodies)
 
     def again(self) -> Iterator[bytes]:
         """Give the frames of everything that waits, oldest first."""
-        return self._frames(0)
+        return self._frames(self._last + 1 - len(self.waiting), tuple(body for _, body in self.waiting))
 
     def acknowledged(self, header: Header) -> None:
         """Forget what a receipt covers; a receipt for another epoch of ours says nothing."""
@@ -141,29 +141,32 @@ class Outgoing:
         while self.waiting and self.waiting[0][0] <= header.sequence:
             self.waiting.popleft()
 
-    def _frames(self, after: int) -> Iterator[bytes]:
-        """Give the frames of what waits, but for the first ``after`` of it."""
-        run: list[bytes] = []
-        first = size = 0
-        for sequence, body in tuple(islice(self.waiting, after, None)):
-            if run and (len(run) == RUN_MAX or size + len(body) > RUN_BYTES_MAX):
-                yield self._frame(first, run)
-                run, size = [], 0
-            if not run:
-                first = sequence
-            run.append(body)
-            size += len(body)
-        if run:
-            yield self._frame(first, run)
+    def _frames(self, first: int, bodies: tuple[bytes, ...]) -> Iterator[bytes]:
+        """Give the frames of parcels that follow each other from ``first`` on; all of them wait."""
+        at = 0
+        while at < len(bodies):
+            run = bodies[at : at + RUN_MAX]
+            if sum(map(len, run)) > RUN_BYTES_MAX:
+                run = _shorter(run)
+            yield self._frame(first + at, run)
+            at += len(run)
 
-    def _frame(self, first: int, run: Sequence[bytes]) -> bytes:
+    def _frame(self, first: int, run: tuple[bytes, ...]) -> bytes:
         oldest = self.waiting[0][0] if self.waiting else first
         if len(run) == 1:
             return _HEADER.pack(Kind.PARCEL, self._epoch, first, oldest) + run[0]
-        parts = [_HEADER.pack(Kind.RUN, self._epoch, first, oldest)]
-        for body in run:
-            parts += (_LENGTH.pack(len(body)), body)
-        return b"".join(parts)
+        header = _HEADER.pack(Kind.RUN, self._epoch, first, oldest)
+        return header + b"".join(chain.from_iterable(zip(map(_LENGTH.pack, map(len, run)), run, strict=True)))
+
+
+def _shorter(run: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Give as much of the beginning of a run as one frame may have, and one body in any case."""
+    size = 0
+    for number, body in enumerate(run):
+        size += len(body)
+        if number and size > RUN_BYTES_MAX:
+            return run[:number]
+    return run
 
 
 class Incoming:
