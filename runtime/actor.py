@@ -391,10 +391,13 @@ class RoomActor(pykka.Actor):
             self._send(effects.posts)
         if effects.published:
             assert self._publisher is not None, "a room without a stream wants to publish"
-            publish, self._has_spoken = self._publisher.publish, True
-            for said in effects.published:
-                body = said.body or self._codec.encode(said.word)
-                publish(said.topic, said.sequence, said.previous, body)
+            self._has_spoken, encode = True, self._codec.encode
+            self._publisher.publish_all(
+                [
+                    (said.topic, said.sequence, said.previous, said.body or encode(said.word))
+                    for said in effects.published
+                ]
+            )
         for name, at_ns in effects.timers:
             if at_ns:
                 self._timers[name] = at_ns

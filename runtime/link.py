@@ -39,6 +39,7 @@ class Kind(IntEnum):
     HEAD = 5
     VOLATILE = 6
     RUN = 7
+    ITEMS = 8
 
 
 class Header(NamedTuple):
@@ -46,7 +47,7 @@ class Header(NamedTuple):
 
     For a parcel ``second`` is the sender's oldest unacknowledged sequence; of a run ``sequence`` is the first one's.
     For a receipt ``sequence`` is the last one taken in order and ``second`` the epoch whose parcels it acknowledges;
-    for a stream's item ``second`` is the sequence before it on the same topic.
+    for a stream's item ``second`` is the sequence before it on the same topic, and of several, for the first one.
     """
 
     kind: int

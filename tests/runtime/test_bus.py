@@ -552,6 +552,32 @@ def test_an_item_names_the_one_before_it_on_its_topic_so_that_a_gap_is_seen(post
     assert gaps == [(8, 9)]
 
 
+def test_what_is_said_together_arrives_as_if_it_had_been_said_one_by_one(post: Post) -> None:
+    publisher = post.bus("market").publisher()
+    some = Listener(publisher, post.bus("alpha").subscriber("market", ("BTC",)))
+    everything = Listener(publisher, post.bus("console").subscriber("market", ("",)))
+    for one in (some, everything):
+        one.until(lambda one=one: one.items)
+        one.items.clear()
+
+    head = 2 * DRAIN_MAX
+    bars = [("BTC", number + 1, number, b"%d" % number) for number in range(head)]
+    beside = [("ETH", head + 1, 0, b"x"), ("quote", 0, 0, b"v"), ("quote", 0, 0, b"w")]
+    last = ("BTC", head + 2, head, b"")
+    publisher.publish_all([*bars, *beside, last])
+    publisher.announce()
+
+    some.until(lambda: some.items and some.items[-1].body is None)
+    assert some.items == [
+        *(StreamItem(*bar, True) for bar in (*bars, last)),
+        StreamItem("BTC", head + 2, head + 2, None, True),
+    ]
+    everything.until(lambda: len(everything.items) >= len(bars) + 4)
+    quotes = [StreamItem("quote", 1, 0, b"v", False), StreamItem("quote", 2, 1, b"w", False)]
+    said = [*(StreamItem(*each, True) for each in (*bars, beside[0])), *quotes, StreamItem(*last, True)]
+    assert everything.items[: len(said)] == said
+
+
 def test_a_publisher_that_was_started_anew_confirms_with_what_it_remembers(post: Post) -> None:
     first = post.bus("market", epoch=1)
     listener = Listener(first.publisher(), post.bus("alpha").subscriber("market", ("BTC",)))
