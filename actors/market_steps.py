@@ -128,13 +128,17 @@ class SteppedMarketData(MarketData):
         """The number of the step that goes on, or went on last; 0 before the first."""
         return self._kept.number if self._kept is not None else 0
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether the feed has ended, and the last step with it."""
+        return self._kept is not None and self._kept.is_ended
+
     @override
     def facts(self) -> dict[str, Any]:
         barrier = self._barrier
         waits = {"phase": barrier.phase, "waits_for": sorted(barrier.waiting)} if barrier else {}
         missing = [] if self._has_begun else self._missing()
-        ended = self._kept is not None and self._kept.is_ended
-        return {**super().facts(), "step": self.step, "is_ended": ended, "waits_to_begin_for": missing, **waits}
+        return {**super().facts(), "step": self.step, "is_ended": self.is_ended, "waits_to_begin_for": missing, **waits}
 
     @override
     def peers(self, peers: tuple[Peer, ...]) -> Effects:
@@ -150,15 +154,15 @@ class SteppedMarketData(MarketData):
     @override
     def hear(self, peer: str, epoch: int, word: Any) -> Effects:
         effects = Effects()
-        if isinstance(word, BarsWanted):
+        if isinstance(word, Settled):
+            self._hear_settled(peer, epoch, word, effects)
+        elif isinstance(word, BarsWanted):
             effects.post(peer, self._shelf.given(word, self._market_ns), is_sure=False, is_gated=False)
         elif isinstance(word, Joined):
             self._joined[peer] = epoch
             if peer in self._turns and self._barrier is not None and peer in self._barrier.waiting:
                 effects.post(peer, self._turns[peer], is_sure=False)
             self._go_on(effects)
-        elif isinstance(word, Settled):
-            self._hear_settled(peer, epoch, word, effects)
         return effects
 
     @override
@@ -168,7 +172,8 @@ class SteppedMarketData(MarketData):
             if self._barrier is not None:
                 for path in self._barrier.waiting:
                     effects.post(path, self._turns[path], is_sure=False)
-            effects.timer("again", self._clock.monotonic_ns() + TURN_AGAIN_NS)
+            if not self.is_ended:
+                effects.timer("again", self._clock.monotonic_ns() + TURN_AGAIN_NS)
         self._go_on(effects)
         return effects
 
@@ -220,18 +225,18 @@ class SteppedMarketData(MarketData):
     def _go_on(self, effects: Effects) -> None:
         """Do whatever can be done now: begin, move to the next phase, end the step, begin the next one."""
         for _ in range(EVENTS_AT_ONCE_MAX):
-            if not self._may_go_on():
-                return
             barrier = self._barrier
+            if barrier is None:
+                self._follow_told()
+            if not self._has_begun and not self._may_begin():
+                return
             if barrier is None:
                 if not self._begin_step(effects):
                     return
             elif not self._has_barrier:
                 self._stamp(0, effects)
                 self._barrier = None
-            elif barrier.phase < 0:
-                self._begin_phase(0, effects)
-            elif not barrier.is_phase_over:
+            elif barrier.waiting:
                 return
             else:
                 following = barrier.next_phase(lambda: bool(self._fed()))
@@ -241,12 +246,9 @@ class SteppedMarketData(MarketData):
                     self._begin_phase(following, effects)
         effects.timer("pace", self._clock.monotonic_ns())
 
-    def _may_go_on(self) -> bool:
-        """Say whether all members were there once; between two steps, take over what was told first."""
-        if self._barrier is None:
-            self._follow_told()
-        if not self._has_begun:
-            self._has_begun = bool(self._peers) and not self._missing()
+    def _may_begin(self) -> bool:
+        """Say whether all members are there; once they were, nobody is waited for but in a step."""
+        self._has_begun = bool(self._peers) and not self._missing()
         return self._has_begun
 
     def _fed(self) -> list[tuple[Route, tuple[int, ...]]]:
@@ -284,7 +286,7 @@ class SteppedMarketData(MarketData):
                 )
                 payloads[route.path] = self._codec.encode(word)
         self._turns = {path: Turn(kept.number, phase, kept.market_ns, payload) for path, payload in payloads.items()}
-        barrier.begin(phase, ((path, self._joined.get(path, 0)) for path in payloads))
+        barrier.begin(phase, {path: self._joined.get(path, 0) for path in payloads})
         for path, turn in self._turns.items():
             effects.post(path, turn, is_sure=False)
 
@@ -339,7 +341,7 @@ class SteppedMarketData(MarketData):
         number = kept.number + 1 if kept is not None else 1
         for bar in due:  # a bar's close is news of its symbol, also where its last event came earlier
             self._marks[bar.symbol] = Mark(bar.symbol, bar.close, max(bar.end_ns, self._marks[bar.symbol].ts_ns))
-        self._refused = Counter(self._feed.refused) + self._misfits
+        self._count_refused()
         began = _Kept(
             number=number,
             event=event,
@@ -358,6 +360,11 @@ class SteppedMarketData(MarketData):
         self._keep(began, effects)
         self._barrier = Barrier(number, is_repeated=False)
         self._began_ns = self._clock.monotonic_ns()
+
+    def _count_refused(self) -> None:
+        """Add up what the feed and the builders have refused so far; no count ever goes back."""
+        if self._feed.refused or self._misfits:
+            self._refused = Counter(self._feed.refused) + self._misfits
 
     def _is_due(self, arrival_ns: int, effects: Effects) -> bool:
         """Say whether the pace allows the next event; where not, a timer is set."""
@@ -388,7 +395,7 @@ class SteppedMarketData(MarketData):
     def _end(self, feed_state: bytes, effects: Effects) -> bool:
         kept = self._kept
         number = kept.number if kept is not None else 0
-        self._refused = Counter(self._feed.refused) + self._misfits
+        self._count_refused()
         if kept is None:
             kept = _Kept(number, None, 0, (), (), (), feed_state, (), (), 0, 0, {}, is_ended=True)
         self._keep(msgspec.structs.replace(kept, refused=dict(self._refused), is_ended=True), effects)

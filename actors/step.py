@@ -1,6 +1,6 @@
 """The barrier of simulated time: whose turn it is within one step, and when the step is over. Pure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -35,18 +35,18 @@ class Barrier:
         self.number = number
         self.phase = -1
         self.waiting: set[str] = set()
-        self._began: dict[str, int] = {}
+        self._began: Mapping[str, int] = {}
         self._sent: dict[int, int] = {}
         self._is_repeated = is_repeated
 
-    def begin(self, phase: int, members: Iterable[tuple[str, int]]) -> None:
-        """Open a phase for its members, given as (path, epoch)."""
+    def begin(self, phase: int, members: Mapping[str, int]) -> None:
+        """Open a phase for its members, given as their epochs by their paths."""
         if phase > PHASES_MAX:
             msg = f"step {self.number} has taken {phase} phases; execution and venue answer each other in a circle"
             raise StepCircleError(msg)
         self.phase = phase
-        self._began = dict(members)
-        self.waiting = set(self._began)
+        self._began = members
+        self.waiting = set(members)
         self._sent[phase] = 0
 
     def settled(self, path: str, epoch: int, step: int, phase: int, sent: int) -> bool:
@@ -65,26 +65,21 @@ class Barrier:
         self._sent[self.phase] += 1
         return True
 
-    @property
-    def is_phase_over(self) -> bool:
-        """True when nobody is waited for."""
-        return self.phase >= 0 and not self.waiting
-
     def next_phase(self, is_anyone_fed: Callable[[], bool]) -> int | None:
-        """Give the phase behind the one that is over, or None where the step is done.
+        """Give the phase behind the one that is over (or the first one), or None where the step is done.
 
-        Whether the step feeds any strategy is asked where it decides.
+        Whether the step feeds any strategy is asked where it decides; where it feeds none, risk has nothing to judge.
+        Behind risk execution and venues take turns for as long as there is something to carry out or to answer.
         """
-        if self.phase < EXECUTION:
-            return self.phase + 1
-        if self.phase == EXECUTION:
-            return STRATEGIES if is_anyone_fed() else EXECUTION_AGAIN
-        if self.phase < EXECUTION_AGAIN:
-            return self.phase + 1
+        phase = self.phase
+        if phase == EXECUTION and not is_anyone_fed():
+            phase = RISK
+        if phase < RISK:
+            return phase + 1
         has_sent = self._sent[self.phase] > 0
-        if self.phase == EXECUTION_AGAIN:
+        if phase <= EXECUTION_AGAIN:  # what execution asked for before the decisions is answered behind them
             has_sent = has_sent or self._sent.get(EXECUTION, 0) > 0 or self._is_repeated
-        return self.phase + 1 if has_sent else None
+        return phase + 1 if has_sent else None
 
 
 class Route(msgspec.Struct, frozen=True):
