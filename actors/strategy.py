@@ -99,15 +99,16 @@ class StrategyRoom(Room):
         told = read_arguments(arguments)
         self._leaves_for = whole_change(self._told, told)
         self._may_ask_for_restart = True
-        if not self._leaves_for:
+        if self._leaves_for:
+            self._leave(effects)
+        else:
             self._told = told
             self._evaluator.want(told)
-        self._leave(effects)
         return effects
 
     def _leave(self, effects: Effects) -> None:
         """Make room for the strategy that this entry has become, as soon as nothing is held."""
-        if not self._leaves_for or self._has_asked_for_restart or not self._evaluator.is_flat:
+        if self._has_asked_for_restart or not self._evaluator.is_flat:
             return
         self._has_asked_for_restart = True
         if self._may_ask_for_restart:
@@ -289,7 +290,8 @@ class StrategyRoom(Room):
         if not self._has_caught_up() or self._has_asked_for_restart:
             return
         self._evaluate(effects)
-        self._leave(effects)
+        if self._leaves_for:
+            self._leave(effects)
 
     def _evaluate(self, effects: Effects) -> None:
         if not self._is_stepped:

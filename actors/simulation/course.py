@@ -32,9 +32,7 @@ from desk.messages import (
     Bar,
     CancelWanted,
     CapitalWished,
-    FillBooked,
     FlatteningWished,
-    JournalRecord,
     OperatorAnswered,
     ReconciliationWished,
     Tick,
@@ -268,8 +266,6 @@ class Course:
             self._run_stepped()
         else:
             self._run_live()
-        if not world.violations:
-            self.judge.end()
         for feed in self._feeds:
             feed.close()
         trouble = world.trouble
@@ -310,7 +306,7 @@ class Course:
     def _feed_is_over(self) -> bool:
         shell = self.world.standing("market_data")
         room = shell.room if shell is not None else None
-        return isinstance(room, SteppedMarketData) and bool(room.facts()["is_ended"])
+        return isinstance(room, SteppedMarketData) and room.is_ended
 
     def _run_live(self) -> None:
         world = self.world
@@ -347,6 +343,7 @@ class Course:
                 self._passes(0.37)  # or every look would come in the same moment of the bars, which may be a busy one
             if world.violations or self.judge.is_at_rest():
                 return
+        self.judge.end()
 
     def _tick(self, pause_ns: int, *, is_still: bool = False) -> None:
         """Let the price of each symbol move, tell of it, and let a while pass."""
@@ -375,7 +372,7 @@ class Course:
 
     def _committed(self, shell: Shell, heard: Heard) -> None:
         self.judge.committed(shell, heard)
-        if self.scenario.is_stepped and shell.path == "market_data" and isinstance(shell.room, SteppedMarketData):
+        if shell.path == "market_data" and isinstance(shell.room, SteppedMarketData):
             step = shell.room.step
             if step != self._last_step:
                 self._last_step = step
@@ -513,20 +510,10 @@ class Course:
 
     def trades(self) -> tuple[Trade, ...]:
         """Give every execution that the journal has, oldest first."""
-        store = self.world.disk.stores.get(STATE / "ledger")
-        if store is None:
-            return ()
-        codec = desk_codec()
-        found: list[Trade] = []
-        for _, data in store.records():
-            record = codec.decode(data)
-            assert isinstance(record, JournalRecord), "the journal has records"
-            body = record.body
-            if isinstance(body, FillBooked):
-                found.append(
-                    Trade(body.strategy, body.symbol, body.side.value, body.quantity, body.price, body.fee, body.ts_ns)
-                )
-        return tuple(found)
+        return tuple(
+            Trade(fill.strategy, fill.symbol, fill.side.value, fill.quantity, fill.price, fill.fee, fill.ts_ns)
+            for fill in self.judge.fills
+        )
 
 
 def _mute(_context: Context, _arguments: bytes) -> Made:

@@ -81,6 +81,8 @@ class Judge:
         self._orders: dict[str, Order] = {}
         self._owner: dict[str, str] = {}
         self._head = 0
+        #: Every execution that the journal has, oldest first, and their names.
+        self.fills: list[FillBooked] = []
         self._executions: set[str] = set()
         self._requests: set[str] = set()
         self._intents: dict[str, str] = {}
@@ -135,6 +137,7 @@ class Judge:
             if name in self._executions:
                 self._world.violate(f"execution {body.execution_id} is booked twice")
             self._executions.add(name)
+            self.fills.append(body)
         try:
             self._ledger.apply(body)
         except InvariantError as error:
@@ -232,15 +235,16 @@ class Judge:
 
     def _look_at_verdicts(self, heard: "Heard") -> None:
         """Risk lets nothing be opened while the desk is halted, or an order of the symbol is UNKNOWN."""
+        judged = [post.word for post in heard.effects.posts if isinstance(post.word, IntentJudged)]
+        opened = [word for word in judged if word.is_approved and word.intent.effect is Effect.OPEN]
+        if not opened:
+            return
         fresh = {write.key for write in heard.effects.writes if isinstance(write, Put) and write.table == "unbooked"}
         asked = {word.intent_id for word in heard.words if isinstance(word, Intent)}
         halted = self._world.disk.halt.reason()
         # Without barrier the journal is read as an intent comes; what waited for root's first word is not looked at.
         has_read = self.exchange is not None and not any(isinstance(word, PeersChanged) for word in heard.words)
-        for post in heard.effects.posts:
-            word = post.word
-            if not isinstance(word, IntentJudged) or not word.is_approved or word.intent.effect is not Effect.OPEN:
-                continue
+        for word in opened:
             if word.order_id.encode() in fresh and halted is not None:
                 self._world.violate(f"risk lets {word.order_id} be opened while the desk is halted: {halted}")
             if has_read and word.intent.intent_id in asked:
@@ -251,17 +255,12 @@ class Judge:
     # --- at rest ------------------------------------------------------------------------------
 
     def is_at_rest(self) -> bool:
-        """Say whether the desk stands, and nothing is under way that will end by itself."""
-        world = self._world
-        for path, shell in world.paths.items():
-            if path in world.quarantined:
-                continue
-            if shell is None or world.standing(path) is None or shell.is_frozen:
-                return False
-        return not self.faults()
+        """Say whether the desk stands, nothing is under way that will end by itself, and everybody agrees."""
+        shells = map(self._world.standing, self._world.paths)
+        return all(shell is not None and not shell.is_frozen for shell in shells) and not self.faults()
 
     def end(self) -> None:
-        """Look at everything once more; what is wrong now stays wrong."""
+        """Say what is wrong on a desk that does not come to rest: what is wrong now stays wrong."""
         world = self._world
         for path in world.paths:
             if world.standing(path) is None:

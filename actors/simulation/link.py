@@ -85,3 +85,17 @@ class Side:
             return None
         self._acknowledged = self.taken
         return Frame(self._path, self._epoch, None, RECEIPT, self.taken, self.other)
+
+
+class Sides(dict[str, Side]):
+    """The sides of one process, by the paths of the others; each is there as soon as it is asked for."""
+
+    def __init__(self, path: str, epoch: int) -> None:
+        """Begin, as this incarnation, without having spoken with anybody."""
+        super().__init__()
+        self._path, self._epoch = path, epoch
+
+    def __missing__(self, other: str) -> Side:
+        """Begin with somebody new."""
+        side = self[other] = Side(self._path, self._epoch)
+        return side

@@ -2,14 +2,16 @@
 
 import bisect
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from typing_extensions import override
 
 from runtime.disk import Disk
-from runtime.effects import Append, Delete, Put, Write
+from runtime.effects import Append, Put, Write
 from runtime.errors import StoreError
 from runtime.folder import Sentinel
 from runtime.store import MAP_BYTES_DEFAULT, Reader, Store
@@ -34,7 +36,8 @@ class MemoryStore(Store):
         self.path = path
         self._is_synced = is_synced
         self._log: list[bytes] = []
-        self._tables: dict[str, dict[bytes, bytes]] = {}
+        self._tables: defaultdict[str, dict[bytes, bytes]] = defaultdict(dict)
+        #: The sorted keys of tables, until their keys change.
         self._keys: dict[str, list[bytes]] = {}
         self._undo: list[_Undo] = []
         self._links: list[bytes] = [GENESIS]
@@ -109,6 +112,10 @@ class MemoryStore(Store):
                 raise StoreError(msg)
             yield key, entries[key]
 
+    def fingerprint(self) -> bytes:
+        """Give bytes that no other log has, nor one that came about by another number of commits."""
+        return msgspec.msgpack.encode((self.commits, self._log))
+
     @override
     def verify(self) -> int:
         return len(self._log)
@@ -121,39 +128,32 @@ class MemoryStore(Store):
             self.full_for -= 1
             msg = f"{self.path}: nothing was written: no space left on the device"
             raise StoreError(msg)
-        head, before = len(self._log), list[tuple[str, bytes, bytes | None]]()
-        is_final = self._is_synced or is_durable
+        log, is_final = self._log, self._is_synced or is_durable
+        head, before = len(log), list[tuple[str, bytes, bytes | None]]()
         for write in writes:
             if isinstance(write, Append):
-                if write.sequence != len(self._log) + 1:
-                    del self._log[head:]
-                    msg = f"{self.path}: record {write.sequence} cannot follow {len(self._log)}"
+                if write.sequence != len(log) + 1:
+                    del log[head:]
+                    msg = f"{self.path}: record {write.sequence} cannot follow {head}"
                     raise StoreError(msg)
-                self._log.append(write.data)
+                log.append(write.data)
                 continue
-            was = self._change(write)
+            table, key = write.table, write.key
+            entries = self._tables[table]
+            was = entries.get(key)
+            if isinstance(write, Put):
+                entries[key] = write.data
+            elif was is not None:
+                del entries[key]
+            if (was is None) is isinstance(write, Put):
+                self._keys.pop(table, None)
             if not is_final:
-                before.append((write.table, write.key, was))
+                before.append((table, key, was))
         self.commits += 1
         if is_final:
             self._undo.clear()
         else:
             self._undo.append(_Undo(head, tuple(before)))
-
-    def _change(self, write: Put | Delete) -> bytes | None:
-        """Change one entry; give what it was before."""
-        entries = self._tables.get(write.table)
-        if entries is None:
-            entries = self._tables[write.table] = {}
-        was = entries.get(write.key)
-        if isinstance(write, Put):
-            entries[write.key] = write.data
-            if was is None:
-                self._keys.pop(write.table, None)
-        elif was is not None:
-            del entries[write.key]
-            self._keys.pop(write.table, None)
-        return was
 
     def damage(self, chance: random.Random) -> str:
         """Make one record or entry unreadable, as a bad block would; say which. "" where there is nothing yet."""

@@ -5,13 +5,13 @@ may die between any two of these. Links are those of ``runtime/link.py``; words 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from actors.simulation.faults import NEVER
-from actors.simulation.link import DATAGRAM, ITEM, PARCEL, RECEIPT, Frame, Side
+from actors.simulation.link import DATAGRAM, ITEM, PARCEL, RECEIPT, Frame, Sides
 from actors.words import desk_codec
 from runtime.bus_words import StreamItem
 from runtime.child import Context, Made
@@ -49,15 +49,11 @@ Out = dict[tuple[str, bool], list[Frame]]
 """Frames that leave in one turn, by whom they go to and whether a stream carries them."""
 
 
-class Heard:
+class Heard(msgspec.Struct):
     """What one turn is about, for whoever names the places of death."""
 
-    __slots__ = ("effects", "words")
-
-    def __init__(self) -> None:
-        """Begin with nothing heard."""
-        self.words: list[Any] = []
-        self.effects = NOTHING
+    words: list[Any] = []
+    effects: Effects = NOTHING
 
     def add(self, effects: Effects) -> None:
         """Take over what a room wants, behind what it wanted before in this turn."""
@@ -77,7 +73,7 @@ class Shell:
         self.is_up = False
         self.slow_ns = 0
         self.inbox: deque[Frame] = deque()
-        self.sides: dict[str, Side] = {}
+        self.sides = Sides(path, epoch)
         self.unanswered: set[str] = set()
         self.links: dict[str, Shell] = {}
         self.listeners: dict[str, tuple[Shell, tuple[str, ...]]] = {}
@@ -148,8 +144,9 @@ class Shell:
         """Take what has come; a turn follows, now or a little later. Receipts alone need none."""
         if len(frames) == 1 and frames[0].kind == RECEIPT and not self.inbox and self.is_up and not self.is_frozen:
             self._takes(frames[0].sender, frames[0])
-            if self._turn is not None:
-                self.world.guarded(self, self._settle)
+            turn = self._turn
+            if turn is not None:
+                self.world.guarded(self, lambda: self._settle(turn))
                 self.leave()
             return
         self.inbox.extend(frames)
@@ -202,8 +199,10 @@ class Shell:
             heard.add(self.room.stopping())
         self.may_die("heard")
         self._carry_out(heard)
-        self._settle()
-        self.leave()
+        if self._turn is not None:
+            self._settle(self._turn)
+        if self._out:
+            self.leave()
         if self._is_stopping:
             world.ended(self, Exit(ExitKind.NORMAL, "stopped in good order"))
 
@@ -212,7 +211,7 @@ class Shell:
         for name in [name for name, at_ns in self.timers.items() if at_ns <= now_ns]:
             del self.timers[name]
             heard.add(self.room.timer(name))
-        self._rings_at = min(self.timers.values(), default=NEVER)
+        self._set_timer()
 
     def _hear(self, frame: Frame, heard: Heard) -> None:
         word, sender = frame.word, frame.sender
@@ -235,7 +234,7 @@ class Shell:
 
     def _takes(self, sender: str, frame: Frame) -> bool:
         """Say whether a frame has something to hear; a receipt is taken in here."""
-        side = self._side(sender)
+        side = self.sides[sender]
         if not side.saw(frame.epoch):
             self.world.fenced(self, frame)
             return False
@@ -260,7 +259,7 @@ class Shell:
                 self._peers_version = word.version
             if self.wiring.has_hub:
                 for peer in word.peers:
-                    self._side(peer.path).saw(peer.epoch)
+                    self.sides[peer.path].saw(peer.epoch)
             heard.add(self.room.peers(word.peers))
         elif isinstance(word, Reconfigured) and word.epoch == self.epoch:
             heard.add(self.room.reconfigured(word.arguments))
@@ -289,10 +288,8 @@ class Shell:
             heard.effects = held
         heard.add(effects)
 
-    def _settle(self) -> None:
-        turn = self._turn
-        if turn is None:
-            return
+    def _settle(self, turn: Turn) -> None:
+        """Say that a turn is done, once all that was said in it has been acknowledged, and the room agrees."""
         for side in self.sides.values():
             if side.waiting:
                 return
@@ -329,11 +326,10 @@ class Shell:
                     self.timers[name] = at_ns
                 else:
                     self.timers.pop(name, None)
-            self._rings_at = min(self.timers.values(), default=NEVER)
+            self._set_timer()
         for peer, topics in effects.listens:
             if peer:
                 self.world.follow(self, peer, topics)
-        self._set_timer()
 
     def _commit(self, heard: Heard) -> None:
         world, effects = self.world, heard.effects
@@ -361,9 +357,8 @@ class Shell:
 
     def leave(self) -> None:
         """Let go what was said: what one turn has for one peer comes there together. Also of one that has just died."""
-        if self._out:
-            out, self._out = self._out, {}
-            self.world.transmit(self, out)
+        out, self._out = self._out, {}
+        self.world.transmit(self, out)
 
     def _may_die_sending(self) -> bool:
         trouble = self.world.trouble
@@ -374,31 +369,19 @@ class Shell:
         return trouble.takes_place("kill")
 
     def _set_timer(self) -> None:
-        at_ns = self._rings_at
-        if at_ns == NEVER:
-            return
-        if not self._timer_at or at_ns < self._timer_at or self._timer_at <= self.world.clock.now_ns:
+        """Be woken as the next timer is due."""
+        at_ns = self._rings_at = min(self.timers.values(), default=NEVER)
+        if at_ns != NEVER and not self.world.clock.now_ns < self._timer_at <= at_ns:
             self._timer_at = at_ns
             self.world.at(at_ns, self._timer_due)
 
     def _timer_due(self) -> None:
-        if not self.is_alive or self.is_frozen:
+        if not self.is_alive:
             return
-        now_ns = self.world.clock.now_ns
-        if self._timer_at <= now_ns:
-            self._timer_at = 0
-        if self._wake_at is not None:
-            return  # the turn that comes sees to it
-        if self._rings_at <= now_ns:
-            self.world.guarded(self, self.turn)
-        else:
+        if self._rings_at > self.world.clock.now_ns:
             self._set_timer()
-
-    def _side(self, peer: str) -> Side:
-        side = self.sides.get(peer)
-        if side is None:
-            side = self.sides[peer] = Side(self.path, self.epoch)
-        return side
+        elif self._wake_at is None and not self.is_frozen:  # or the turn that comes sees to it
+            self.world.guarded(self, self.turn)
 
     def _post(self, post: Post) -> None:
         peer = post.peer
@@ -407,7 +390,7 @@ class Shell:
             return
         word = portable(post.word)
         if post.is_sure:
-            frame = self._side(peer).parcel(word)
+            frame = self.sides[peer].parcel(word)
             self._repeat_later()
         else:
             frame = Frame(self.path, self.epoch, word, DATAGRAM)
@@ -419,14 +402,14 @@ class Shell:
 
     def _acknowledge(self) -> None:
         for peer in sorted(self.unanswered):
-            receipt = self._side(peer).receipt()
+            receipt = self.sides[peer].receipt()
             if receipt is not None:
                 self._put(peer, receipt)
         self.unanswered.clear()
 
     def send_again(self, peer: str) -> None:
         """Repeat what this peer has not acknowledged."""
-        frames = self._side(peer).again()
+        frames = self.sides[peer].again()
         if frames:
             self.world.transmit(self, {(peer, False): frames})
 
@@ -480,12 +463,13 @@ class Shell:
             if not self._loses(path):
                 self._put(path, frame, is_stream=True)
 
-    def _listening(self, topic: str) -> Iterator[str]:
+    def _listening(self, topic: str) -> list[str]:
         """Name those who listen to a topic and hear just now."""
-        now_ns = self.world.clock.now_ns
-        for path, (_, topics) in self.listeners.items():
-            if (topic in topics or "" in topics) and now_ns >= self._deaf_until.get(path, 0):
-                yield path
+        paths = [path for path, (_, topics) in self.listeners.items() if topic in topics or "" in topics]
+        if self._deaf_until:
+            now_ns = self.world.clock.now_ns
+            paths = [path for path in paths if now_ns >= self._deaf_until.get(path, 0)]
+        return paths
 
     def _loses(self, listener: str) -> bool:
         """Say whether an item does not come to a listener, and perhaps let it hear nothing for a while."""

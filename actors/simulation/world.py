@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from typing_extensions import override
 
 from actors.simulation.clock import VirtualClock
@@ -122,7 +123,8 @@ class World:
         self._heap: list[tuple[int, int, Callable[[], object]]] = []
         self._number = 0
         self._cuts: Counter[tuple[str, str]] = Counter()
-        self._seen: list[str] = []
+        #: What makes this run this run, in its order: times with what happened, or with what came from where to whom.
+        self._seen: list[tuple[int | str, ...]] = []
         self._granted: dict[str, bytes] = {}
         self._peers_version = 0
         self._informed: dict[str, Shell] = {}
@@ -181,7 +183,7 @@ class World:
 
     def note(self, what: str) -> None:
         """Let something be part of what makes this run this run."""
-        self._seen.append(f"{self.clock.now_ns} {what}")
+        self._seen.append((self.clock.now_ns, what))
 
     def violate(self, what: str) -> None:
         """Note that a promise was broken."""
@@ -191,10 +193,9 @@ class World:
 
     def trace_hash(self) -> str:
         """Name this run: all that happened in it, and all that lies on its disk, in 16 hex digits."""
-        digest = hashlib.blake2b("\n".join(self._seen).encode(), digest_size=8)
+        digest = hashlib.blake2b(msgspec.msgpack.encode(self._seen), digest_size=8)
         for path in sorted(self.disk.stores):
-            store = self.disk.stores[path]
-            digest.update(f"{path} {store.commits} ".encode() + (store.head_link() if store.head() else b""))
+            digest.update(str(path).encode() + self.disk.stores[path].fingerprint())
         return digest.hexdigest()
 
     def standing(self, path: str) -> Shell | None:
@@ -514,7 +515,9 @@ class World:
         extra_ns: int,
     ) -> None:
         at_ns = self.clock.now_ns + 20_000 + int(self.chance.random() * 80_000) + extra_ns
-        at_ns = last[key] = max(at_ns, last.get(key, 0))
+        if key in last and at_ns < last[key]:
+            at_ns = last[key]  # what was sent before comes before
+        last[key] = at_ns
         cuts = self._cuts[frames[0].sender, target.path] if self._cuts else 0
         self._number += 1
         heapq.heappush(self._heap, (at_ns, self._number, partial(self._delivered, target, frames, cuts)))
@@ -523,7 +526,7 @@ class World:
         first = frames[0]
         if not target.is_alive or (self._cuts and self._cuts[first.sender, target.path] != cuts):
             return
-        self._seen.append(f"{self.clock.now_ns} {first.sender} {target.path} {len(frames)} {type(first.word).__name__}")
+        self._seen.append((self.clock.now_ns, first.sender, target.path, len(frames), type(first.word).__name__))
         if self.is_told:
             for frame in frames:
                 if frame.word is not None:

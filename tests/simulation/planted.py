@@ -18,7 +18,7 @@ import actors.evaluator
 import actors.execution.room
 import actors.market_steps
 import actors.simulation.course
-import actors.simulation.shell
+import actors.simulation.link
 import actors.simulation.world
 from actors import makers
 from actors.evaluator import Evaluator
@@ -725,14 +725,14 @@ MISTAKES: tuple[Mistake, ...] = (
         "words of an incarnation that has a successor are heard",
         _draw(K, "kill", "delay", "hang"),
         {},
-        (Swap(actors.simulation.shell, "Side", _HearsTheDead),),
+        (Swap(actors.simulation.link, "Side", _HearsTheDead),),
     ),
     Mistake(
         "parcels-twice",
         "a parcel that comes twice is taken twice",
         _draw(P, "repeat"),
         {},
-        (Swap(actors.simulation.shell, "Side", _TakesAgain),),
+        (Swap(actors.simulation.link, "Side", _TakesAgain),),
     ),
     Mistake(
         "barrier",
