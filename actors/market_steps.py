@@ -146,8 +146,9 @@ class SteppedMarketData(MarketData):
         self._peers.take(peers)
         barrier = self._barrier
         if barrier is not None:
-            for path in [path for path in barrier.waiting if path.startswith("strategies/") and self._is_away(path)]:
-                barrier.excuse(path)
+            for path in sorted(barrier.waiting):
+                if path.startswith("strategies/") and self._is_away(path):
+                    barrier.excuse(path)
         self._go_on(effects)
         return effects
 
@@ -170,7 +171,7 @@ class SteppedMarketData(MarketData):
         effects = Effects()
         if name == "again":
             if self._barrier is not None:
-                for path in self._barrier.waiting:
+                for path in sorted(self._barrier.waiting):
                     effects.post(path, self._turns[path], is_sure=False)
             if not self.is_ended:
                 effects.timer("again", self._clock.monotonic_ns() + TURN_AGAIN_NS)

@@ -113,7 +113,7 @@ class Holdings:
         self.costs = dict(zip(keys, costs, strict=True))
         self.net, self.dust = dict(net), dict(dust)
         if flow is None:
-            flow = {name: net.get(name, ZERO) + dust.get(name, ZERO) for name in net.keys() | dust.keys()}
+            flow = {name: net.get(name, ZERO) + dust.get(name, ZERO) for name in {**net, **dust}}
         self.flow = dict(flow)
         self.open_cost = sum(self.each_cost(), ZERO)
 

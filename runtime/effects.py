@@ -70,20 +70,16 @@ class Timer(NamedTuple):
     at_ns: int
 
 
-class Effects:
+class Effects(msgspec.Struct, eq=False):
     """The effects of one message, in order. A failed commit drops them all and the room falls."""
 
-    __slots__ = ("answers", "is_durable", "listens", "posts", "published", "timers", "writes")
-
-    def __init__(self) -> None:
-        """Start with nothing."""
-        self.writes: list[Write] = []
-        self.posts: list[Post] = []
-        self.published: list[Publish] = []
-        self.timers: tuple[Timer, ...] = ()  # the last three are seldom used, and a list for each costs every word
-        self.listens: tuple[Listen, ...] = ()
-        self.answers: tuple[tuple[bytes, bytes], ...] = ()
-        self.is_durable = False
+    writes: list[Write] = []
+    posts: list[Post] = []
+    published: list[Publish] = []
+    timers: tuple[Timer, ...] = ()  # the last three are seldom used, and a list for each costs every word
+    listens: tuple[Listen, ...] = ()
+    answers: tuple[tuple[bytes, bytes], ...] = ()
+    is_durable: bool = False
 
     def append(self, sequence: int, data: bytes) -> None:
         """Keep a log record."""

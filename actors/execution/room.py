@@ -310,7 +310,7 @@ class Execution(Room):
         if was is None:  # of one that was removed before this start, no news will come
             gone |= {name for name in self._holders() if self._peers.state(f"strategies/{name}") == REMOVED}
         away = self._protection.away = ((was or frozenset()) - news) | gone
-        for name in (was or frozenset()) - away:
+        for name in sorted((was or frozenset()) - away):
             self._owners.wish(name, None, effects)  # it is back, and its absence over
         if away == was and len(news) == len(peers):
             return effects

@@ -192,11 +192,8 @@ class VerdictReplay:
 
     def _unknown(self, then: Judgement) -> tuple[str, ...]:
         """Name who was judged without limits of its own: root knew of no such strategy."""
-        return tuple(
-            {judged.intent.strategy: None for judged in then.verdicts}.keys()
-            - self.outcome.limits.keys()
-            - {*then.away}
-        )
+        known = {*self.outcome.limits, *then.away}
+        return tuple(sorted({judged.intent.strategy for judged in then.verdicts} - known))
 
     def _verdicts(self, effects: Effects) -> dict[str, IntentJudged]:
         self._keep(effects)

@@ -52,8 +52,8 @@ Out = dict[tuple[str, bool], list[Frame]]
 class Heard(msgspec.Struct):
     """What one turn is about, for whoever names the places of death."""
 
-    words: list[Any] = []
-    effects: Effects = NOTHING
+    words: list[Any]
+    effects: Effects
 
     def add(self, effects: Effects) -> None:
         """Take over what a room wants, behind what it wanted before in this turn."""
@@ -81,7 +81,7 @@ class Shell:
         self.told_arrival: dict[tuple[str, bool], int] = {}
         self.timers: dict[str, int] = {}
         self.store: Store | None = None
-        self.heard = Heard()
+        self.heard = Heard([], NOTHING)
         self._out: Out = {}
         self._wake_at: int | None = None
         self._timer_at = 0
@@ -110,8 +110,7 @@ class Shell:
         self.room, self.wiring, self.store = self.made.room, self.made.wiring, self.made.store
         self.codec = self.made.codec
         self.room.take_waker(self._on_waker)
-        heard = self.heard = Heard()
-        heard.effects = self.room.recover()
+        heard = self.heard = Heard([], self.room.recover())
         self._head, last = self.room.stream_heads()
         self._last = dict(last)
         self._carry_out(heard)
@@ -183,11 +182,11 @@ class Shell:
         """
         if self.is_frozen or not self.is_alive:
             return
-        world = self.world
-        if world.trouble.rates and world.trouble.happens("hang"):
+        world, trouble = self.world, self.world.trouble
+        if trouble.rates and trouble.happens("hang"):
             world.freeze(self)
             return
-        heard = self.heard = Heard()
+        heard = self.heard = Heard([], NOTHING)
         while self.inbox:
             self._hear(self.inbox.popleft(), heard)
         if self._rings_at <= world.clock.now_ns:
@@ -197,12 +196,12 @@ class Shell:
             heard.add(self.room.awake())
         if self._is_stopping:
             heard.add(self.room.stopping())
-        self.may_die("heard")
+        if trouble.rates:
+            self.may_die("heard")
         self._carry_out(heard)
         if self._turn is not None:
             self._settle(self._turn)
-        if self._out:
-            self.leave()
+        self.leave()
         if self._is_stopping:
             world.ended(self, Exit(ExitKind.NORMAL, "stopped in good order"))
 
@@ -317,7 +316,8 @@ class Shell:
             self._commit(heard)
         if self.unanswered:
             self._acknowledge()
-            self.may_die("acknowledged")
+            if self.world.trouble.rates:
+                self.may_die("acknowledged")
         if effects.posts or effects.published:
             self._say(heard)
         if effects.timers:
@@ -332,41 +332,37 @@ class Shell:
                 self.world.follow(self, peer, topics)
 
     def _commit(self, heard: Heard) -> None:
-        world, effects = self.world, heard.effects
+        world, effects, trouble = self.world, heard.effects, self.world.trouble
         assert self.store is not None, "a room without a store wants to keep something"
-        self.may_die("commit")
-        if world.trouble.happens("full"):
-            world.fill_disk(self)
+        if trouble.rates:
+            self.may_die("commit")
+            if trouble.happens("full"):
+                world.fill_disk(self)
         self.store.commit(effects.writes, is_durable=effects.is_durable)
         world.on_commit(self, heard)
-        self.may_die("committed")
+        if trouble.rates:
+            self.may_die("committed")
 
     def _say(self, heard: Heard) -> None:
         """Send and publish; a death between two of them leaves the rest unsaid."""
+        trouble = self.world.trouble
         for post in heard.effects.posts:
             if post.is_gated and self.wiring.conductor and self._turn is None:
                 self._held.append(post)
                 continue
             self._turn_sent += post.is_gated
             self._post(post)
-            if self._may_die_sending():
-                raise KilledError(SENT)
+            if trouble.rates:
+                self.may_die(SENT)
         for each in heard.effects.published:
             self._publish(each)
-        self.may_die("said")
+        if trouble.rates:
+            self.may_die("said")
 
     def leave(self) -> None:
         """Let go what was said: what one turn has for one peer comes there together. Also of one that has just died."""
         out, self._out = self._out, {}
         self.world.transmit(self, out)
-
-    def _may_die_sending(self) -> bool:
-        trouble = self.world.trouble
-        trouble.kill_in -= 1
-        if trouble.kill_in > 0:
-            return False
-        trouble.draw_kill()
-        return trouble.takes_place("kill")
 
     def _set_timer(self) -> None:
         """Be woken as the next timer is due."""
@@ -439,8 +435,7 @@ class Shell:
         hub.links[self.path] = self
         self.send_again(hub.path)
         hub.send_again(self.path)
-        heard = self.heard = Heard()
-        heard.effects = self.room.connected(hub.path)
+        heard = self.heard = Heard([], self.room.connected(hub.path))
         self._carry_out(heard)
         self.leave()
 
@@ -459,8 +454,9 @@ class Shell:
             self._volatile[topic] = sequence = previous + 1
         item = StreamItem(topic, sequence, previous, b"", bool(each.sequence))
         frame = Frame(self.path, self.epoch, each.word, ITEM, item=item)
+        may_lose = bool(self.world.trouble.rates)
         for path in self._listening(topic):
-            if not self._loses(path):
+            if not (may_lose and self._loses(path)):
                 self._put(path, frame, is_stream=True)
 
     def _listening(self, topic: str) -> list[str]:

@@ -43,7 +43,7 @@ def test_a_refusal_of_risk_is_heard_and_needs_no_venue() -> None:
 
 
 @pytest.mark.parametrize("is_fed", [True, False])
-def test_what_execution_asks_for_before_the_decisions_is_answered_behind_them(is_fed: bool) -> None:  # noqa: FBT001
+def test_what_execution_asks_for_before_the_decisions_is_answered_behind_them(is_fed: bool) -> None:
     phases = phases_of((EXECUTION,), is_fed=is_fed)
 
     assert phases[-2:] == [EXECUTION_AGAIN, EXECUTION_AGAIN + 1]

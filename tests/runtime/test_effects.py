@@ -47,8 +47,8 @@ def test_adding_takes_over_every_kind_of_effect() -> None:
 
     effects.add(full())
 
-    assert {name: getattr(effects, name) for name in Effects.__slots__} == {
-        name: getattr(full(), name) for name in Effects.__slots__
+    assert {name: getattr(effects, name) for name in Effects.__struct_fields__} == {
+        name: getattr(full(), name) for name in Effects.__struct_fields__
     }
 
 
@@ -66,5 +66,5 @@ def test_a_room_that_says_nothing_leaves_the_shared_nothing_empty() -> None:
     for silent in (room.recover(), room.peers(()), room.connected("oven"), room.stopping()):
         effects.add(silent)
 
-    assert all(not getattr(NOTHING, name) for name in Effects.__slots__)
-    assert all(not getattr(effects, name) for name in Effects.__slots__)
+    assert all(not getattr(NOTHING, name) for name in Effects.__struct_fields__)
+    assert all(not getattr(effects, name) for name in Effects.__struct_fields__)
