@@ -61,7 +61,7 @@ RECORDS_BESIDE = 10
 #: What is sent before anything counts.
 WARM_UP = 500
 #: How long the sender leaves the cores to others between two looks at what is due and what has come back.
-NAP_S = 200e-6
+NAP_S = 500e-6
 #: What of the floor's full speed is offered at most, so that its own queue stays short.
 SHARE_OFFERED = 0.8
 GOAL_THROUGHPUT, GOAL_P50 = 1 / 0.7, 1.5

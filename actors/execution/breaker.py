@@ -26,7 +26,8 @@ class Breaker:
     def __init__(self, settings: ExecutionSettings) -> None:
         """Begin closed."""
         self.settings = settings
-        self._why = ""
+        self.why = ""
+        """Why it is not closed; "" while it is: then everything passes, and nothing need be asked."""
         self._until_ns = 0
         self._opened = 0
         self._failures = 0
@@ -34,7 +35,7 @@ class Breaker:
 
     def state(self, now_ns: int) -> BreakerState:
         """Say whether entries pass."""
-        if not self._why:
+        if not self.why:
             return BreakerState.CLOSED
         return BreakerState.OPEN if now_ns < self._until_ns else BreakerState.HALF_OPEN
 
@@ -48,7 +49,7 @@ class Breaker:
             return
         self._failures = 0
         if self.state(now_ns) is BreakerState.HALF_OPEN:
-            self._why, self._opened, self._probe = "", 0, ""
+            self.why, self._opened, self._probe = "", 0, ""
 
     def hear_slow(self, order_id: str, span_ns: int, now_ns: int) -> None:
         """Take an order that waits, or waited, longer than the venue may take."""
@@ -67,28 +68,26 @@ class Breaker:
         if self.state(now_ns) is BreakerState.OPEN:
             return
         span_s = min(self.settings.breaker_open_s * 2**self._opened, self.settings.breaker_open_max_s)
-        self._why, self._until_ns, self._probe = why, now_ns + int(span_s * NS_PER_S), ""
+        self.why, self._until_ns, self._probe = why, now_ns + int(span_s * NS_PER_S), ""
         self._opened += 1
 
     # --- asking -------------------------------------------------------------------------------
 
     def objection(self, now_ns: int) -> str:
         """Say why no entry may leave now, "" where one may."""
-        if not self._why:
+        if not self.why:
             return ""
         state = self.state(now_ns)
         if state is BreakerState.OPEN:
             left_s = (self._until_ns - now_ns) / NS_PER_S
-            return f"BREAKER_OPEN: {self._why}; entries pass again in {left_s:.0f} s, if the venue answers then"
+            return f"BREAKER_OPEN: {self.why}; entries pass again in {left_s:.0f} s, if the venue answers then"
         if state is BreakerState.HALF_OPEN and self._probe:
-            return (
-                f"BREAKER_OPEN: {self._why}; the venue has not answered {self._probe} yet, which is to show how it is"
-            )
+            return f"BREAKER_OPEN: {self.why}; the venue has not answered {self._probe} yet, which is to show how it is"
         return ""
 
     def lets_pass(self, order_id: str, now_ns: int) -> None:
         """Note an entry that leaves: the first one while it is half open shows how the venue is."""
-        if self._why and self.state(now_ns) is BreakerState.HALF_OPEN and not self._probe:
+        if self.why and self.state(now_ns) is BreakerState.HALF_OPEN and not self._probe:
             self._probe = order_id
 
     def lose(self, order_id: str) -> None:
@@ -100,4 +99,4 @@ class Breaker:
         """Give state, reason, the seconds until an entry may go and see, and how often it opened in a row."""
         state = self.state(now_ns)
         left_s = max(0, self._until_ns - now_ns) / NS_PER_S if state is BreakerState.OPEN else 0.0
-        return {"state": state.value, "reason": self._why, "left_s": round(left_s, 1), "opened": self._opened}
+        return {"state": state.value, "reason": self.why, "left_s": round(left_s, 1), "opened": self._opened}

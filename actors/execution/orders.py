@@ -37,7 +37,7 @@ class Orders:
     ``market_ns`` is the market's time, and until the market is heard in this life (``is_time_heard``) the journal's,
     which may be long past. ``venue_epoch`` names the venue's process that commands are addressed to, 0
     while none is up; only a remote venue needs it. ``doubted`` are orders whose state is known, but perhaps
-    outdated: the venue is being asked.
+    outdated: the venue is being asked. ``unknown`` are those of which nobody knows whether the venue has them, by id.
     """
 
     def __init__(self, venue: str, traits: VenueTraits, journal: Journal, clock: Clock, pace: Pace) -> None:
@@ -47,7 +47,7 @@ class Orders:
         self.is_time_heard = False
         self.venue_epoch = 0
         self.doubted: set[str] = set()
-        self._unknown = journal.ledger.unknown
+        self.unknown = journal.ledger.unknown
         self._on_wire: set[str] = set()
         self._repeated: set[str] = set()
         self._replaces: Counter[str] = Counter()
@@ -72,8 +72,7 @@ class Orders:
 
     def unknown_in(self, symbol: str) -> list[str]:
         """Name the orders of a symbol of which nobody knows whether the venue has them."""
-        unknown = self._unknown
-        return [order.order_id for order in unknown.values() if order.symbol == symbol] if unknown else []
+        return [order.order_id for order in self.unknown.values() if order.symbol == symbol]
 
     # --- changing -----------------------------------------------------------------------------
 

@@ -49,8 +49,9 @@ class Pace:
         self._left[order.order_id] = now_ns
         if order.type is _MARKET:
             self._unfilled.setdefault(order.order_id, now_ns)
-        if self._breaker is not None and order.purpose is _ENTRY:
-            self._breaker.lets_pass(order.order_id, now_ns)
+        breaker = self._breaker
+        if breaker is not None and breaker.why and order.purpose is _ENTRY:
+            breaker.lets_pass(order.order_id, now_ns)
 
     def follow(self, order: Order) -> None:
         """Take an order as it was just journalled."""
@@ -104,7 +105,11 @@ class Pace:
 
     def breaker_objection(self) -> str:
         """Say why the breaker lets no entry leave now, "" where it does."""
-        return self._breaker.objection(self._look()) if self._breaker is not None else ""
+        breaker = self._breaker
+        if breaker is None:
+            return ""
+        now_ns = self._look()  # which may open it
+        return breaker.objection(now_ns) if breaker.why else ""
 
     def facts(self) -> dict[str, Any]:
         """Give depth, breaker and latencies; plain values."""

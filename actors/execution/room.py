@@ -473,9 +473,10 @@ class Execution(Room):
         gate = self._reconciler.gate
         if gate and (self._reconciler.is_reconciled or not self._is_stepped):
             return (f"GATE_CLOSED: {gate}",)
-        unknown = self._orders.unknown_in(order.symbol)
-        if unknown and (unknown := [name for name in unknown if name != order.order_id]):
-            return (f"UNKNOWN_ORDER: nobody knows whether the venue has {', '.join(unknown)}",)
+        if self._orders.unknown:
+            unknown = [name for name in self._orders.unknown_in(order.symbol) if name != order.order_id]
+            if unknown:
+                return (f"UNKNOWN_ORDER: nobody knows whether the venue has {', '.join(unknown)}",)
         return ()
 
     def _halt(self, reason: str) -> None:
