@@ -143,9 +143,10 @@ class MemoryStore(Store):
             was = entries.get(key)
             if isinstance(write, Put):
                 entries[key] = write.data
+                if was is None:
+                    self._keys.pop(table, None)
             elif was is not None:
                 del entries[key]
-            if (was is None) is isinstance(write, Put):
                 self._keys.pop(table, None)
             if not is_final:
                 before.append((table, key, was))

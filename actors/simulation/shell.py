@@ -4,7 +4,7 @@ In one turn it hears what has come, commits all records in one transaction, ackn
 may die between any two of these. Links are those of ``runtime/link.py``; words pass as they are, without the wire.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -45,7 +45,7 @@ class KilledError(Exception):
         self.place = place
 
 
-Out = dict[tuple[str, bool], list[Frame]]
+Out = defaultdict[tuple[str, bool], list[Frame]]
 """Frames that leave in one turn, by whom they go to and whether a stream carries them."""
 
 
@@ -82,8 +82,8 @@ class Shell:
         self.timers: dict[str, int] = {}
         self.store: Store | None = None
         self.heard = Heard([], NOTHING)
-        self._out: Out = {}
-        self._wake_at: int | None = None
+        self._out: Out = defaultdict(list)
+        self._has_turn_to_come = False
         self._timer_at = 0
         self._rings_at = NEVER
         self._is_woken = False
@@ -153,19 +153,17 @@ class Shell:
 
     def wake(self) -> None:
         """Have a turn: at once, or as soon as a busy process comes to it."""
-        if self._wake_at is not None or not self.is_up:
+        if self._has_turn_to_come or not self.is_up:
             return
-        world = self.world
-        luck = world.chance.random()
-        in_ns = self.slow_ns or (int(luck * 200_000) if luck < LATER_SHARE else 0)
-        if in_ns:
-            self._wake_at = world.clock.now_ns + in_ns
-            world.later(in_ns, self._woken)
+        luck = self.world.chance.random()
+        if luck < LATER_SHARE or self.slow_ns:
+            self._has_turn_to_come = True
+            self.world.later(self.slow_ns or int(luck * 200_000), self._woken)
         else:
-            world.guarded(self, self.turn)
+            self.world.guarded(self, self.turn)
 
     def _woken(self) -> None:
-        self._wake_at = None
+        self._has_turn_to_come = False
         if self.is_alive and self.is_up and not self.is_frozen:
             self.world.guarded(self, self.turn)
 
@@ -186,9 +184,10 @@ class Shell:
         if trouble.rates and trouble.happens("hang"):
             world.freeze(self)
             return
-        heard = self.heard = Heard([], NOTHING)
-        while self.inbox:
-            self._hear(self.inbox.popleft(), heard)
+        heard, inbox = Heard([], NOTHING), self.inbox
+        self.heard = heard
+        while inbox:
+            self._hear(inbox.popleft(), heard)
         if self._rings_at <= world.clock.now_ns:
             self._ring(heard)
         if self._is_woken:
@@ -234,7 +233,7 @@ class Shell:
     def _takes(self, sender: str, frame: Frame) -> bool:
         """Say whether a frame has something to hear; a receipt is taken in here."""
         side = self.sides[sender]
-        if not side.saw(frame.epoch):
+        if frame.epoch != side.other and not side.saw(frame.epoch):
             self.world.fenced(self, frame)
             return False
         if frame.kind == PARCEL:
@@ -305,8 +304,7 @@ class Shell:
         self._say_settled(self._answer)
 
     def _say_settled(self, answer: Settled) -> None:
-        frame = Frame(self.path, self.epoch, answer, DATAGRAM)
-        self._put(self.wiring.conductor, frame)
+        self._out[self.wiring.conductor, False].append(Frame(self.path, self.epoch, answer, DATAGRAM))
 
     # --- carrying out -------------------------------------------------------------------------
 
@@ -361,8 +359,9 @@ class Shell:
 
     def leave(self) -> None:
         """Let go what was said: what one turn has for one peer comes there together. Also of one that has just died."""
-        out, self._out = self._out, {}
-        self.world.transmit(self, out)
+        if self._out:
+            out, self._out = self._out, defaultdict(list)
+            self.world.transmit(self, out)
 
     def _set_timer(self) -> None:
         """Be woken as the next timer is due."""
@@ -376,7 +375,7 @@ class Shell:
             return
         if self._rings_at > self.world.clock.now_ns:
             self._set_timer()
-        elif self._wake_at is None and not self.is_frozen:  # or the turn that comes sees to it
+        elif not (self._has_turn_to_come or self.is_frozen):  # or the turn that comes sees to it
             self.world.guarded(self, self.turn)
 
     def _post(self, post: Post) -> None:
@@ -390,17 +389,13 @@ class Shell:
             self._repeat_later()
         else:
             frame = Frame(self.path, self.epoch, word, DATAGRAM)
-        self._put(peer, frame)
-
-    def _put(self, peer: str, frame: Frame, *, is_stream: bool = False) -> None:
-        """Lay a frame to what leaves with this turn."""
-        self._out.setdefault((peer, is_stream), []).append(frame)
+        self._out[peer, False].append(frame)
 
     def _acknowledge(self) -> None:
         for peer in sorted(self.unanswered):
             receipt = self.sides[peer].receipt()
             if receipt is not None:
-                self._put(peer, receipt)
+                self._out[peer, False].append(receipt)
         self.unanswered.clear()
 
     def send_again(self, peer: str) -> None:
@@ -457,7 +452,7 @@ class Shell:
         may_lose = bool(self.world.trouble.rates)
         for path in self._listening(topic):
             if not (may_lose and self._loses(path)):
-                self._put(path, frame, is_stream=True)
+                self._out[path, True].append(frame)
 
     def _listening(self, topic: str) -> list[str]:
         """Name those who listen to a topic and hear just now."""
@@ -503,7 +498,7 @@ class Shell:
             del self._fresh[topic]
         head = self.head(topic)
         for path in self._listening(topic):
-            self._put(path, head, is_stream=True)
+            self._out[path, True].append(head)
 
     def head(self, topic: str) -> Frame:
         """Give the head of a topic of the own stream."""

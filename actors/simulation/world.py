@@ -129,7 +129,6 @@ class World:
         self._peers_version = 0
         self._informed: dict[str, Shell] = {}
         self._is_news = False
-        self.events = 0
         self.life = 0
         self.is_up = False
         self._timer_ns = 0
@@ -159,14 +158,18 @@ class World:
             if at_ns > clock.now_ns:
                 clock.now_ns, at_once = at_ns, 0
             do()
-            self.events += 1
             at_once += 1
-            if at_once > EVENTS_AT_ONCE_MAX:
-                self.violate(f"{at_once} events in one moment: the desk runs in a circle")
-                return
-            if self.violations:
-                return
-        clock.now_ns = max(clock.now_ns, until_ns)
+            if self.violations or at_once > EVENTS_AT_ONCE_MAX:
+                break
+        if at_once > EVENTS_AT_ONCE_MAX:
+            self.violate(f"{at_once} events in one moment: the desk runs in a circle")
+        if not self.violations:
+            clock.now_ns = max(clock.now_ns, until_ns)
+
+    @property
+    def events(self) -> int:
+        """How much has happened so far."""
+        return self._number - len(self._heap)
 
     def payload(self, codec: Codec, data: bytes) -> Any:
         """Give what is in the payload of a turn; nobody changes a word, and one event goes to many in one step."""
@@ -526,7 +529,7 @@ class World:
         first = frames[0]
         if not target.is_alive or (self._cuts and self._cuts[first.sender, target.path] != cuts):
             return
-        self._seen.append((self.clock.now_ns, first.sender, target.path, len(frames), type(first.word).__name__))
+        self._seen.append((self.clock.now_ns, first.sender, target.path))
         if self.is_told:
             for frame in frames:
                 if frame.word is not None:
