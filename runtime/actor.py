@@ -153,7 +153,6 @@ class RoomActor(pykka.Actor):
         self._beacon, self._measure, self._stuck = beacon, Turns(DRAIN_MAX), Stuck()
         self._peers_version: int | None = None
         self._is_stopping = False
-        self._has_spoken = False
         self.failure: BaseException | None = None
         #: Called once READY has been said.
         self.when_ready: Callable[[], object] = lambda: None
@@ -391,7 +390,7 @@ class RoomActor(pykka.Actor):
             self._send(effects.posts)
         if effects.published:
             assert self._publisher is not None, "a room without a stream wants to publish"
-            self._has_spoken, encode = True, self._codec.encode
+            encode = self._codec.encode
             self._publisher.publish_all(
                 [
                     (said.topic, said.sequence, said.previous, said.body or encode(said.word))
@@ -467,9 +466,6 @@ class RoomActor(pykka.Actor):
         facts = self._room.settle(self._turn)
         if facts is None:
             return
-        if self._publisher is not None and self._has_spoken:
-            self._publisher.announce()
-            self._has_spoken = False
         self._answer = Settled(self._turn.step, self._turn.phase, self._turn_sent, facts)
         self._turn = None
         self._say_settled(self._answer)
@@ -530,7 +526,7 @@ class RoomActor(pykka.Actor):
         now_ns = self._clock.monotonic_ns()
         at_ns = min(self._timers.values(), default=now_ns + PROGRESS_NS)
         at_ns = min(at_ns, self._due_ns["progress"])
-        if self._publisher is not None and self._has_spoken:
+        if self._publisher is not None and self._publisher.has_news:
             at_ns = min(at_ns, self._due_ns["announce"])
         if self._doors is not None:
             at_ns = min(at_ns, self._doors.next_ns())

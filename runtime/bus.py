@@ -799,6 +799,11 @@ class Publisher:
                 topic, end, _ = frame[2:].partition(TOPIC_END)
                 self._announce(topic + end, frame[1:])
 
+    @property
+    def has_news(self) -> bool:
+        """Whether a head is to be announced some time."""
+        return bool(self._fresh)
+
     def announce(self) -> None:
         """Announce the heads of topics that said something lately (call it every 100 ms; seven times after an item)."""
         for key, turn in list(self._fresh.items()):

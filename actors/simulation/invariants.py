@@ -110,7 +110,7 @@ class Judge:
             self._look_at_verdicts(heard)
 
     def _read(self, shell: "Shell", heard: "Heard") -> None:
-        changed = False
+        has_moved = False
         said = {each.sequence: each.word for each in heard.effects.published}
         for write in heard.effects.writes:
             if isinstance(write, Append):
@@ -121,9 +121,11 @@ class Judge:
                         self._take(self._codec.decode(data))
                     return
                 record = said.get(write.sequence)
-                self._take(record if isinstance(record, JournalRecord) else self._codec.decode(write.data))
-                changed = True
-        if changed:
+                if not isinstance(record, JournalRecord):
+                    record = self._codec.decode(write.data)
+                self._take(record)
+                has_moved = has_moved or not isinstance(record.body, OrderChanged)
+        if has_moved:  # what an order becomes moves neither money nor quantity
             try:
                 self._ledger.audit()
             except InvariantError as error:

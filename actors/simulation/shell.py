@@ -99,7 +99,7 @@ class Shell:
         self._fresh: dict[str, list[int]] = {}
         """Of each topic with a new item: when its head is to be said, the next time first."""
         self._announces_at = NEVER
-        self._has_spoken = self._is_repeating = False
+        self._is_repeating = False
         self._peers_version: int | None = None
 
     # --- life ---------------------------------------------------------------------------------
@@ -294,11 +294,6 @@ class Shell:
         facts = self.room.settle(turn)
         if facts is None:
             return
-        if self._has_spoken:
-            self._has_spoken = False
-            for topic, due in list(self._fresh.items()):
-                if len(due) == len(SAID_AGAIN_NS):
-                    self._announce(topic, due)
         self._answer = Settled(turn.step, turn.phase, self._turn_sent, facts)
         self._turn = None
         self._say_settled(self._answer)
@@ -443,7 +438,6 @@ class Shell:
             now_ns = self.world.clock.now_ns
             self._fresh[topic] = [now_ns + in_ns for in_ns in SAID_AGAIN_NS]
             self._announce_at(now_ns + ANNOUNCE_NS)
-            self._has_spoken = True
         else:
             previous = self._volatile.get(topic, 0)
             self._volatile[topic] = sequence = previous + 1
