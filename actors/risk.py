@@ -14,9 +14,9 @@ from actors.instruments import kept_instrument
 from actors.journal import StoredArchive, read_journal, read_snapshot
 from actors.judgements import Judgements
 from actors.peer_table import PeerTable
+from actors.risk_limits import bounds_of, reserved_by
 from actors.settings import DeskLimits, RiskConfig
-from actors.settings import RiskLimits as LimitSettings
-from actors.topics import AWAY, tick_topic
+from actors.topics import AWAY, strategy_path, tick_topic
 from actors.words import Joined, Mark, RiskTurn
 from desk.exposure import Reservation, RiskLimits, RiskPicture
 from desk.identity import order_id
@@ -28,10 +28,8 @@ from desk.messages import (
     Intent,
     IntentJudged,
     JournalRecord,
-    Order,
     OrderChanged,
     OrderState,
-    Purpose,
     Tick,
 )
 from desk.portfolio import Ledger
@@ -46,10 +44,6 @@ from runtime.folder import Sentinel
 from runtime.room import Room
 from runtime.store import Reader, Store
 from runtime.words import REMOVED, Peer, Turn
-
-#: Age beyond a bar's close, or of the last tick, from which no entry is judged on a price.
-DATA_AGE_S_DEFAULT = 65.0
-_PURPOSES = {Purpose.ENTRY: Effect.OPEN, Purpose.EXIT: Effect.CLOSE}
 
 
 class Risk(Room):
@@ -95,8 +89,8 @@ class Risk(Room):
         self._gate = self._halted = ""
 
     def _take_limits(self, limits: Mapping[str, RiskConfig], desk_limits: DeskLimits) -> None:
-        self._desk_limits = _limits(desk_limits)
-        self._limits = {name: (_limits(config), self._desk_limits) for name, config in limits.items()}
+        self._desk_limits = bounds_of(desk_limits)
+        self._limits = {name: (bounds_of(config), self._desk_limits) for name, config in limits.items()}
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -171,7 +165,7 @@ class Risk(Room):
     @override
     def hear(self, peer: str, epoch: int, word: Any) -> Effects:
         effects = Effects()
-        if isinstance(word, Intent) and peer == f"strategies/{word.strategy}":
+        if isinstance(word, Intent) and peer == strategy_path(word.strategy):
             self._receive(msgspec.structs.replace(word, epoch=epoch), effects)
         return effects
 
@@ -289,7 +283,7 @@ class Risk(Room):
         )
 
     def _is_enabled(self, strategy: str) -> bool:
-        peer = (self._peers or {}).get(f"strategies/{strategy}")
+        peer = (self._peers or {}).get(strategy_path(strategy))
         return peer is not None and peer.state not in AWAY
 
     def _judge(self, intent: Intent) -> IntentJudged:
@@ -343,7 +337,7 @@ class Risk(Room):
 
     def _reservations(self) -> list[Reservation]:
         """List what approved orders may still trade: those that work, and those that execution has not booked yet."""
-        found = [_reserved(order) for order in self._ledger.working.values() if order.purpose in _PURPOSES]
+        found = reserved_by(self._ledger.working.values())
         for judged in self._unbooked.values():
             intent = judged.intent
             if judged.is_approved and intent.effect is not Effect.MODIFY:
@@ -367,37 +361,5 @@ def _turn(intent: Intent) -> tuple[str, str, str, int, int, str]:
     return (intent.strategy, intent.symbol, intent.timeframe, intent.bar_ts_ns, intent.number, intent.tag)
 
 
-def _reserved(order: Order) -> Reservation:
-    return Reservation(
-        order.order_id,
-        order.strategy,
-        order.symbol,
-        order.tag,
-        _PURPOSES[order.purpose],
-        order.side,
-        order.quantity - order.filled_quantity,
-        order.limit_price or order.reference_price,
-    )
-
-
 def _in_lots(limits: RiskLimits, lot: Decimal) -> RiskLimits:
     return limits if lot in {ZERO, limits.quantity_step} else msgspec.structs.replace(limits, quantity_step=lot)
-
-
-def _limits(settings: LimitSettings) -> RiskLimits:
-    """Turn settings into the gate's bounds: what the file leaves out does not bind, but for a strategy's data age."""
-    size: Decimal | None = settings.max_position_size if isinstance(settings, RiskConfig) else None
-    age_s = settings.max_data_age_s
-    if age_s is None and isinstance(settings, RiskConfig):
-        age_s = DATA_AGE_S_DEFAULT
-    return RiskLimits(
-        max_order_notional_usd=settings.max_order_notional_usd,
-        max_position_size_usd=settings.max_position_size_usd,
-        max_position_size=size,
-        max_positions=settings.max_positions,
-        max_positions_per_symbol=settings.max_positions_per_symbol,
-        max_exposure_pct=settings.max_exposure_pct,
-        max_exposure_usd=settings.max_exposure_usd,
-        min_buying_power_reserve_usd=settings.min_buying_power_reserve_usd,
-        max_data_age_s=age_s,
-    )

@@ -19,7 +19,8 @@ import msgspec
 from actors.calendar import NewYork
 from actors.feeds.synthetic import SyntheticFeed
 from actors.own_book import OwnBook
-from actors.settings import FillMode, PaperSettings, RiskConfig, RiskLimits, Settings
+from actors.risk_limits import bounds_of, reserved_by
+from actors.settings import FillMode, PaperSettings, Settings
 from actors.signal_door import Door, effect_of, intent_of, malformed
 from actors.simulation.course import CALM_BARS, Trade, run
 from actors.simulation.faults import Faults
@@ -28,8 +29,7 @@ from actors.strategy_catalogue import adopt_folder, find_strategy
 from bench.figures import BenchError, Figure, show
 from desk.bars import BarBuilder
 from desk.executions import fill_of
-from desk.exposure import Reservation, RiskPicture
-from desk.exposure import RiskLimits as Bounds
+from desk.exposure import RiskPicture
 from desk.identity import order_id
 from desk.messages import (
     Bar,
@@ -60,7 +60,6 @@ SEEDS, SEEDS_QUICK = 120, 24
 #: Orders that a scenario has at least and at most to be one of those measured.
 ORDERS = range(14, 27)
 TTL_NS = 90 * NS_PER_S
-DATA_AGE_S = 65.0
 
 
 def main() -> None:
@@ -151,7 +150,7 @@ class _Bare:
         self.trades: list[Trade] = []
         self.marks: dict[str, Decimal] = {}
         self.market_ns = market_ns
-        self.limits = (_bounds(settings.strategies[0].risk_config), _bounds(settings.risk))
+        self.limits = (bounds_of(settings.strategies[0].risk_config), bounds_of(settings.risk))
 
     def book(self, body: JournalBody) -> None:
         """Take one event into the books, and keep it for the strategy."""
@@ -280,7 +279,7 @@ class _Bare:
             equity=ledger.equity(self.marks),
             cash=None,
             positions=tuple(ledger.positions.values()),
-            reservations=tuple(_reserved(order) for order in ledger.working.values()),
+            reservations=tuple(reserved_by(ledger.working.values())),
             unknown_orders=(),
             marks=self.marks,
         )
@@ -313,23 +312,6 @@ def bare(drawn: Scenario) -> tuple[Trade, ...]:
                 desk.decide(msgspec.structs.replace(bar, sequence=sequence), entry.timeframe)
         desk.cancel()
     return tuple(desk.trades)
-
-
-def _bounds(limits: RiskLimits) -> Bounds:
-    age_s = limits.max_data_age_s
-    return Bounds(
-        max_order_notional_usd=limits.max_order_notional_usd,
-        max_positions=limits.max_positions,
-        max_positions_per_symbol=limits.max_positions_per_symbol,
-        max_data_age_s=DATA_AGE_S if age_s is None and isinstance(limits, RiskConfig) else age_s,
-    )
-
-
-def _reserved(order: Order) -> Reservation:
-    effect = Effect.OPEN if order.purpose is Purpose.ENTRY else Effect.CLOSE
-    left = order.quantity - order.filled_quantity
-    price = order.limit_price or order.reference_price
-    return Reservation(order.order_id, order.strategy, order.symbol, order.tag, effect, order.side, left, price)
 
 
 if __name__ == "__main__":
