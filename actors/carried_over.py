@@ -10,6 +10,7 @@ from actors.settings import FeedKind, Settings, StrategySettings
 from actors.settings_plan import CODE
 from actors.strategy_arguments import read_arguments, whole_change
 from actors.strategy_memory import Memory
+from actors.topics import strategy_path
 from runtime.errors import StoreError
 from runtime.store import Reader
 
@@ -43,7 +44,7 @@ def _entry(entry: StrategySettings, settings: Settings, state: Path) -> Strategy
 def _former(entry: StrategySettings, state: Path) -> StrategySettings | None:
     """Give the entry that was at work last, where it is another strategy and still holds something."""
     try:
-        store = Reader.open(store_path(state, f"strategies/{entry.name}"))
+        store = Reader.open(store_path(state, strategy_path(entry.name)))
     except StoreError:
         return None
     try:

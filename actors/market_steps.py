@@ -12,7 +12,7 @@ from actors.feeds.feed import Feed
 from actors.market_data import MarketData
 from actors.peer_table import PeerTable
 from actors.step import EXECUTION, RISK, STRATEGIES, Barrier, Route, is_execution, is_venues
-from actors.topics import AWAY, tick_topic
+from actors.topics import AWAY, strategy_at, tick_topic
 from actors.words import Joined, JournalHead, Mark, RiskTurn, StrategyTurn
 from desk.bars import BarBuilderState
 from desk.messages import Bar, BarsWanted, Tick
@@ -147,7 +147,7 @@ class SteppedMarketData(MarketData):
         barrier = self._barrier
         if barrier is not None:
             for path in sorted(barrier.waiting):
-                if path.startswith("strategies/") and self._is_away(path):
+                if strategy_at(path) and self._is_away(path):
                     barrier.excuse(path)
         self._go_on(effects)
         return effects
@@ -281,7 +281,7 @@ class SteppedMarketData(MarketData):
         elif phase == STRATEGIES:
             tick = kept.event if isinstance(kept.event, Tick) else None
             for route, bars in self._fed():
-                name = route.path.removeprefix("strategies/")
+                name = strategy_at(route.path)
                 word = StrategyTurn(
                     bars, tick if route.wants_ticks else None, kept.journal_head, self._own_last.get(name, 0)
                 )

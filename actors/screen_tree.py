@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actors.screen_words import WIDTH, cut, plain_text
+from actors.topics import strategy_path
 
 Json = Mapping[str, Any]
 
 _ROOT_PATHS = frozenset({"", "root", "desk"})
-_STRATEGIES = "strategies/"
 _NAME_MAX = 28
 _CAUSES = (("refused", "refusal"), ("", "note"), ("last exit", "last_exit"), ("last error", "last_error"))
 #: Ends in good order, which an operator asked for: no cause of anything.
@@ -28,7 +28,7 @@ def tree_lines(nodes: Sequence[Json], strategies: Sequence[Json]) -> list[str]:
     """
     known = {str(node.get("path") or ""): dict(node) for node in nodes}
     for entry in strategies:
-        path = f"{_STRATEGIES}{entry.get('name')}"
+        path = strategy_path(str(entry.get("name")))
         known[path] = {**entry, **known.get(path, {})}
     tree = _Tree(known)
     return [

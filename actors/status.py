@@ -8,6 +8,7 @@ from typing import Any
 from actors.revision import git_revision, settings_hash
 from actors.screen_words import money_words
 from actors.settings import Settings
+from actors.topics import strategy_at, strategy_path
 from desk.units import NS_PER_S
 
 Json = Mapping[str, Any]
@@ -42,8 +43,8 @@ def desk_status(
     execution = _facts(rows, "execution")
     watch = _facts(rows, "watchdog")
     overrides: Mapping[str, bool] = root["overrides"]
-    strategies = [_strategy(rows.get(f"strategies/{entry.name}"), entry, overrides) for entry in settings.strategies]
-    notes = {f"strategies/{entry['name']}": entry["note"] for entry in strategies}
+    strategies = [_strategy(rows.get(strategy_path(entry.name)), entry, overrides) for entry in settings.strategies]
+    notes = {strategy_path(entry["name"]): entry["note"] for entry in strategies}
     state = _state(root, rows, halted, execution)
     tree = [
         {**_shown(row), "note": notes.get(row["path"], "") if row["kind"] != "node" else ""} for row in root["tree"]
@@ -103,7 +104,7 @@ def node_status(root: Json, path: str, settings: Settings) -> dict[str, Any]:
     """
     rows: dict[str, Json] = {row["path"]: row for row in root["tree"]}
     row = rows[path]
-    entry = settings.strategy(path.removeprefix("strategies/")) if path.startswith("strategies/") else None
+    entry = settings.strategy(name) if (name := strategy_at(path)) else None
     strategy = _strategy(row, entry, root["overrides"]) if entry is not None else {}
     return {
         "node": {**_shown(row), "facts": row["facts"] or row["last_facts"], "note": strategy.get("note", "")},
@@ -133,7 +134,7 @@ def _facts(rows: Mapping[str, Json], path: str) -> dict[str, Any]:
 def _strategy(row: Json | None, entry: Any, overrides: Mapping[str, bool]) -> dict[str, Any]:
     facts: Json = (row["facts"] or row["last_facts"]) if row is not None else {}
     is_live = row is None or row["pid"] is not None  # what a process that is down said of its money may be outdated
-    override = overrides.get(f"strategies/{entry.name}")
+    override = overrides.get(strategy_path(entry.name))
     restarts = int(row["restarts"]) if row is not None else 0
     return {
         "name": entry.name,
@@ -221,7 +222,7 @@ def _headline(row: Json) -> str:
             return f"bars {facts.get('bars', 0)}  {iso(int(facts.get('market_ns', 0)))[:19]}"
         case path if path.startswith("venues/"):
             return _venue_headline(facts)
-        case path if path.startswith("strategies/") and facts:
+        case path if strategy_at(path) and facts:
             why = sorted(facts.get("why_not", {}).items(), key=lambda pair: -pair[1])[:2]
             held = ",".join(f"{quantity} {symbol}" for symbol, quantity in facts.get("position", {}).items())
             said = f"why-not: {', '.join(f'{code} {count}' for code, count in why)}" if why else ""

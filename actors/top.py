@@ -24,6 +24,7 @@ from actors.screen_node import node_text
 from actors.screen_words import plain_text
 from actors.top_source import Source
 from actors.top_view import books_text, detail_text, event_text, gauges_text, head_text, row_text
+from actors.topics import strategy_at
 
 if TYPE_CHECKING:
     from textual.widgets.tree import TreeNode
@@ -285,8 +286,8 @@ class Top(App[int]):
     def action_ask(self, verb: str) -> None:
         """Ask before anything is changed."""
         path = self.selected
-        name = path.removeprefix("strategies/")
-        if verb in {"enable", "disable"} and (name == path or "/" in name):
+        name = strategy_at(path)
+        if verb in {"enable", "disable"} and (not name or "/" in name):
             self.notify(f"{path} is no strategy; only strategies are enabled and disabled", severity="warning")
             return
         arguments: dict[str, str] = {"reason": f"{verb} from the live screen"}

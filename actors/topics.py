@@ -1,9 +1,21 @@
-"""Names that rooms share: stream topics, and the states in which nobody waits for a process."""
+"""Names that rooms share: paths of strategies, stream topics, and the states in which nobody waits for a process."""
 
 #: States in which root has put a process away.
 AWAY = frozenset({"DISABLED", "QUARANTINED", "REFUSED", "STOPPED", "REMOVED"})
 #: Those in which the desk goes on without it. When one is STOPPED the whole desk leaves, and its orders stay.
 PUT_AWAY = AWAY - {"STOPPED"}
+
+_STRATEGIES = "strategies/"
+
+
+def strategy_path(name: str) -> str:
+    """Give the path in the tree of the strategy of this name."""
+    return _STRATEGIES + name
+
+
+def strategy_at(path: str) -> str:
+    """Give the name of the strategy at a path, "" where something else is."""
+    return path.removeprefix(_STRATEGIES) if path.startswith(_STRATEGIES) else ""
 
 
 def bar_topic(symbol: str, timeframe: str) -> str:

@@ -23,6 +23,7 @@ from actors.pinned_code import CodeShelf
 from actors.settings import OnDisable, ProcessLimits, Settings, StrategySettings, SupervisionSettings
 from actors.step import Route
 from actors.strategy_arguments import CandidateArguments, StrategyArguments
+from actors.topics import strategy_path
 from runtime.clock import NS_PER_S
 from runtime.restart import Backoff, RestartLimit, RestartType, Strategy
 from runtime.spec import Fence, Limits, NodeSpec, WorkerSpec
@@ -127,7 +128,7 @@ def venue_path(settings: Settings) -> str:
 
 def configured(settings: Settings) -> dict[str, bool]:
     """Say which strategies the file wants to run, by path."""
-    return {f"strategies/{entry.name}": entry.enabled for entry in settings.strategies if not entry.refusal}
+    return {strategy_path(entry.name): entry.enabled for entry in settings.strategies if not entry.refusal}
 
 
 def store_paths(settings: Settings) -> list[str]:
@@ -140,7 +141,7 @@ def strategy_paths(tree: NodeSpec) -> list[str]:
     """Name the strategies of a tree, disabled ones too, by path."""
     strategies = next(child for child in tree.children if child.id == "strategies")
     assert isinstance(strategies, NodeSpec), "the strategies stand under a node"
-    return [f"strategies/{child.id}" for child in strategies.children]
+    return [strategy_path(child.id) for child in strategies.children]
 
 
 def _venue(settings: Settings) -> WorkerSpec:
@@ -214,7 +215,7 @@ def _strategy_worker(entry: StrategySettings, settings: Settings, code: str) -> 
         ),
         entry="actors.makers:strategy",
         arguments=msgspec.msgpack.encode(_strategy_arguments(entry, settings, code)),
-        fence=_fence(settings, f"strategies/{entry.name}", code),
+        fence=_fence(settings, strategy_path(entry.name), code),
     )
 
 
@@ -255,7 +256,7 @@ def _owner(entry: StrategySettings) -> Owner:
 
 
 def _route(entry: StrategySettings) -> Route:
-    return Route(f"strategies/{entry.name}", entry.symbols, entry.timeframe, entry.wants_ticks)
+    return Route(strategy_path(entry.name), entry.symbols, entry.timeframe, entry.wants_ticks)
 
 
 def _told(entry: StrategySettings) -> StrategySettings:

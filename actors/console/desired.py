@@ -17,6 +17,7 @@ from actors.settings import Settings
 from actors.settings_apart import ReadingApart
 from actors.settings_file import Loaded
 from actors.settings_plan import Change, Plan, plan
+from actors.topics import strategy_path
 from actors.tree import Try, configured, desk_tree
 from desk.messages import HoldersGiven, HoldersWanted
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
@@ -232,7 +233,7 @@ class Desired:
         try:
             arguments = self.change(
                 decided.effective,
-                restart=[f"strategies/{name}" for name in sorted(decided.restart)],
+                restart=[strategy_path(name) for name in sorted(decided.restart)],
                 reason=f"enabled: false in {self._file.name}",
             )
         except OSError as error:

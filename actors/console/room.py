@@ -19,6 +19,7 @@ from actors.screen_words import plain_text
 from actors.settings import OnDisable, Settings
 from actors.settings_plan import position_words
 from actors.status import desk_status, node_status
+from actors.topics import strategy_path
 from desk.messages import (
     AdoptionWished,
     AwayWished,
@@ -221,7 +222,7 @@ class Console(Room):
         refusal = self._refusal(asked)
         if refusal:
             return self._refuse(asked, refusal)
-        state = self._peers.state(f"strategies/{name}")
+        state = self._peers.state(strategy_path(name))
         if verb == "release" and state not in {REMOVED, "QUARANTINED"}:
             return self._refuse(asked, f"{name} is {state}; only what is in quarantine can be released")
         self._ask_root_of_strategy(asked, effects)
@@ -229,7 +230,7 @@ class Console(Room):
 
     def _ask_root_of_strategy(self, asked: Asked, effects: Effects) -> None:
         reason = plain_text(asked.arguments.reason or f"{asked.request.verb}d by an operator")
-        self._ask_root(asked, {"reason": reason, "path": f"strategies/{asked.arguments.name}"}, effects)
+        self._ask_root(asked, {"reason": reason, "path": strategy_path(asked.arguments.name)}, effects)
 
     def _restart(self, asked: Asked, effects: Effects) -> Reply | None:
         """Let root restart what runs or waits; what was put away stays down, and saying so is kinder than silence."""
@@ -405,7 +406,7 @@ class Console(Room):
         name = asked.arguments.name
         if self._settings.strategy(name) is None:
             return self._refuse(asked, self._no_strategy(name))
-        begun = self._swapping.begin(name, asked.arguments.bars, self._peers.state(f"strategies/{name}"))
+        begun = self._swapping.begin(name, asked.arguments.bars, self._peers.state(strategy_path(name)))
         if isinstance(begun, str):
             return self._refuse(asked, begun)
         effects.timer("watch", self._clock.monotonic_ns())

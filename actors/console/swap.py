@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from actors.topics import strategy_path
 from runtime.clock import NS_PER_S
 
 #: How long the new code is watched after it was taken, in seconds of the machine.
@@ -80,7 +81,7 @@ class Swap(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def paths(self) -> tuple[str, str]:
         """Where the strategy and its candidate stand in the tree."""
-        return f"strategies/{self.name}", f"candidates/{self.name}"
+        return strategy_path(self.name), f"candidates/{self.name}"
 
 
 def applied(swap: Swap, error: str, now_ns: int) -> Swap:

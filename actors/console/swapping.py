@@ -9,6 +9,7 @@ from actors.console.desired import Desired
 from actors.console.swap import PATIENCE_NS, RESTARTING, Stage, Swap, applied, seen
 from actors.pinned_code import SHORT, CodeShelf, DiskWatch, Pin, sources
 from actors.strategy_memory import copied
+from actors.topics import strategy_path
 from desk.units import timeframe_ns
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.effects import Effects
@@ -87,7 +88,7 @@ class Swapping:
         path = store_path(self._state, f"candidates/{name}")
         for stale in path.glob("*.mdb"):
             stale.unlink()
-        kept = Reader.open(store_path(self._state, f"strategies/{name}"))
+        kept = Reader.open(store_path(self._state, strategy_path(name)))
         try:
             writes = list(copied(kept))
         finally:

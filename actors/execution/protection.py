@@ -9,6 +9,7 @@ from actors.execution.orders import Orders
 from actors.journal import Key
 from actors.owners import WANTED_AWAY, Owners
 from actors.settings import OnDisable
+from actors.topics import strategy_path
 from desk.instruments import Instruments, sellable, sooner
 from desk.messages import Order, OrderState, OrderType, ProtectiveStop, Purpose, Side
 from desk.order import OPEN, REASON_FLATTEN, flattening_order, protective_order
@@ -144,7 +145,7 @@ class Protection:
             return True
         if self.away is None or key[0] not in self.away:
             return False
-        is_wanted = self._state_of(f"strategies/{key[0]}") in WANTED_AWAY
+        is_wanted = self._state_of(strategy_path(key[0])) in WANTED_AWAY
         return is_wanted and self._owners.on_disable(key[0]) is OnDisable.FLATTEN
 
     def residue(self) -> list[str]:

@@ -11,7 +11,7 @@ import msgspec
 from typing_extensions import override
 
 from actors.execution.room import Execution
-from actors.topics import PUT_AWAY
+from actors.topics import PUT_AWAY, strategy_at
 from desk.messages import (
     AdoptionWished,
     AwayWished,
@@ -118,7 +118,7 @@ class RememberingExecution(Execution):
         is_first, known = self._states is None, self._states or {}
         news: list[Peer] = []
         for peer in peers:
-            if peer.path.startswith("strategies/"):
+            if strategy_at(peer.path):
                 state = peer.state if peer.state in PUT_AWAY else _RUNNING
                 if is_first or known.get(peer.path, _RUNNING) != state:
                     news.append(msgspec.structs.replace(peer, state=state))

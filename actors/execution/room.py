@@ -23,7 +23,7 @@ from actors.owners import Owners
 from actors.peer_table import PeerTable
 from actors.settings import ExecutionSettings, OnDisable
 from actors.step import EXECUTION
-from actors.topics import PUT_AWAY, tick_topic
+from actors.topics import PUT_AWAY, strategy_at, strategy_path, tick_topic
 from actors.words import Joined, JournalHead
 from desk.executions import fill_of
 from desk.instruments import Instruments, committed, faults, fitted
@@ -305,10 +305,10 @@ class Execution(Room):
         self._peers.take(peers)
         self._hear_of_venue(effects)
         was = self._protection.away
-        news = {peer.path.removeprefix("strategies/") for peer in peers if peer.path.startswith("strategies/")}
-        gone = {name for name in news if self._peers.state(f"strategies/{name}") in PUT_AWAY}
+        news = {name for peer in peers if (name := strategy_at(peer.path))}
+        gone = {name for name in news if self._peers.state(strategy_path(name)) in PUT_AWAY}
         if was is None:  # of one that was removed before this start, no news will come
-            gone |= {name for name in self._holders() if self._peers.state(f"strategies/{name}") == REMOVED}
+            gone |= {name for name in self._holders() if self._peers.state(strategy_path(name)) == REMOVED}
         away = self._protection.away = ((was or frozenset()) - news) | gone
         for name in sorted((was or frozenset()) - away):
             self._owners.wish(name, None, effects)  # it is back, and its absence over

@@ -20,7 +20,7 @@ from actors.judgements import Judgement, LimitsTold, read_judgements
 from actors.pinned_code import CodeShelf
 from actors.recording import read_parts
 from actors.replaying.parts import Asked, ReplayError, Side, utc
-from actors.topics import bar_topic
+from actors.topics import bar_topic, strategy_path
 from actors.views import journal_row
 from actors.words import desk_codec
 from desk.messages import (
@@ -164,12 +164,12 @@ class Recorded:
 
     def chapters(self, strategy: str) -> list[Chapter | Evaluated]:
         """Give under what a strategy evaluated."""
-        with _opened(store_path(self.state, f"strategies/{strategy}")) as store:
+        with _opened(store_path(self.state, strategy_path(strategy))) as store:
             return _decoded(store, lambda: read_chapters(store))
 
     def is_recorded(self, strategy: str) -> bool:
         """Say whether all that a strategy was told was kept, of one start at least."""
-        with _opened(store_path(self.state, f"strategies/{strategy}")) as store:
+        with _opened(store_path(self.state, strategy_path(strategy))) as store:
             return any(not part.gone for part in read_parts(store).values())
 
     def bars_of(self, symbols: Iterable[str], timeframe: str) -> list[Bar]:

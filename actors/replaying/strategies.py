@@ -16,6 +16,7 @@ from actors.step import STRATEGIES
 from actors.strategy import StrategyRoom
 from actors.strategy_arguments import StrategyArguments, read_arguments
 from actors.strategy_memory import NOW, TABLE, Kept, MemoryUnfitError, unsealed
+from actors.topics import strategy_path
 from actors.words import StrategyTurn
 from desk.messages import Bar, BarsGiven, EventsGiven, Intent
 from runtime.effects import Effects
@@ -229,7 +230,7 @@ def _wanted(recorded: Recorded, name: str) -> dict[tuple[int, int], dict[str, In
 
 
 def _kept(state: Path, name: str) -> Kept | None:
-    store = Reader.open(store_path(state, f"strategies/{name}"))
+    store = Reader.open(store_path(state, strategy_path(name)))
     try:
         data = store.get(TABLE, NOW)
         return None if data is None else unsealed(data, Kept)

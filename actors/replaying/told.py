@@ -27,6 +27,7 @@ from actors.replaying.strategies import Outcome
 from actors.strategy import StrategyRoom
 from actors.strategy_arguments import read_arguments
 from actors.strategy_memory import TABLE, Memory
+from actors.topics import strategy_path
 from actors.words import desk_codec
 from desk.messages import Bar, EventsGiven, Intent, JournalRecord, Tick
 from runtime.bus_words import StreamItem
@@ -58,7 +59,7 @@ class ToldReplay:
         Raises:
             ReplayError: The code that it ran is not to be had, or does not take the parameters.
         """
-        reader = Reader.open(store_path(self._state, f"strategies/{self._name}"))
+        reader = Reader.open(store_path(self._state, strategy_path(self._name)))
         try:
             for number, part in read_parts(reader).items():
                 if not part.gone and not self._replay_part(number, reader):

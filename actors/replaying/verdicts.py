@@ -24,6 +24,7 @@ from actors.replaying.recorded import Recorded
 from actors.risk import Risk
 from actors.settings import DeskLimits, RiskConfig, RiskLimits
 from actors.step import RISK
+from actors.topics import strategy_path
 from actors.words import Mark, RiskTurn, desk_codec
 from desk.day import DayLimits
 from desk.messages import IntentJudged, Tick
@@ -162,7 +163,7 @@ class VerdictReplay:
     def _peers(self, away: tuple[str, ...], *, is_down: bool) -> None:
         assert self._room is not None, "a process began"
         states = dict.fromkeys(self.outcome.limits.keys() - {""}, _RUNNING) | dict.fromkeys(away, _AWAY)
-        peers = [Peer(f"strategies/{name}", 0, state) for name, state in sorted(states.items())]
+        peers = [Peer(strategy_path(name), 0, state) for name, state in sorted(states.items())]
         self._keep(self._room.peers((*peers, Peer("execution", 1, _DOWN if is_down else _RUNNING))))
 
     def _judge(self, then: Judgement) -> None:
@@ -182,7 +183,7 @@ class VerdictReplay:
                 self._keep(room.hear_stream(MARKET_DATA, item, Tick(mark.symbol, mark.ts_ns, mark.price)))
         for judged in then.verdicts:
             intent = judged.intent
-            effects = room.hear(f"strategies/{intent.strategy}", intent.epoch, intent)
+            effects = room.hear(strategy_path(intent.strategy), intent.epoch, intent)
             found.update(self._verdicts(effects))
         if self._is_stepped:
             payload = RiskTurn(tuple(self._marks.values()), then.journal)

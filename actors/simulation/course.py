@@ -24,6 +24,7 @@ from actors.simulation.scenario import Scenario
 from actors.simulation.shell import Heard, Shell
 from actors.simulation.world import STATE, Maker, World
 from actors.strategy_catalogue import adopt_folder
+from actors.topics import strategy_path
 from actors.tree import desk_tree, venue_path
 from actors.venues.gateway import Gateway
 from actors.words import desk_codec
@@ -441,9 +442,9 @@ class Course:
                 self._resume()
             case "disable":
                 self._to_execution(AwayWished(name, ("hold", "flatten", "")[int(self.chance.random() * 3)]))
-                world.desired[f"strategies/{name}"] = False
+                world.desired[strategy_path(name)] = False
                 if world.is_up:
-                    world.do(world.supervision.disable(f"strategies/{name}", now_ns, "by hand"))
+                    world.do(world.supervision.disable(strategy_path(name), now_ns, "by hand"))
                 world.later(world.draw_ns(NS_PER_S, 20 * NS_PER_S), lambda: self._enable(name))
             case "enable":
                 self._enable(name)
@@ -463,9 +464,9 @@ class Course:
 
     def _enable(self, name: str) -> None:
         world = self.world
-        world.desired[f"strategies/{name}"] = True
+        world.desired[strategy_path(name)] = True
         if world.is_up:
-            world.do(world.supervision.enable(f"strategies/{name}", world.clock.now_ns))
+            world.do(world.supervision.enable(strategy_path(name), world.clock.now_ns))
 
     def _to_execution(self, word: Any, request: str = "", tries: int = 0) -> None:
         """Say something to execution as the console does: again until it is answered, where it is answered."""

@@ -11,7 +11,7 @@ from actors.settings import Settings
 from actors.simulation.exchange import Exchange, Resting
 from actors.simulation.scenario import Scenario
 from actors.strategy_memory import NOW, TABLE, Kept, unsealed
-from actors.topics import AWAY, bar_topic
+from actors.topics import AWAY, bar_topic, strategy_path
 from actors.words import desk_codec
 from desk import identity
 from desk.conservation import InvariantError
@@ -435,7 +435,7 @@ class Judge:
             bar = self._codec.decode(data)
             published.setdefault(bar_topic(bar.symbol, bar.timeframe), []).append(bar.sequence)
         for entry in self._scenario.settings.strategies:
-            path = f"strategies/{entry.name}"
+            path = strategy_path(entry.name)
             store = self._world.store(path)
             data = store.get(TABLE, NOW) if store is not None else None
             if self._world.state_of(path) in AWAY or data is None:
