@@ -35,7 +35,7 @@ class BarShelf:
         return stamped
 
     def given(self, wanted: BarsWanted, market_ns: int) -> BarsGiven:
-        """Answer a reader that missed bars or just came."""
+        """Answer a reader that missed bars or just came: with those that are kept, up to the last one kept."""
         topic, most = bar_topic(wanted.symbol, wanted.timeframe), min(wanted.most, BARS_GIVEN_MAX)
         bars: list[Bar] = []
         is_complete = True
@@ -47,7 +47,8 @@ class BarShelf:
             data = self._store.record(int.from_bytes(key[-8:], "big"))
             assert data is not None, "the index names a bar that the log has"
             bars.append(self._codec.decode(data))
-        return BarsGiven(wanted.symbol, wanted.timeframe, wanted.after, tuple(bars), self.head, is_complete, market_ns)
+        head = self._store.head()
+        return BarsGiven(wanted.symbol, wanted.timeframe, wanted.after, tuple(bars), head, is_complete, market_ns)
 
 
 def _index_key(topic: str, sequence: int) -> bytes:

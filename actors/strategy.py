@@ -67,6 +67,8 @@ class StrategyRoom(Room):
     def _start_over(self) -> None:
         """Know nothing but what the evaluator remembers."""
         self._heard = dict(self._evaluator.last)
+        #: Of each topic: up to where market data has said that it has no other bar.
+        self._known_to = dict(self._heard)
         self._bars: dict[int, Bar] = {}
         self._missed: set[int] = set()
         self._events: deque[JournalRecord] = deque()
@@ -243,6 +245,7 @@ class StrategyRoom(Room):
                     self._missed.add(bar.sequence)
         if given.is_complete:
             self._bars_asked.discard(topic)
+            self._known_to[topic] = max(self._known_to[topic], given.head)
         else:
             self._ask_bars_of(topic, effects)
 
@@ -278,10 +281,13 @@ class StrategyRoom(Room):
         return self._offer is not None and self._events_last < self._offer.own_last
 
     def _is_missing_bar(self) -> bool:
-        """Say whether a bar of the offer is neither here nor evaluated before."""
+        """Say whether a bar of the offer is neither here nor evaluated before.
+
+        One that market data does not know of any own topic was offered to whoever bore this name before.
+        """
         if self._offer is None:
             return False
-        newest = max(self._evaluator.last.values())
+        newest = max(*self._evaluator.last.values(), min(self._known_to.values()))
         return any(sequence not in self._bars and sequence > newest for sequence in self._offer.bars)
 
     def _go_on(self, effects: Effects) -> None:
@@ -312,8 +318,8 @@ class StrategyRoom(Room):
             bar = self._bars.pop(sequence)
             self._apply_events(bar.journal_sequence)
             self._evaluator.evaluate_bar(bar, effects, is_live=sequence in offer.bars)
-        counters = self._evaluator.counters
-        if offer.tick is not None and counters["last_tick_step"] < turn.step:
+        counters, symbols = self._evaluator.counters, self._told.entry.symbols
+        if offer.tick is not None and offer.tick.symbol in symbols and counters["last_tick_step"] < turn.step:
             counters["last_tick_step"] = turn.step
             self._apply_events(offer.journal_head)
             self._evaluator.evaluate_tick(offer.tick, turn.step, turn.market_ns, effects, is_step=True)

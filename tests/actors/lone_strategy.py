@@ -285,6 +285,23 @@ class Lone:
         msg = f"step {self._step} does not come to its end"
         raise AssertionError(msg)
 
+    def offer_what_is_none_of_its_own(self) -> None:
+        """Give it a turn with a bar of another symbol: one that was begun while another strategy bore its name."""
+        self._step += 1
+        bar = self._next_bar()
+        while bar.symbol in self.symbols:
+            bar = self._next_bar()
+        turn = Turn(self._step, 2, bar.end_ns, b"")
+        offer = StrategyTurn((bar.sequence,), None, bar.journal_sequence, self._last_own)
+        self._carry_out(self.room.begin(turn, offer))
+        for _ in range(STEPS_TO_SETTLE_MAX):
+            self._answer()
+            if self.room.settle(turn) is not None:
+                return
+            self._carry_out(self.room.timer("ask"))
+        msg = f"step {self._step} does not come to its end"
+        raise AssertionError(msg)
+
     def outcome(self) -> Outcome:
         """Say what it came to."""
         kept = self.evaluator._strategy.get_state()

@@ -300,6 +300,21 @@ def test_other_symbols_wait_until_nothing_is_held_and_then_ask_for_the_restart_o
     assert lone.room.facts()["waits_to_become"] == ""
 
 
+def test_a_turn_that_was_begun_for_whoever_bore_the_name_before_holds_nobody_up(lone: Lone) -> None:
+    until(lone, is_flat=False)
+    lone.symbols = ("SPY",)
+    lone.reconfigure()
+    while not lone.wants_restart:
+        lone.step()
+    lone.fall()
+    met = lone.evaluator.facts()["bars_evaluated"]
+
+    lone.offer_what_is_none_of_its_own()
+
+    assert lone.evaluator.facts()["bars_evaluated"] == met
+    assert set(lone.evaluator.last) == {"SPY/1m"}
+
+
 def test_a_strategy_that_falls_while_it_waits_to_become_another_is_still_the_one_that_holds(lone: Lone) -> None:
     until(lone, is_flat=False)
     lone.symbols = ("SPY",)
