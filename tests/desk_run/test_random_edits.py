@@ -56,6 +56,12 @@ class Model:
         runs = {name: self.wishes.get(name, (entry["enabled"],))[0] for name, entry in self.entries.items()}
         return {name: "RUNNING" if does_run else "DISABLED" for name, does_run in runs.items()}
 
+    def is_met(self, status: dict[str, Any]) -> bool:
+        """Say whether the desk is as it shall be: who became another strategy is that one already."""
+        fed = {row["name"]: list(row["last_bars"]) for row in status["strategies"] if row["state"] == "RUNNING"}
+        wanted = {name: [f"{self.entries[name]['symbol']}/{self.entries[name]['timeframe']}"] for name in fed}
+        return states(status) == self.states() and fed == wanted
+
 
 def an_entry(chance: random.Random) -> Entry:
     return {
@@ -117,7 +123,7 @@ def spoil(chance: random.Random, text: str) -> str:
 def play(desk: Desk, url: str, entries: dict[str, Entry], *, seed: int, edits: int) -> None:
     chance, model = random.Random(seed), Model()
     model.read(entries)
-    desk.until(lambda status: states(status) == model.states())
+    desk.until(model.is_met)
     pids = desk.pids()
     number = 0
     while number < edits:
@@ -138,7 +144,7 @@ def play(desk: Desk, url: str, entries: dict[str, Entry], *, seed: int, edits: i
             name, is_enabled = chance.choice(sorted(model.entries)), chance.random() < 0.5
             desk.ask("enable" if is_enabled else "disable", name=name)
             model.wish(name, is_enabled=is_enabled)
-        desk.until(lambda status: states(status) == model.states())
+        desk.until(model.is_met)
 
         after = desk.pids()
         kept = {path: pid for path, pid in pids.items() if path.removeprefix("strategies/") not in model.touched}
