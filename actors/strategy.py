@@ -69,11 +69,13 @@ class StrategyRoom(Room):
         self._heard = dict(self._evaluator.last)
         #: Of each topic: up to where market data has said that it has no other bar.
         self._known_to = dict(self._heard)
+        #: Where this life's own questions begin; what answers an earlier one was asked for by a predecessor.
+        self._bars_from = dict(self._heard)
         self._bars: dict[int, Bar] = {}
         self._missed: set[int] = set()
         self._events: deque[JournalRecord] = deque()
         self._events_upto = -1
-        self._events_last = self._evaluator.journal_sequence
+        self._events_from = self._events_last = self._evaluator.journal_sequence
         self._bars_asked: set[str] = set(self._topics)
 
     # --- life ---------------------------------------------------------------------------------
@@ -186,7 +188,7 @@ class StrategyRoom(Room):
         return effects
 
     def _hear_events(self, given: EventsGiven, effects: Effects) -> None:
-        if given.after > self._events_last:  # it answers a predecessor, who knew more than what was kept
+        if not self._events_from <= given.after <= self._events_last:  # it answers a predecessor
             return
         if given.head < given.after:  # an answer that is merely late was asked for before those records were known
             known = self._evaluator.journal_sequence
@@ -235,7 +237,9 @@ class StrategyRoom(Room):
 
     def _take_bars(self, given: BarsGiven, effects: Effects) -> None:
         topic = bar_topic(given.symbol, given.timeframe)
-        if topic not in self._topics or given.after > self._heard[topic]:  # or it answers a predecessor
+        if topic not in self._topics:
+            return
+        if not self._bars_from[topic] <= given.after <= self._heard[topic]:  # it answers a predecessor
             return
         for bar in given.bars:
             if bar.sequence > self._evaluator.last[topic]:

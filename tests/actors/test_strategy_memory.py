@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from actors.strategy import EntryChangedError
@@ -36,6 +36,7 @@ def run(seed: int, falls: list[str], *, is_stepped: bool, hears_strays: bool = F
     is_stepped=st.booleans(),
     hears_strays=st.booleans(),
 )
+@example(seed=139, falls=[""] * 6 + ["heard"], is_stepped=False, hears_strays=True)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_strategy_that_falls_anywhere_is_told_and_wants_the_same_as_one_that_never_fell(
     seed: int, falls: list[str], is_stepped: bool, hears_strays: bool
