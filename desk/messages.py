@@ -618,7 +618,7 @@ class BarsWanted(Message, frozen=True, tag="market.bars_wanted"):
 
 
 class BarsGiven(Message, frozen=True, tag="market.bars_given"):
-    """Answer. ``head`` is the last published bar sequence of the desk when this was read.
+    """Answer. ``head`` is the last bar sequence that the desk had kept when this was read, whosever bar it is.
 
     ``is_complete`` is False where ``most`` cut the list: ask again.
     """

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from runtime.store import Store
 
 ROOT = "root"
-SENT = "sent"
 #: The share of turns that begin a little later, so that more has come by then.
 LATER_SHARE = 0.3
 ANNOUNCE_NS = 100_000_000
@@ -346,7 +345,7 @@ class Shell:
             self._turn_sent += post.is_gated
             self._post(post)
             if trouble.rates:
-                self.may_die(SENT)
+                self.may_die("sent")
         for each in heard.effects.published:
             self._publish(each)
         if trouble.rates:

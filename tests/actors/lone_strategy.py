@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections import deque
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -276,10 +277,17 @@ class Lone:
         self._settle(turn, bar)
 
     def _settle(self, turn: Turn, bar: Bar) -> None:
+        def is_done() -> bool:
+            is_over = self.room.settle(turn) is not None if self._is_stepped else True
+            return is_over and self.evaluator.last[bar_topic(bar.symbol, self.timeframe)] >= bar.sequence
+
+        self._work_until(is_done)
+
+    def _work_until(self, is_done: Callable[[], bool]) -> None:
+        """Answer whatever it asks, and let it ask again, until something has come about."""
         for _ in range(STEPS_TO_SETTLE_MAX):
             self._answer()
-            is_over = self.room.settle(turn) is not None if self._is_stepped else True
-            if is_over and self.evaluator.last[bar_topic(bar.symbol, self.timeframe)] >= bar.sequence:
+            if is_done():
                 return
             self._carry_out(self.room.timer("ask"))
         msg = f"step {self._step} does not come to its end"
@@ -294,13 +302,7 @@ class Lone:
         turn = Turn(self._step, 2, bar.end_ns, b"")
         offer = StrategyTurn((bar.sequence,), None, bar.journal_sequence, self._last_own)
         self._carry_out(self.room.begin(turn, offer))
-        for _ in range(STEPS_TO_SETTLE_MAX):
-            self._answer()
-            if self.room.settle(turn) is not None:
-                return
-            self._carry_out(self.room.timer("ask"))
-        msg = f"step {self._step} does not come to its end"
-        raise AssertionError(msg)
+        self._work_until(lambda: self.room.settle(turn) is not None)
 
     def outcome(self) -> Outcome:
         """Say what it came to."""
