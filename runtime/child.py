@@ -24,7 +24,7 @@ from runtime.bus import Address, Bus
 from runtime.clock import Clock
 from runtime.codec import Codec
 from runtime.disk import MACHINE, Disk
-from runtime.gentle import Way, stand_back
+from runtime.gentle import Way, leave_gently
 from runtime.landlock import Ground
 from runtime.log import Log
 from runtime.room import Room, Wiring
@@ -128,7 +128,10 @@ def run(request: ChildRequest, walls: Walls | None = None) -> int:
             request, Bus(Path(request.sockets), Address(request.path, request.epoch)), clock, log, beacon
         )
         actor.before_turn = _turn_limit(request.limits.cpu_s_per_handler, stacks)
-        actor.when_ready = functools.partial(os.nice, request.limits.nice)  # a start is waited for
+        if request.is_gentle:  # nobody waits for its start, and root shall not let it up at the same moment
+            os.nice(request.limits.nice)
+        else:
+            actor.when_ready = functools.partial(os.nice, request.limits.nice)
         actor._start_actor_loop()  # noqa: SLF001 - pykka's documented hook for new actor types, on our main thread
         failure = actor.failure
     except BaseException as error:  # noqa: BLE001 - the last line of a process: root must hear, by its exit code
@@ -136,7 +139,7 @@ def run(request: ChildRequest, walls: Walls | None = None) -> int:
     if failure is None:
         return 0
     if request.is_gentle:
-        stand_back(Way.IDLE)  # nobody waits for its end either, and it needs no way back
+        leave_gently()  # nobody waits for its end either
     _open_spare_files()
     log.trace("child.fell", failure, reason=f"{type(failure).__name__}: {failure}"[:500], offender=request.path)
     _leave_last_words(request, failure)

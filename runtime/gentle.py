@@ -13,6 +13,8 @@ from enum import Enum
 
 #: Longest time slice that a process may ask of the kernel, and so the one that others may interrupt soonest.
 _SLICE_NS = 100_000_000
+#: The nicest that a process can be.
+_NICE_MOST = 19
 #: The system call that sets a slice, by architecture, and the length of its argument's first version.
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 _ATTRIBUTES = struct.Struct("<IIQiIQQQ")
@@ -46,13 +48,9 @@ class Way(Enum):
 def stand_back(way: Way) -> None:
     """Let others go first, this thread and whatever it starts from now on. It never fails."""
     with suppress(OSError):
-        policy = os.SCHED_IDLE if way is Way.IDLE else os.SCHED_BATCH
-        os.sched_setscheduler(0, policy, os.sched_param(0))
-        number = _SCHED_SETATTR.get(os.uname().machine)
-        if way is Way.BATCH and number is not None:  # a kernel before 6.12 takes the slice and does not mind it
-            nice = os.getpriority(os.PRIO_PROCESS, 0)
-            attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, policy, 0, nice, 0, _SLICE_NS, 0, 0)
-            _libc.syscall(number, 0, attributes, 0)
+        os.sched_setscheduler(0, os.SCHED_IDLE if way is Way.IDLE else os.SCHED_BATCH, os.sched_param(0))
+        if way is Way.BATCH:
+            _take_slices(0, os.SCHED_BATCH, _SLICE_NS)
 
 
 def stand_up(pid: int) -> None:
@@ -67,4 +65,24 @@ def stand_up(pid: int) -> None:
         for task in os.listdir(f"/proc/{pid or 'self'}/task"):  # noqa: PTH208 - names are enough
             with suppress(ProcessLookupError):
                 os.sched_setscheduler(int(task), os.SCHED_OTHER, os.sched_param(0))
+                _take_slices(int(task), os.SCHED_OTHER, 0)
         resource.prlimit(pid, resource.RLIMIT_NICE, (0, 0))
+
+
+def leave_gently() -> None:
+    """Let others go first from now on, for good, with all threads of this process group: nobody waits for its end.
+
+    The last thread that ends gives back the memory of all, some milliseconds in which the kernel may let nobody else
+    in. It never fails, and needs no file of the kernel's: who is fenced cannot read there.
+    """
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PGRP, 0, _NICE_MOST)
+    stand_back(Way.IDLE)
+
+
+def _take_slices(task: int, policy: int, slice_ns: int) -> None:
+    """Ask for time slices of this length, 0 for the usual one. A kernel before 6.12 does not mind it."""
+    number = _SCHED_SETATTR.get(os.uname().machine)
+    if number is not None:
+        nice = os.getpriority(os.PRIO_PROCESS, task)
+        _libc.syscall(number, task, _ATTRIBUTES.pack(_ATTRIBUTES.size, policy, 0, nice, 0, slice_ns, 0, 0), 0)

@@ -22,7 +22,7 @@ import msgspec
 import setproctitle
 
 from runtime import child, heap, log, spare
-from runtime.gentle import stand_back
+from runtime.gentle import Way, stand_back, stand_up
 from runtime.packets import Spawned, receive_packet
 from runtime.rehearsal import rehearse
 
@@ -54,6 +54,7 @@ def main() -> None:
     gc.collect()
     heap.fill_holes()
     gc.freeze()
+    stand_back(Way.BATCH)  # a fork copies for a millisecond, and whoever wakes up meanwhile shall not wait for it
     decoder = msgspec.msgpack.Decoder(child.ChildRequest)
     while data := receive_packet(channel):
         request = decoder.decode(data)
@@ -125,6 +126,8 @@ def _be_child(
     try:
         if request.is_gentle:
             stand_back(walls.way)  # until root hears that it is READY
+        else:
+            stand_up(0)
         for one in foreign:
             if one is not None:
                 one.close()

@@ -1,12 +1,14 @@
 """Standing back on the processors, and up again."""
 
+import ctypes
 import os
 import resource
+import threading
 from collections.abc import Callable
 
 import pytest
 
-from runtime.gentle import Way, stand_back, stand_up
+from runtime.gentle import Way, leave_gently, stand_back, stand_up
 
 
 def in_a_child(what: Callable[[], bool]) -> bool:
@@ -64,3 +66,45 @@ def test_nobody_is_let_up_who_is_gone() -> None:
     os.waitpid(pid, 0)
 
     stand_up(pid)
+
+
+def test_who_leaves_gently_does_so_with_all_its_threads() -> None:
+    def leaves() -> bool:
+        os.setpgid(0, 0)
+        met, end = threading.Barrier(2), threading.Event()
+        tasks: list[int] = []
+
+        def wait() -> None:
+            tasks.append(threading.get_native_id())
+            met.wait()
+            end.wait()
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        met.wait()
+        leave_gently()
+        nice = os.getpriority(os.PRIO_PROCESS, tasks[0])
+        end.set()
+        thread.join()
+        return nice == 19 and os.sched_getscheduler(0) == os.SCHED_IDLE
+
+    assert in_a_child(leaves)
+
+
+def test_whoever_stands_up_has_slices_as_everybody() -> None:
+    def goes_and_comes_back() -> bool:
+        usual = _slice_ns()
+        stand_back(Way.BATCH)
+        long = _slice_ns()
+        stand_up(0)
+        return _slice_ns() == usual and long >= usual
+
+    assert in_a_child(goes_and_comes_back)
+
+
+def _slice_ns() -> int:
+    """Ask the kernel how long our time slices are; 0 where it does not tell (before 6.12)."""
+    attributes = ctypes.create_string_buffer(48)
+    number = {"x86_64": 315, "aarch64": 275}[os.uname().machine]
+    assert ctypes.CDLL(None).syscall(number, 0, attributes, 48, 0) == 0
+    return int.from_bytes(attributes.raw[24:32], "little")
