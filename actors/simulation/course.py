@@ -375,8 +375,9 @@ class Course:
     # --- what befalls the whole desk ----------------------------------------------------------
 
     def _committed(self, shell: Shell, heard: Heard) -> None:
-        self.judge.committed(shell, heard)
-        if shell.path == "market_data" and isinstance(shell.room, SteppedMarketData):
+        if shell.path != "market_data":
+            self.judge.committed(shell, heard)
+        elif isinstance(shell.room, SteppedMarketData):
             step = shell.room.step
             if step != self._last_step:
                 self._last_step = step

@@ -149,12 +149,15 @@ class Shell:
                     self.leave()
             return
         self.inbox += frames
-        self.wake()
+        if not self._has_turn_to_come and self.is_up:
+            self._wake()
 
     def wake(self) -> None:
         """Have a turn: at once, or as soon as a busy process comes to it."""
-        if self._has_turn_to_come or not self.is_up:
-            return
+        if not self._has_turn_to_come and self.is_up:
+            self._wake()
+
+    def _wake(self) -> None:
         world = self.world
         luck = world.chance.random()
         if luck < LATER_SHARE or self.slow_ns:
@@ -197,7 +200,8 @@ class Shell:
         if self._turn is not None:
             self._settle()
         if self._out:
-            self.leave()
+            out, self._out = self._out, {}
+            world.transmit(self, out)
         if self._is_stopping:
             world.ended(self, Exit(ExitKind.NORMAL, "stopped in good order"))
 

@@ -510,26 +510,29 @@ class World:
 
     def transmit(self, sender: Shell, out: Out) -> None:
         """Send frames over links and streams, each in its order; what has nobody at its other end is lost."""
-        trouble, rates = self.trouble, self.trouble.rates
+        rates, extra_ns = self.trouble.rates, 0
         for way, frames in out.items():
-            if way.is_stream:
-                target = sender.listeners[way.peer][0]
-            else:
-                linked = sender.links.get(way.peer)
-                if linked is None:
-                    continue
-                target = linked
-            if not rates:
-                self._arrive(target, way, frames)
+            target = sender.listeners[way.peer][0] if way.is_stream else sender.links.get(way.peer)
+            if target is None:
                 continue
-            if not way.is_stream:
-                if "cut" in rates and trouble.happens("cut"):
-                    self._cut(sender, target)
+            if rates:
+                if self._goes_under(sender, target, way, frames):
                     continue
-                if "repeat" in rates and trouble.happens("repeat"):
-                    frames = frames * 2  # noqa: PLW2901 - the same once more
-            is_late = "delay" in rates and trouble.happens("delay")
-            self._arrive(target, way, frames, self.draw_ns(0, DELAY_NS_MAX) if is_late else 0)
+                is_late = "delay" in rates and self.trouble.happens("delay")
+                extra_ns = self.draw_ns(0, DELAY_NS_MAX) if is_late else 0
+            self._arrive(target, way, frames, extra_ns)
+
+    def _goes_under(self, sender: Shell, target: Shell, way: Way, frames: list[Frame]) -> bool:
+        """Say whether frames are lost with their link, which breaks; and perhaps let them come twice."""
+        if way.is_stream:
+            return False
+        trouble = self.trouble
+        if "cut" in trouble.rates and trouble.happens("cut"):
+            self._cut(sender, target)
+            return True
+        if "repeat" in trouble.rates and trouble.happens("repeat"):
+            frames += frames
+        return False
 
     def _arrive(self, target: Shell, way: Way, frames: list[Frame], extra_ns: int = 0) -> None:
         at_ns = self.clock.now_ns + 20_000 + int(self._random() * 80_000) + extra_ns
