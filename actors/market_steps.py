@@ -240,17 +240,22 @@ class SteppedMarketData(MarketData):
             elif barrier.waiting:
                 return
             else:
-                following = barrier.next_phase(lambda: bool(self._fed()))
+                following = barrier.next_phase(self._is_anyone_fed)
                 if following is None:
                     self._barrier = None
                 else:
                     self._begin_phase(following, effects)
+                    if barrier.waiting:
+                        return
         effects.timer("pace", self._clock.monotonic_ns())
 
     def _may_begin(self) -> bool:
         """Say whether all members are there; once they were, nobody is waited for but in a step."""
         self._has_begun = bool(self._peers) and not self._missing()
         return self._has_begun
+
+    def _is_anyone_fed(self) -> bool:
+        return bool(self._fed())
 
     def _fed(self) -> list[tuple[Route, tuple[int, ...]]]:
         """Name the strategies that this step's event feeds, with the bars that are theirs."""
@@ -286,10 +291,14 @@ class SteppedMarketData(MarketData):
                     bars, tick if route.wants_ticks else None, kept.journal_head, self._own_last.get(name, 0)
                 )
                 payloads[route.path] = self._codec.encode(word)
-        self._turns = {path: Turn(kept.number, phase, kept.market_ns, payload) for path, payload in payloads.items()}
-        barrier.begin(phase, {path: self._joined.get(path, 0) for path in payloads})
-        for path, turn in self._turns.items():
+        turns: dict[str, Turn] = {}
+        members: dict[str, int] = {}
+        for path, payload in payloads.items():
+            turn = turns[path] = Turn(kept.number, phase, kept.market_ns, payload)
+            members[path] = self._joined.get(path, 0)
             effects.post(path, turn, is_sure=False)
+        self._turns = turns
+        barrier.begin(phase, members)
 
     def _event_of(self, kept: _Kept) -> bytes:
         """Give a step's event as its turns carry it, b"" where it has none."""

@@ -289,7 +289,7 @@ class Risk(Room):
     def _judge(self, intent: Intent) -> IntentJudged:
         """Judge by the strategy's limits on what it holds itself, then by the desk's on everything; both must agree."""
         picture, lot = self._picture(intent), self._lot(intent.symbol)
-        own_limits, desk_limits = self._limits.get(intent.strategy, (RiskLimits(), self._desk_limits))
+        own_limits, desk_limits = self._limits.get(intent.strategy) or (RiskLimits(), self._desk_limits)
         own = msgspec.structs.replace(
             picture,
             positions=tuple(one for one in picture.positions if one.strategy == intent.strategy),
@@ -362,4 +362,5 @@ def _turn(intent: Intent) -> tuple[str, str, str, int, int, str]:
 
 
 def _in_lots(limits: RiskLimits, lot: Decimal) -> RiskLimits:
-    return limits if lot in {ZERO, limits.quantity_step} else msgspec.structs.replace(limits, quantity_step=lot)
+    is_fitting = not lot or lot == limits.quantity_step
+    return limits if is_fitting else msgspec.structs.replace(limits, quantity_step=lot)

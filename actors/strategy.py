@@ -155,7 +155,9 @@ class StrategyRoom(Room):
 
     def _look_after(self, effects: Effects) -> None:
         """Ask again later where something is awaited; a strategy that has all it needs sleeps."""
-        awaits = self._events_upto < 0 or self._bars_asked or self._is_behind() or self._is_missing_bar()
+        awaits = self._events_upto < 0 or self._bars_asked
+        if not awaits and self._offer is not None:
+            awaits = self._is_behind() or self._is_missing_bar()
         if not awaits:
             self._ask_again_ns = ASK_AGAIN_NS
         elif not self._is_armed:
@@ -289,15 +291,19 @@ class StrategyRoom(Room):
 
         One that market data does not know of any own topic was offered to whoever bore this name before.
         """
-        if self._offer is None:
+        offer = self._offer
+        if offer is None:
+            return False
+        missing = [sequence for sequence in offer.bars if sequence not in self._bars]
+        if not missing:
             return False
         newest = max(*self._evaluator.last.values(), min(self._known_to.values()))
-        return any(sequence not in self._bars and sequence > newest for sequence in self._offer.bars)
+        return max(missing) > newest
 
     def _go_on(self, effects: Effects) -> None:
         """Evaluate what can be evaluated now; who waits for the restart leaves it to the successor."""
         self._look_after(effects)
-        if not self._has_caught_up() or self._has_asked_for_restart:
+        if self._events_upto < 0 or self._bars_asked or self._has_asked_for_restart:
             return
         self._evaluate(effects)
         if self._leaves_for:

@@ -459,8 +459,7 @@ class Root:
             self._known.keep_fall(report, self._clock.wall_ns())
 
     def _peers(self) -> PeersWord:
-        rows = self._supervision.tree(self._now())
-        peers = tuple(peer_of(row.path, row.epoch, row.state) for row in rows if row.kind != "node")
+        peers = self._supervision.peers()
         return PeersWord(self._peers_version, peers)
 
     def _tell_peers(self) -> None:

@@ -25,8 +25,9 @@ from runtime.supervision_places import (
     stir,
     workers,
 )
-from runtime.supervision_rows import row
+from runtime.supervision_rows import peer_of, row
 from runtime.supervision_words import Action, AskStop, Change, ChildState, Outbox, Reconfigure, Released, Row
+from runtime.words import Peer
 
 TOLD = (ChildState.STARTING, ChildState.RUNNING)
 """The states in which a worker hears of other arguments; in all others it has them with its next start."""
@@ -420,6 +421,10 @@ class Supervision:
             for place in places(self._root)
             if isinstance(place, WorkerPlace) or place is self._root or not place.spec.is_collapsed
         ]
+
+    def peers(self) -> tuple[Peer, ...]:
+        """Say of all workers how they are, in the order of their start, as one is told who has just come up."""
+        return tuple(peer_of(each.path, each.epoch, each.state) for each in workers(self._root))
 
     def restarts_in_window(self, path: str, now_ns: int | None = None) -> int:
         """Count the restarts of a worker, or those that a node granted, inside the node's window.

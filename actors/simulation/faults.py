@@ -76,6 +76,8 @@ class Trouble:
         self.is_calm = False
         #: What can happen, with its rate; while it is empty nobody needs to ask whether anything happens.
         self.rates = {kind: rate for kind in KINDS if (rate := float(getattr(faults, kind)))}
+        #: Whether a process may die between two acts.
+        self.kills = "kill" in self.rates
         self.kill_in = 0
         self.draw_kill()
 
@@ -103,5 +105,5 @@ class Trouble:
 
     def calm(self) -> None:
         """Let nothing go wrong from here on."""
-        self.is_calm, self.kill_in = True, NEVER
+        self.is_calm, self.kills, self.kill_in = True, False, NEVER
         self.rates.clear()

@@ -100,20 +100,22 @@ class Judge:
 
     def committed(self, shell: "Shell", heard: "Heard") -> None:
         """Look at what a process has just kept, and at what it is about to say."""
-        if shell.path == "execution":
-            if any(isinstance(word, VenueSnapshot) and not word.failure for word in heard.words):
-                self._compared = shell.epoch
+        path = shell.path
+        if path == "execution":
+            for word in heard.words:
+                if type(word) is VenueSnapshot and not word.failure:
+                    self._compared = shell.epoch
             before = frozenset(self._ledger.unknown)
             self._read(shell, heard)
             self._look_at_what_leaves(shell, heard, before)
-        elif shell.path == "risk":
+        elif path == "risk" and heard.effects.posts:
             self._look_at_verdicts(heard)
 
     def _read(self, shell: "Shell", heard: "Heard") -> None:
         has_moved = False
         said = {each.sequence: each.word for each in heard.effects.published}
         for write in heard.effects.writes:
-            if isinstance(write, Append):
+            if type(write) is Append:
                 if write.sequence != self._head + 1:
                     self._begin_books()  # after a loss of power the journal may only be read anew
                     assert shell.store is not None, "execution has a store"
@@ -185,7 +187,7 @@ class Judge:
         """Look at each order that is about to be sent; ``before`` were UNKNOWN as the turn began."""
         for post in heard.effects.posts:
             word = post.word
-            if not isinstance(word, SubmitOrder):
+            if type(word) is not SubmitOrder:
                 continue
             order = self._orders.get(self._owner.get(word.order_id, ""))
             if order is None:
@@ -237,7 +239,7 @@ class Judge:
 
     def _look_at_verdicts(self, heard: "Heard") -> None:
         """Risk lets nothing be opened while the desk is halted, or an order of the symbol is UNKNOWN."""
-        judged = [post.word for post in heard.effects.posts if isinstance(post.word, IntentJudged)]
+        judged = [post.word for post in heard.effects.posts if type(post.word) is IntentJudged]
         opened = [word for word in judged if word.is_approved and word.intent.effect is Effect.OPEN]
         if not opened:
             return

@@ -30,6 +30,36 @@ class Frame(msgspec.Struct, frozen=True):
     item: StreamItem | None = None
 
 
+class Way:
+    """One direction between two processes, of a link or of a stream: what leaves on it comes in its order."""
+
+    __slots__ = ("is_stream", "last_ns", "peer")
+
+    def __init__(self, peer: str, *, is_stream: bool = False) -> None:
+        """Lead to ``peer``; nothing is under way yet."""
+        self.peer, self.is_stream = peer, is_stream
+        #: When the last of what has left arrives.
+        self.last_ns = 0
+
+
+class Ways(dict[str, Way]):
+    """The ways of one process, by whom they lead to; each is there as soon as it is asked for."""
+
+    def __init__(self, *, are_streams: bool = False) -> None:
+        """Begin without any, those of links or those of the own stream."""
+        super().__init__()
+        self._are_streams = are_streams
+
+    def __missing__(self, peer: str) -> Way:
+        """Lay a new one out."""
+        way = self[peer] = Way(peer, is_stream=self._are_streams)
+        return way
+
+
+Out = dict[Way, list[Frame]]
+"""Frames that leave together, by the ways on which they do."""
+
+
 class Side:
     """One side of a link: what it has sent without a receipt, and what it has taken."""
 

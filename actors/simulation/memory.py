@@ -5,7 +5,6 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 from typing_extensions import override
@@ -17,29 +16,26 @@ from runtime.folder import Sentinel
 from runtime.store import MAP_BYTES_DEFAULT, Reader, Store
 from runtime.store_format import GENESIS, chain
 
-
-class _Undo(NamedTuple):
-    """What takes one commit back: the log's head before it, and what each entry was."""
-
-    head: int
-    entries: tuple[tuple[str, bytes, bytes | None], ...]
+Undo = tuple[int, list[tuple[str, bytes, bytes | None]]]
+"""What takes one commit back: the log's head before it, and what each entry of a table was."""
 
 
 class MemoryStore(Store):
     """A store with the promises of the real one, without its disk: all or nothing, read at once, kept across falls.
 
-    A commit of a store that is not synced, and not durable itself, may be taken back by ``lose_power``.
+    A commit of a store that is not synced, and not durable itself, may be taken back by ``lose_power``, of a machine
+    that may lose its power.
     """
 
-    def __init__(self, path: Path, *, is_synced: bool) -> None:  # pyright: ignore[reportMissingSuperCall] - no disk
+    def __init__(self, path: Path, *, is_synced: bool, may_lose_power: bool = True) -> None:  # pyright: ignore[reportMissingSuperCall] - no disk
         """Begin empty."""
         self.path = path
-        self._is_synced = is_synced
+        self._is_synced, self._may_lose_power = is_synced, may_lose_power
         self._log: list[bytes] = []
         self._tables: defaultdict[str, dict[bytes, bytes]] = defaultdict(dict)
         #: The sorted keys of tables, until their keys change.
         self._keys: dict[str, list[bytes]] = {}
-        self._undo: list[_Undo] = []
+        self._undo: list[Undo] = []
         self._links: list[bytes] = [GENESIS]
         #: While this is more than 0, commits fail as on a full disk.
         self.full_for = 0
@@ -128,33 +124,38 @@ class MemoryStore(Store):
             self.full_for -= 1
             msg = f"{self.path}: nothing was written: no space left on the device"
             raise StoreError(msg)
-        log, is_final = self._log, self._is_synced or is_durable
-        head, before = len(log), list[tuple[str, bytes, bytes | None]]()
+        head, is_final = len(self._log), self._is_synced or is_durable or not self._may_lose_power
+        before: list[tuple[str, bytes, bytes | None]] = []
+        tables, keys = self._tables, self._keys
         for write in writes:
-            if isinstance(write, Append):
-                if write.sequence != len(log) + 1:
-                    del log[head:]
-                    msg = f"{self.path}: record {write.sequence} cannot follow {head}"
-                    raise StoreError(msg)
-                log.append(write.data)
-                continue
-            table, key = write.table, write.key
-            entries = self._tables[table]
-            was = entries.get(key)
-            if isinstance(write, Put):
+            if type(write) is Put:
+                table, key = write.table, write.key
+                entries = tables[table]
+                if table in keys and key not in entries:
+                    del keys[table]
+                if not is_final:
+                    before.append((table, key, entries.get(key)))
                 entries[key] = write.data
-                if was is None:
-                    self._keys.pop(table, None)
-            elif was is not None:
-                del entries[key]
-                self._keys.pop(table, None)
-            if not is_final:
-                before.append((table, key, was))
+            elif isinstance(write, Append):
+                self._append(write, head)
+            else:
+                was = tables[write.table].pop(write.key, None)
+                keys.pop(write.table, None)
+                if not is_final:
+                    before.append((write.table, write.key, was))
         self.commits += 1
         if is_final:
             self._undo.clear()
         else:
-            self._undo.append(_Undo(head, tuple(before)))
+            self._undo.append((head, before))
+
+    def _append(self, write: Append, head: int) -> None:
+        log = self._log
+        if write.sequence != len(log) + 1:
+            del log[head:]
+            msg = f"{self.path}: record {write.sequence} cannot follow {head}"
+            raise StoreError(msg)
+        log.append(write.data)
 
     def damage(self, chance: random.Random) -> str:
         """Make one record or entry unreadable, as a bad block would; say which. "" where there is nothing yet."""
@@ -168,12 +169,13 @@ class MemoryStore(Store):
 
     def lose_power(self, chance: random.Random) -> int:
         """Take back some of the last commits that never reached the disk, the newest first; give how many."""
+        assert self._may_lose_power, "what is to be taken back was noted down"
         lost = chance.randrange(len(self._undo) + 1)
         for _ in range(lost):
-            undo = self._undo.pop()
-            del self._log[undo.head :]
-            del self._links[undo.head + 1 :]
-            for table, key, was in reversed(undo.entries):
+            head, entries = self._undo.pop()
+            del self._log[head:]
+            del self._links[head + 1 :]
+            for table, key, was in reversed(entries):
                 if was is None:
                     self._tables[table].pop(key, None)
                 else:
@@ -210,8 +212,9 @@ class MemorySentinel(Sentinel):
 class MemoryDisk(Disk):
     """The simulated machine's disk: one store a path, and one sentinel."""
 
-    def __init__(self) -> None:
-        """Begin with an empty disk."""
+    def __init__(self, *, may_lose_power: bool = True) -> None:
+        """Begin with an empty disk. Of a machine that never loses its power no commit is ever taken back."""
+        self._may_lose_power = may_lose_power
         self.stores: dict[Path, MemoryStore] = {}
         self.halt = MemorySentinel()
 
@@ -228,7 +231,7 @@ class MemoryDisk(Disk):
     ) -> MemoryStore:
         found = self.stores.get(path)
         if found is None:
-            found = self.stores[path] = MemoryStore(path, is_synced=is_synced)
+            found = self.stores[path] = MemoryStore(path, is_synced=is_synced, may_lose_power=self._may_lose_power)
         return found
 
     @override

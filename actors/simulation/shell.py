@@ -4,14 +4,14 @@ In one turn it hears what has come, commits all records in one transaction, ackn
 may die between any two of these. Links are those of ``runtime/link.py``; words pass as they are, without the wire.
 """
 
-from collections import defaultdict, deque
 from collections.abc import Callable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from actors.simulation.faults import NEVER
-from actors.simulation.link import DATAGRAM, ITEM, PARCEL, RECEIPT, Frame, Sides
+from actors.simulation.link import ITEM, PARCEL, RECEIPT, Frame, Out, Sides, Way, Ways
 from actors.words import desk_codec
 from runtime.bus_words import StreamItem
 from runtime.child import Context, Made
@@ -44,10 +44,6 @@ class KilledError(Exception):
         self.place = place
 
 
-Out = defaultdict[tuple[str, bool], list[Frame]]
-"""Frames that leave in one turn, by whom they go to and whether a stream carries them."""
-
-
 class Heard(msgspec.Struct):
     """What one turn is about, for whoever names the places of death."""
 
@@ -58,7 +54,7 @@ class Heard(msgspec.Struct):
         """Take over what a room wants, behind what it wanted before in this turn."""
         if self.effects is NOTHING:
             self.effects = effects
-        else:
+        elif effects is not NOTHING:
             self.effects.add(effects)
 
 
@@ -71,17 +67,19 @@ class Shell:
         self.is_alive, self.is_frozen = True, False
         self.is_up = False
         self.slow_ns = 0
-        self.inbox: deque[Frame] = deque()
+        self.inbox: list[Frame] = []
         self.sides = Sides(path, epoch)
         self.unanswered: set[str] = set()
         self.links: dict[str, Shell] = {}
         self.listeners: dict[str, tuple[Shell, tuple[str, ...]]] = {}
-        self.last_arrival: dict[tuple[str, bool], int] = {}
-        self.told_arrival: dict[tuple[str, bool], int] = {}
+        #: Who listens to which topic, until somebody comes or goes.
+        self._listening_to: dict[str, list[str]] = {}
+        self.ways, self.stream_ways = Ways(), Ways(are_streams=True)
+        self.told_way = Way(path)
         self.timers: dict[str, int] = {}
         self.store: Store | None = None
         self.heard = Heard([], NOTHING)
-        self._out: Out = defaultdict(list)
+        self._out: Out = {}
         self._has_turn_to_come = False
         self._timer_at = 0
         self._rings_at = NEVER
@@ -130,6 +128,8 @@ class Shell:
             KilledError: It does.
         """
         trouble = self.world.trouble
+        if not trouble.kills:
+            return
         trouble.kill_in -= 1
         if trouble.kill_in <= 0:
             trouble.draw_kill()
@@ -140,26 +140,31 @@ class Shell:
 
     def arrive(self, frames: list[Frame]) -> None:
         """Take what has come; a turn follows, now or a little later. Receipts alone need none."""
-        if len(frames) == 1 and frames[0].kind == RECEIPT and not self.inbox and self.is_up and not self.is_frozen:
-            self._takes(frames[0].sender, frames[0])
-            turn = self._turn
-            if turn is not None:
-                self.world.guarded(self, lambda: self._settle(turn))
-                self.leave()
+        first = frames[0]
+        if first.kind == RECEIPT and len(frames) == 1 and not self.inbox and self.is_up and not self.is_frozen:
+            self._takes(first.sender, first)
+            if self._turn is not None:
+                self.world.guarded(self, self._settle)
+                if self._out:
+                    self.leave()
             return
-        self.inbox.extend(frames)
-        self.wake()
+        self.inbox += frames
+        if not self._has_turn_to_come and self.is_up:
+            self._wake()
 
     def wake(self) -> None:
         """Have a turn: at once, or as soon as a busy process comes to it."""
-        if self._has_turn_to_come or not self.is_up:
-            return
-        luck = self.world.chance.random()
+        if not self._has_turn_to_come and self.is_up:
+            self._wake()
+
+    def _wake(self) -> None:
+        world = self.world
+        luck = world.chance.random()
         if luck < LATER_SHARE or self.slow_ns:
             self._has_turn_to_come = True
-            self.world.later(self.slow_ns or int(luck * 200_000), self._woken)
+            world.later(self.slow_ns or int(luck * 200_000), self._woken)
         else:
-            self.world.guarded(self, self.turn)
+            world.guarded(self, self.turn)
 
     def _woken(self) -> None:
         self._has_turn_to_come = False
@@ -180,28 +185,45 @@ class Shell:
         if self.is_frozen or not self.is_alive:
             return
         world, trouble = self.world, self.world.trouble
-        if trouble.rates and trouble.happens("hang"):
+        if "hang" in trouble.rates and trouble.happens("hang"):
             world.freeze(self)
             return
-        heard, inbox = Heard([], NOTHING), self.inbox
-        self.heard = heard
-        while inbox:
-            self._hear(inbox.popleft(), heard)
-        if self._rings_at <= world.clock.now_ns:
+        heard = self.heard = Heard([], NOTHING)
+        if self.inbox:
+            self._hear_all(heard)
+        if self._rings_at <= world.clock.now_ns or self._is_woken or self._is_stopping:
+            self._hear_itself(heard)
+        if trouble.kills:
+            self.may_die("heard")
+        if heard.effects is not NOTHING or self.unanswered:
+            self._carry_out(heard)
+        if self._turn is not None:
+            self._settle()
+        if self._out:
+            out, self._out = self._out, {}
+            world.transmit(self, out)
+        if self._is_stopping:
+            world.ended(self, Exit(ExitKind.NORMAL, "stopped in good order"))
+
+    def _hear_all(self, heard: Heard) -> None:
+        inbox, self.inbox = self.inbox, []
+        for frame in inbox:
+            item = frame.item
+            if item is None:
+                self._hear(frame, heard)
+            else:
+                heard.words.append(frame.word)
+                heard.add(self.room.hear_stream(frame.sender, item, frame.word))
+
+    def _hear_itself(self, heard: Heard) -> None:
+        """Hear what nobody has sent: timers, threads of the room's own, and that the end has come."""
+        if self._rings_at <= self.world.clock.now_ns:
             self._ring(heard)
         if self._is_woken:
             self._is_woken = False
             heard.add(self.room.awake())
         if self._is_stopping:
             heard.add(self.room.stopping())
-        if trouble.rates:
-            self.may_die("heard")
-        self._carry_out(heard)
-        if self._turn is not None:
-            self._settle(self._turn)
-        self.leave()
-        if self._is_stopping:
-            world.ended(self, Exit(ExitKind.NORMAL, "stopped in good order"))
 
     def _ring(self, heard: Heard) -> None:
         now_ns = self.world.clock.now_ns
@@ -212,19 +234,16 @@ class Shell:
 
     def _hear(self, frame: Frame, heard: Heard) -> None:
         word, sender = frame.word, frame.sender
-        if frame.item is not None:
-            heard.words.append(word)
-            heard.add(self.room.hear_stream(sender, frame.item, word))
-            return
         if sender == ROOT:
             self._hear_root(word, heard)
             return
         if not self._takes(sender, frame):
             return
         heard.words.append(word)
-        if isinstance(word, Turn) and sender == self.wiring.conductor:
+        kind = type(word)
+        if kind is Turn and sender == self.wiring.conductor:
             self._begin(word, heard)
-        elif type(word) is tuple:
+        elif kind is tuple:
             heard.add(self.room.hear_foreign(list(cast("tuple[bytes, ...]", word))))
         else:
             heard.add(self.room.hear(sender, frame.epoch, word))
@@ -235,10 +254,11 @@ class Shell:
         if frame.epoch != side.other and not side.saw(frame.epoch):
             self.world.fenced(self, frame)
             return False
-        if frame.kind == PARCEL:
+        kind = frame.kind
+        if kind == PARCEL:
             self.unanswered.add(sender)
             return side.takes(frame)
-        if frame.kind == RECEIPT:
+        if kind == RECEIPT:
             side.acknowledged(frame)
             return False
         return True
@@ -285,11 +305,12 @@ class Shell:
             heard.effects = held
         heard.add(effects)
 
-    def _settle(self, turn: Turn) -> None:
+    def _settle(self) -> None:
         """Say that a turn is done, once all that was said in it has been acknowledged, and the room agrees."""
-        for side in self.sides.values():
-            if side.waiting:
-                return
+        turn = self._turn
+        assert turn is not None, "what is settled is a turn"
+        if any(map(_WAITING, self.sides.values())):
+            return
         facts = self.room.settle(turn)
         if facts is None:
             return
@@ -298,7 +319,7 @@ class Shell:
         self._say_settled(self._answer)
 
     def _say_settled(self, answer: Settled) -> None:
-        self._out[self.wiring.conductor, False].append(Frame(self.path, self.epoch, answer, DATAGRAM))
+        self._leaves(self.ways[self.wiring.conductor], Frame(self.path, self.epoch, answer))
 
     # --- carrying out -------------------------------------------------------------------------
 
@@ -308,54 +329,66 @@ class Shell:
             self._commit(heard)
         if self.unanswered:
             self._acknowledge()
-            if self.world.trouble.rates:
+            if self.world.trouble.kills:
                 self.may_die("acknowledged")
         if effects.posts or effects.published:
             self._say(heard)
         if effects.timers:
-            for name, at_ns in effects.timers:
-                if at_ns:
-                    self.timers[name] = at_ns
-                else:
-                    self.timers.pop(name, None)
-            self._set_timer()
+            self._take_timers(effects)
         for peer, topics in effects.listens:
             if peer:
                 self.world.follow(self, peer, topics)
+
+    def _take_timers(self, effects: Effects) -> None:
+        for name, at_ns in effects.timers:
+            if at_ns:
+                self.timers[name] = at_ns
+            else:
+                self.timers.pop(name, None)
+        self._set_timer()
 
     def _commit(self, heard: Heard) -> None:
         world, effects, trouble = self.world, heard.effects, self.world.trouble
         assert self.store is not None, "a room without a store wants to keep something"
         if trouble.rates:
             self.may_die("commit")
-            if trouble.happens("full"):
+            if "full" in trouble.rates and trouble.happens("full"):
                 world.fill_disk(self)
         self.store.commit(effects.writes, is_durable=effects.is_durable)
         world.on_commit(self, heard)
-        if trouble.rates:
+        if trouble.kills:
             self.may_die("committed")
 
     def _say(self, heard: Heard) -> None:
         """Send and publish; a death between two of them leaves the rest unsaid."""
-        trouble = self.world.trouble
+        trouble, holds = self.world.trouble, self._turn is None and bool(self.wiring.conductor)
         for post in heard.effects.posts:
-            if post.is_gated and self.wiring.conductor and self._turn is None:
-                self._held.append(post)
-                continue
-            self._turn_sent += post.is_gated
+            if post.is_gated:
+                if holds:
+                    self._held.append(post)
+                    continue
+                self._turn_sent += 1
             self._post(post)
-            if trouble.rates:
+            if trouble.kills:
                 self.may_die("sent")
         for each in heard.effects.published:
             self._publish(each)
-        if trouble.rates:
+        if trouble.kills:
             self.may_die("said")
 
     def leave(self) -> None:
         """Let go what was said: what one turn has for one peer comes there together. Also of one that has just died."""
         if self._out:
-            out, self._out = self._out, defaultdict(list)
+            out, self._out = self._out, {}
             self.world.transmit(self, out)
+
+    def _leaves(self, way: Way, frame: Frame) -> None:
+        """Let a frame leave with this turn."""
+        frames = self._out.get(way)
+        if frames is None:
+            self._out[way] = [frame]
+        else:
+            frames.append(frame)
 
     def _set_timer(self) -> None:
         """Be woken as the next timer is due."""
@@ -377,26 +410,30 @@ class Shell:
         if peer == ROOT:
             self.world.told_root(self, post.word)
             return
-        word = portable(post.word)
+        word = post.word
+        if _MUTABLE.get(type(word), True):
+            word = portable(word)
         if post.is_sure:
             frame = self.sides[peer].parcel(word)
-            self._repeat_later()
+            if not self._is_repeating:
+                self._repeat_later()
         else:
-            frame = Frame(self.path, self.epoch, word, DATAGRAM)
-        self._out[peer, False].append(frame)
+            frame = Frame(self.path, self.epoch, word)
+        self._leaves(self.ways[peer], frame)
 
     def _acknowledge(self) -> None:
-        for peer in sorted(self.unanswered):
+        unanswered = self.unanswered
+        for peer in sorted(unanswered) if len(unanswered) > 1 else unanswered:
             receipt = self.sides[peer].receipt()
             if receipt is not None:
-                self._out[peer, False].append(receipt)
-        self.unanswered.clear()
+                self._leaves(self.ways[peer], receipt)
+        unanswered.clear()
 
     def send_again(self, peer: str) -> None:
         """Repeat what this peer has not acknowledged."""
         frames = self.sides[peer].again()
         if frames:
-            self.world.transmit(self, {(peer, False): frames})
+            self.world.transmit(self, {self.ways[peer]: frames})
 
     def _repeat_later(self) -> None:
         if not self._is_repeating:
@@ -435,21 +472,42 @@ class Shell:
         if sequence:
             self._head = self._last[topic] = sequence
             now_ns = self.world.clock.now_ns
-            self._fresh[topic] = [now_ns + in_ns for in_ns in SAID_AGAIN_NS]
-            self._announce_at(now_ns + ANNOUNCE_NS)
+            soon_ns, later_ns, last_ns = SAID_AGAIN_NS
+            self._fresh[topic] = [now_ns + soon_ns, now_ns + later_ns, now_ns + last_ns]
+            if now_ns + soon_ns < self._announces_at:
+                self._announce_at(now_ns + soon_ns)
         else:
             previous = self._volatile.get(topic, 0)
             self._volatile[topic] = sequence = previous + 1
+        paths = self._listening(topic)
+        if not paths:
+            return
         item = StreamItem(topic, sequence, previous, b"", bool(each.sequence))
-        frame = Frame(self.path, self.epoch, each.word, ITEM, item=item)
-        may_lose = bool(self.world.trouble.rates)
-        for path in self._listening(topic):
+        frame = Frame(self.path, self.epoch, each.word, ITEM, 0, 0, item)
+        may_lose = "drop" in self.world.trouble.rates
+        for path in paths:
             if not (may_lose and self._loses(path)):
-                self._out[path, True].append(frame)
+                self._leaves(self.stream_ways[path], frame)
+
+    def listened(self, listener: "Shell", topics: tuple[str, ...]) -> None:
+        """Have a listener, to exactly these topics."""
+        self.listeners[listener.path] = (listener, topics)
+        self._listening_to.clear()
+
+    def unlistened(self, path: str = "") -> None:
+        """Have a listener no more; with "" none at all."""
+        if path:
+            self.listeners.pop(path, None)
+        else:
+            self.listeners.clear()
+        self._listening_to.clear()
 
     def _listening(self, topic: str) -> list[str]:
         """Name those who listen to a topic and hear just now."""
-        paths = [path for path, (_, topics) in self.listeners.items() if topic in topics or "" in topics]
+        paths = self._listening_to.get(topic)
+        if paths is None:
+            paths = [path for path, (_, topics) in self.listeners.items() if topic in topics or "" in topics]
+            self._listening_to[topic] = paths
         if self._deaf_until:
             now_ns = self.world.clock.now_ns
             paths = [path for path in paths if now_ns >= self._deaf_until.get(path, 0)]
@@ -491,7 +549,7 @@ class Shell:
             del self._fresh[topic]
         head = self.head(topic)
         for path in self._listening(topic):
-            self._out[path, True].append(head)
+            self._leaves(self.stream_ways[path], head)
 
     def head(self, topic: str) -> Frame:
         """Give the head of a topic of the own stream."""
@@ -499,6 +557,7 @@ class Shell:
         return Frame(self.path, self.epoch, None, ITEM, item=item)
 
 
+_WAITING = attrgetter("waiting")
 _MUTABLE: dict[type, bool] = {}
 
 

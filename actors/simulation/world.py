@@ -8,7 +8,6 @@ import signal
 import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from typing_extensions import override
 from actors.simulation.clock import VirtualClock
 from actors.simulation.faults import Faults, Trouble
 from actors.simulation.kill_points import points
-from actors.simulation.link import Frame
+from actors.simulation.link import Frame, Out, Way
 from actors.simulation.memory import MemoryDisk, MemoryStore
 from actors.simulation.shell import Heard, KilledError, Shell
 from actors.strategy import EntryChangedError
@@ -105,8 +104,9 @@ class World:
         """
         self.clock = VirtualClock(wall_ns)
         self.chance = random.Random(seed)  # noqa: S311 - the seed is to give the same again
+        self._random = self.chance.random
         self.trouble = Trouble(faults, random.Random(seed ^ 0x5EED), only)  # noqa: S311 - likewise
-        self.disk = MemoryDisk()
+        self.disk = MemoryDisk(may_lose_power="power" in self.trouble.rates)
         self.is_told = is_told
         self.timeline: list[str] = []
         self.violations: list[str] = []
@@ -120,7 +120,9 @@ class World:
         #: Rooms that have no use for how the others are.
         self.deaf: frozenset[str] = frozenset()
         self._makers = dict(makers or {})
-        self._heap: list[tuple[int, int, Callable[[], object]]] = []
+        #: What will happen: when, which of those of one time first, and what. Mostly something arrives at a process:
+        #: frames, and how often its link had been cut as they left.
+        self._heap: list[tuple[int, int, Callable[[], object] | tuple[Shell, list[Frame], int]]] = []
         self._number = 0
         self._cuts: Counter[tuple[str, str]] = Counter()
         #: What makes this run this run, in its order: times with what happened, or with what came from where to whom.
@@ -150,16 +152,33 @@ class World:
         """Draw a span in [least, most)."""
         return least_ns + int(self.chance.random() * (most_ns - least_ns))
 
-    def run(self, until_ns: int) -> None:
+    def run(self, until_ns: int) -> None:  # noqa: C901 - the one loop that everything passes through; each call counts
         """Let everything happen that is due until then, or until a promise is broken."""
-        heap, clock, at_once = self._heap, self.clock, 0
-        while heap and heap[0][0] <= until_ns:
-            at_ns, _, do = heapq.heappop(heap)
-            if at_ns > clock.now_ns:
-                clock.now_ns, at_once = at_ns, 0
-            do()
-            at_once += 1
-            if self.violations or at_once > EVENTS_AT_ONCE_MAX:
+        heap, clock, violations = self._heap, self.clock, self.violations
+        now_ns, at_once, pop = clock.now_ns, 0, heapq.heappop
+        while heap:
+            entry = pop(heap)
+            at_ns, _, what = entry
+            if at_ns > now_ns:
+                if at_ns > until_ns:
+                    heapq.heappush(heap, entry)
+                    break
+                now_ns, at_once = at_ns, 0
+                clock.now_ns = at_ns
+            else:
+                at_once += 1
+                if at_once > EVENTS_AT_ONCE_MAX:
+                    break
+            if isinstance(what, tuple):
+                target, frames, cuts = what
+                if target.is_alive and not (self._cuts and self._is_cut(target, frames, cuts)):
+                    self._seen.append((at_ns, frames[0].sender, target.path))
+                    if self.is_told:
+                        self._tell_frames(target, frames)
+                    target.arrive(frames)
+            else:
+                what()
+            if violations:
                 break
         if at_once > EVENTS_AT_ONCE_MAX:
             self.violate(f"{at_once} events in one moment: the desk runs in a circle")
@@ -200,6 +219,13 @@ class World:
         for path in sorted(self.disk.stores):
             digest.update(str(path).encode() + self.disk.stores[path].fingerprint())
         return digest.hexdigest()
+
+    def let_go(self) -> None:
+        """Be over: what knew of each other does no more, so that it goes with its last reference."""
+        for shell in self.paths.values():
+            if shell is not None:
+                vars(shell).clear()
+        vars(self).clear()
 
     def standing(self, path: str) -> Shell | None:
         """Give a process that has been born and lives; None where there is none just now."""
@@ -312,9 +338,7 @@ class World:
         self.do(self.supervision.on_ready(shell.path, shell.epoch, self.clock.now_ns))
         if shell.kind == "room" and shell.path not in self.deaf:
             self._informed[shell.path] = shell
-            rows = self.supervision.tree(self.clock.now_ns)
-            peers = tuple(peer_of(row.path, row.epoch, row.state) for row in rows if row.kind != "node")
-            self._to_shell(shell, PeersWord(self._peers_version, peers))
+            self._to_shell(shell, PeersWord(self._peers_version, self.supervision.peers()))
 
     def _tell_peers(self) -> None:
         if not self._is_news:
@@ -338,7 +362,7 @@ class World:
             self._to_shell(shell, word)
 
     def _to_shell(self, shell: Shell, word: Any) -> None:
-        self._arrive(shell, (shell.path, False), shell.told_arrival, [Frame("root", 0, word)], 0)
+        self._arrive(shell, shell.told_way, [Frame("root", 0, word)])
 
     # --- falls --------------------------------------------------------------------------------
 
@@ -377,7 +401,7 @@ class World:
             other.links.pop(shell.path, None)
         for other in self.paths.values():
             if other is not None:
-                other.listeners.pop(shell.path, None)
+                other.unlistened(shell.path)
         if self._informed.get(shell.path) is shell:
             del self._informed[shell.path]
         life = self.life
@@ -420,7 +444,7 @@ class World:
             if shell is not None and shell.is_alive:
                 shell.die()
                 shell.links.clear()
-                shell.listeners.clear()
+                shell.unlistened()
         self._informed = {}
         if is_power:
             for path in sorted(self.disk.stores):
@@ -480,61 +504,54 @@ class World:
         publisher = self.standing(publisher_path)
         if publisher is None or not listener.is_alive:
             return
-        publisher.listeners[listener.path] = (listener, topics)
+        publisher.listened(listener, topics)
         frames = [publisher.head(topic) for topic in topics]
-        self._arrive(listener, (listener.path, True), publisher.last_arrival, frames, 0)
+        self._arrive(listener, publisher.stream_ways[listener.path], frames)
 
-    def transmit(self, sender: Shell, out: dict[tuple[str, bool], list[Frame]]) -> None:
+    def transmit(self, sender: Shell, out: Out) -> None:
         """Send frames over links and streams, each in its order; what has nobody at its other end is lost."""
-        trouble = self.trouble
-        is_calm, last = not trouble.rates, sender.last_arrival
-        for key, frames in out.items():
-            peer, is_stream = key
-            if is_stream:
-                target = sender.listeners[peer][0]
-            else:
-                linked = sender.links.get(peer)
-                if linked is None:
-                    continue
-                target = linked
-            if is_calm:
-                self._arrive(target, key, last, frames, 0)
+        rates, extra_ns = self.trouble.rates, 0
+        for way, frames in out.items():
+            target = sender.listeners[way.peer][0] if way.is_stream else sender.links.get(way.peer)
+            if target is None:
                 continue
-            if not is_stream:
-                if trouble.happens("cut"):
-                    self._cut(sender, target)
+            if rates:
+                if self._goes_under(sender, target, way, frames):
                     continue
-                if trouble.happens("repeat"):
-                    frames = frames * 2  # noqa: PLW2901 - the same once more
-            extra_ns = self.draw_ns(0, DELAY_NS_MAX) if trouble.happens("delay") else 0
-            self._arrive(target, key, last, frames, extra_ns)
+                is_late = "delay" in rates and self.trouble.happens("delay")
+                extra_ns = self.draw_ns(0, DELAY_NS_MAX) if is_late else 0
+            self._arrive(target, way, frames, extra_ns)
 
-    def _arrive(
-        self,
-        target: Shell,
-        key: tuple[str, bool],
-        last: dict[tuple[str, bool], int],
-        frames: list[Frame],
-        extra_ns: int,
-    ) -> None:
-        at_ns = self.clock.now_ns + 20_000 + int(self.chance.random() * 80_000) + extra_ns
-        if key in last and at_ns < last[key]:
-            at_ns = last[key]  # what was sent before comes before
-        last[key] = at_ns
+    def _goes_under(self, sender: Shell, target: Shell, way: Way, frames: list[Frame]) -> bool:
+        """Say whether frames are lost with their link, which breaks; and perhaps let them come twice."""
+        if way.is_stream:
+            return False
+        trouble = self.trouble
+        if "cut" in trouble.rates and trouble.happens("cut"):
+            self._cut(sender, target)
+            return True
+        if "repeat" in trouble.rates and trouble.happens("repeat"):
+            frames += frames
+        return False
+
+    def _arrive(self, target: Shell, way: Way, frames: list[Frame], extra_ns: int = 0) -> None:
+        at_ns = self.clock.now_ns + 20_000 + int(self._random() * 80_000) + extra_ns
+        if at_ns < way.last_ns:
+            at_ns = way.last_ns  # what was sent before comes before
+        else:
+            way.last_ns = at_ns
         cuts = self._cuts[frames[0].sender, target.path] if self._cuts else 0
-        self._number += 1
-        heapq.heappush(self._heap, (at_ns, self._number, partial(self._delivered, target, frames, cuts)))
+        self._number = number = self._number + 1
+        heapq.heappush(self._heap, (at_ns, number, (target, frames, cuts)))
 
-    def _delivered(self, target: Shell, frames: list[Frame], cuts: int) -> None:
-        first = frames[0]
-        if not target.is_alive or (self._cuts and self._cuts[first.sender, target.path] != cuts):
-            return
-        self._seen.append((self.clock.now_ns, first.sender, target.path))
-        if self.is_told:
-            for frame in frames:
-                if frame.word is not None:
-                    self.tell(f"{frame.sender}", f"-> {target.path}: {_short(frame.word)}")
-        target.arrive(frames)
+    def _is_cut(self, target: Shell, frames: list[Frame], cuts: int) -> bool:
+        """Say whether a link was cut since these frames left."""
+        return self._cuts[frames[0].sender, target.path] != cuts
+
+    def _tell_frames(self, target: Shell, frames: list[Frame]) -> None:
+        for frame in frames:
+            if frame.word is not None:
+                self.tell(f"{frame.sender}", f"-> {target.path}: {_short(frame.word)}")
 
     def _cut(self, one: Shell, other: Shell) -> None:
         """Break a link: what is under way is lost; it stands again after a while."""
