@@ -81,11 +81,10 @@ def bodies_of(frame: bytes) -> list[bytes]:
     """
     found: list[bytes] = []
     at, end = HEADER_BYTES, len(frame)
-    while at + _LENGTH.size <= end:
-        (length,) = _LENGTH.unpack_from(frame, at)
-        at += _LENGTH.size
-        found.append(frame[at : at + length])
-        at += length
+    size, length = _LENGTH.size, _LENGTH.unpack_from
+    while (begin := at + size) <= end:
+        at = begin + length(frame, at)[0]
+        found.append(frame[begin:at])
     if at != end or not found:
         msg = f"a run of {end} bytes that ends at {at}"
         raise WireError(msg)

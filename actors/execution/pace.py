@@ -55,14 +55,10 @@ class Pace:
 
     def bear(self, orders: Iterable[Order]) -> None:
         """Take entries that were just journalled for the first time and leave now, while the breaker is closed."""
-        now_ns = self._clock.monotonic_ns()
-        unanswered, left = self._unanswered, self._left
-        for order in orders:
-            name = order.order_id
-            unanswered.add(name)
-            left[name] = now_ns
-            if order.type is _MARKET:
-                self._unfilled[name] = now_ns
+        left = dict.fromkeys([order.order_id for order in orders], self._clock.monotonic_ns())
+        self._unanswered.update(left)
+        self._left.update(left)
+        self._unfilled.update({order.order_id: left[order.order_id] for order in orders if order.type is _MARKET})
 
     def follow(self, order: Order) -> None:
         """Take an order as it was just journalled."""

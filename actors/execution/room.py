@@ -481,7 +481,7 @@ class Execution(Room):
         It goes as far as they are approvals of entries that nothing is against, passes over those that are ``known``,
         and says how far it came: no verdict or more. In steps, and for a remote venue, each is heard by itself.
         """
-        orders, market_ns, demanded = self._orders, self._orders.market_ns, self._instruments.of
+        orders, market_ns, demanding = self._orders, self._orders.market_ns, self._instruments.demanding
         if self._is_stepped or self._traits.is_remote or self._reconciler.gate or orders.unknown:
             return at
         most, born, names = self._pace.welcome(), list[Order](), set[str]()
@@ -495,10 +495,11 @@ class Execution(Room):
             if not born and self._halt_reason(is_written=True) is not None:
                 break
             order = order_from_judgement(judged, _ENTRY, ts_ns=max(intent.decided_ns, market_ns))
-            instrument = demanded(order.symbol)
-            order = fitted(order, instrument)
-            if faults(order, instrument, asked=judged.quantity, cash=None):
-                break
+            instrument = demanding(order.symbol)
+            if instrument is not None:
+                order = fitted(order, instrument)
+                if faults(order, instrument, asked=judged.quantity, cash=None):
+                    break
             names.add(name)
             born.append(order)
         else:
