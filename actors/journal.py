@@ -5,7 +5,8 @@ finished orders and the ids of executions are looked up in the store, which has 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from types import MappingProxyType
 
@@ -193,6 +194,10 @@ class _Memory(Executions):
             return None
         return self._orders.get(order_id) or self.archive.order(order_id)
 
+    def known_among(self, order_ids: AbstractSet[str]) -> set[str]:
+        """Give those of the ids whose orders are remembered here."""
+        return self._orders.keys() & order_ids
+
     def bearer(self, client_id: str) -> str:
         """Name the order of an attempt."""
         return self._clients.get(client_id) or self.archive.bearer(client_id)
@@ -268,10 +273,7 @@ class Journal:
     def write(self, body: JournalBody, effects: Effects) -> None:
         """Append one event, take it into the books, and publish it to whom it concerns."""
         if self._store.head() == self.head:
-            self._memory.clear()
-            # What costs as much as there are working orders is done once in as many records.
-            if self.head - self.snapshot_at >= max(self._snapshot_every, len(self.ledger.working)):
-                self.keep_snapshot(effects)
+            self._begin_turn(effects)
         order = body.order if isinstance(body, OrderChanged) else None
         strategy, sequence = strategy_of(body) if order is None else order.strategy, self.head + 1
         topic = strategy or DESK_TOPIC
@@ -288,6 +290,41 @@ class Journal:
             self._memory.keep(order)  # of any other order the ledger knows
             effects.writes += _index(record)
         effects.published.append(Publish(topic, record, sequence, previous, data))
+
+    def _begin_turn(self, effects: Effects) -> None:
+        """Forget what the store has got meanwhile, and keep the books once in a while."""
+        self._memory.clear()
+        # What costs as much as there are working orders is done once in as many records.
+        if self.head - self.snapshot_at >= max(self._snapshot_every, len(self.ledger.working)):
+            self.keep_snapshot(effects)
+
+    def bear(self, orders: Sequence[Order], source: str, effects: Effects) -> None:
+        """Write down the births of orders, as ``write`` does one by one.
+
+        Each is PENDING, a strategy's, without an attempt that has a name of its own, and was never journalled before.
+        """
+        if self._store.head() == self.head:
+            self._begin_turn(effects)
+        written_ns, encode, own_last = self._clock.wall_ns(), self._codec.encode, self.own_last
+        keep, append, publish = self._memory.records.append, effects.writes.append, effects.published.append
+        strategy, sequence, market_ns = orders[0].strategy, self.head, self.market_ns
+        add = self._own.add_behind(strategy)
+        for order in orders:
+            sequence += 1
+            changed_ns = order.changed_ns
+            record = JournalRecord(sequence, written_ns, OrderChanged(order, "", source, changed_ns))
+            data = encode(record)
+            keep(data)
+            append(Append(sequence, data))
+            if order.strategy != strategy:
+                strategy = order.strategy
+                add = self._own.add_behind(strategy)
+            add(sequence)
+            publish(Publish(strategy, record, sequence, own_last.get(strategy, 0), data))
+            own_last[strategy] = sequence
+            market_ns = max(market_ns, changed_ns)
+        self.head, self.market_ns = sequence, market_ns
+        self.ledger.bear(orders)
 
     def note(self, kind: str, text: str, ts_ns: int, effects: Effects, who: str = "desk") -> None:
         """Write down what an auditor wants to find; the same note again is not repeated."""
@@ -378,6 +415,13 @@ class Journal:
     def knows(self, order_id: str) -> bool:
         """Say whether an order of this id was ever journalled."""
         return self.ledger.order(order_id) is not None
+
+    def known_among(self, order_ids: AbstractSet[str]) -> set[str]:
+        """Give those of the ids of which ``knows`` says yes."""
+        known = self.ledger.known_among(order_ids) | self._memory.known_among(order_ids)
+        kept = map(bytes.decode, self._store.among(ORDERS, map(str.encode, order_ids)))
+        known.update(name for name in kept if self.knows(name))
+        return known
 
     def named(self, client_id: str) -> Order | None:
         """Give the order one of whose attempts bears, or bore, this name at the venue."""

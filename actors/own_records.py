@@ -5,6 +5,7 @@ a while, so an order costs its record and nothing else; what is not there yet is
 """
 
 import struct
+from collections.abc import Callable
 
 from runtime.effects import Effects, Put
 from runtime.store import Reader
@@ -36,6 +37,13 @@ class OwnRecords:
             if own is None:
                 own = self._newer[strategy] = []
             own.append(sequence)
+
+    def add_behind(self, strategy: str) -> Callable[[int], None]:
+        """Give what takes in records of one strategy, each behind all that the store knows, until they are put away."""
+        own = self._newer.get(strategy)
+        if own is None:
+            own = self._newer[strategy] = []
+        return own.append
 
     def put_away(self, head: int, effects: Effects) -> None:
         """Keep in the store what is known up to ``head``, the last record that was added."""

@@ -30,6 +30,8 @@ class Instruments:
         self._told = {each.symbol: each for each in told}
         self._known: dict[str, Instrument] = {}
         """What holds of each symbol that was asked for."""
+        self._demanding: dict[str, Instrument | None] = {}
+        """The same, with None for those that demand nothing."""
 
     def of(self, symbol: str) -> Instrument:
         """Give what is demanded in one symbol."""
@@ -39,16 +41,27 @@ class Instruments:
             self._known[symbol] = found
         return found
 
+    def demanding(self, symbol: str) -> Instrument | None:
+        """Give what is demanded in one symbol; None where nothing is, so that any order fits and has no fault."""
+        try:
+            return self._demanding[symbol]
+        except KeyError:
+            each = self.of(symbol)
+            found = self._demanding[symbol] = None if each == Instrument(symbol=symbol) else each
+            return found
+
     def configure(self, configured: Mapping[str, Instrument]) -> None:
         """Take another configuration; what the venue told stays before it."""
         self._configured = dict(configured)
         self._known.clear()
+        self._demanding.clear()
 
     def tell(self, told: Iterable[Instrument]) -> tuple[Instrument, ...]:
         """Take what the venue says now, and give what of it is news."""
         news = tuple(each for each in told if self._told.get(each.symbol) != each)
         self._told |= {each.symbol: each for each in news}
         self._known.clear()
+        self._demanding.clear()
         return news
 
 

@@ -1,6 +1,7 @@
 """Virtual sub-accounts: positions, trades and cash as a fold over booked fills."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 
 import msgspec
@@ -353,6 +354,21 @@ class Ledger:
         self._finished[name] = order
         if len(self._finished) > self._finished_orders_max:
             del self._finished[next(iter(self._finished))]
+
+    def bear(self, orders: Iterable[Order]) -> None:
+        """Take in orders that are PENDING and were never heard of before, as ``apply`` does with the record of each."""
+        working, around = self._working, self._around
+        for order in orders:
+            name, key = order.order_id, (order.strategy, order.symbol, order.tag)
+            working[name] = order
+            beside = around.get(key)
+            if beside is None:
+                beside = around[key] = {}
+            beside[name] = order
+
+    def known_among(self, order_ids: AbstractSet[str]) -> set[str]:
+        """Give those of the ids whose orders are in memory, working or finished."""
+        return (self._working.keys() & order_ids) | (self._finished.keys() & order_ids)
 
     def _keep_working(self, order: Order) -> None:
         name, key = order.order_id, (order.strategy, order.symbol, order.tag)

@@ -4,10 +4,12 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pykka
 from pykka._envelope import Envelope
 from pykka._threading import ThreadingFuture
@@ -28,7 +30,6 @@ from runtime.bus import (
     drain,
     try_send,
 )
-from runtime.bus_words import Heard
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
 from runtime.control_door import ControlDoors, Wanted
@@ -274,13 +275,13 @@ class RoomActor(pykka.Actor):
 
     def _hear_hub(self, effects: Effects) -> None:
         assert self._hub is not None, "the handler of a hub that is not there"
-        for heard in self._hub.receive():
-            self._hear(heard, effects)
+        for said in self._hub.frames():
+            self._hear(said.peer, said.epoch, said.bodies, effects)
 
     def _spoke_handler(self, spoke: Spoke) -> Callable[[Effects], None]:
         def handle(effects: Effects) -> None:
             for heard in spoke.receive():
-                self._hear(heard, effects)
+                self._hear(heard.peer, heard.epoch, (heard.body,), effects)
 
         return handle
 
@@ -309,18 +310,28 @@ class RoomActor(pykka.Actor):
 
     # --- hearing ------------------------------------------------------------------------------
 
-    def _hear(self, heard: Heard, effects: Effects) -> None:
-        self._handled += 1
-        try:
-            word = self._codec.decode(heard.body)
-        except WireError as error:
-            self._refused += 1
-            self._log.warning("wire.refused", peer=heard.peer, reason=str(error))
+    def _hear(self, peer: str, epoch: int, bodies: Sequence[bytes], effects: Effects) -> None:
+        self._handled += len(bodies)
+        words, decode = list[Any](), self._codec.decode
+        for body in bodies:
+            try:
+                words.append(decode(body))
+            except WireError as error:
+                self._refused += 1
+                self._log.warning("wire.refused", peer=peer, reason=str(error))
+        if peer in self._shell_hears:
+            self._hear_some_itself(peer, epoch, words, effects)
             return
-        self._beacon.word(type(word))
-        peer = heard.peer
-        if peer not in self._shell_hears or not self._hear_itself(peer, word, effects):
-            effects.add(self._room.hear(peer, heard.epoch, word))
+        for kind, alike in groupby(words, type):
+            self._beacon.word(kind)
+            effects.add(self._room.hear_many(peer, epoch, tuple(alike)))
+
+    def _hear_some_itself(self, peer: str, epoch: int, words: Iterable[Any], effects: Effects) -> None:
+        """Hear what may be meant for the shell; what is not, is for the room."""
+        for word in words:
+            self._beacon.word(type(word))
+            if not self._hear_itself(peer, word, effects):
+                effects.add(self._room.hear(peer, epoch, word))
 
     def _hear_itself(self, peer: str, word: Any, effects: Effects) -> bool:
         """Hear what is meant for the shell, and say whether it was."""
@@ -416,32 +427,32 @@ class RoomActor(pykka.Actor):
     def _send(self, posts: Sequence[Post]) -> None:
         """Send what may leave now: to each peer in order, and what must arrive in as few frames as that takes."""
         is_shut = bool(self._wiring.conductor) and self._turn is None
-        bodies, encode = dict[str, list[bytes]](), self._codec.encode
+        waiting, gated = dict[str, list[msgspec.Struct]](), 0
         for post in posts:
             if post.is_gated:
                 if is_shut:
                     self._held.append(post)
                     continue
-                self._turn_sent += 1
-            body = encode(post.word)
+                gated += 1
+            peer = post.peer
             if post.is_sure:
-                before = bodies.get(post.peer)
+                before = waiting.get(peer)
                 if before is None:
-                    bodies[post.peer] = [body]
-                else:
-                    before.append(body)
+                    before = waiting[peer] = []
+                before.append(post.word)
                 continue
-            self._send_sure(post.peer, bodies.pop(post.peer, ()))
-            spoke = self._spokes.get(post.peer)
+            self._send_sure(peer, waiting.pop(peer, ()))
+            spoke, body = self._spokes.get(peer), self._codec.encode(post.word)
             if spoke is not None:
                 spoke.post(body, is_sure=False)
             else:
-                self._hub_to(post.peer).post(post.peer, body, is_sure=False)
-        for peer, sure in bodies.items():
-            self._send_sure(peer, sure)
+                self._hub_to(peer).post(peer, body, is_sure=False)
+        self._turn_sent += gated
+        for peer, words in waiting.items():
+            self._send_sure(peer, words)
 
-    def _send_sure(self, peer: str, bodies: Sequence[bytes]) -> None:
-        spoke = self._spokes.get(peer)
+    def _send_sure(self, peer: str, words: Sequence[msgspec.Struct]) -> None:
+        spoke, bodies = self._spokes.get(peer), self._codec.encode_all(words)
         if len(bodies) == 1:
             if spoke is not None:
                 spoke.post(bodies[0], is_sure=True)

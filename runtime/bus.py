@@ -16,7 +16,7 @@ from zmq.backend import zmq_poll
 from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
-from runtime.bus_words import Connection, Heard, Marked, StreamItem, Visitor
+from runtime.bus_words import Connection, Heard, Marked, Said, StreamItem, Visitor
 from runtime.errors import WireError
 from runtime.link import HEADER_BYTES, Header, Incoming, Kind, Outgoing, bodies_of, pack_header, unpack_header
 from runtime.stream import Item, items_of, run_of, together
@@ -72,9 +72,9 @@ ASK = b"\xff"
 SAID_AGAIN = frozenset({1, 2, 4, 8, 16, 32, 50})
 
 _KEY_BYTES = 32
-_PARCEL = int(Kind.PARCEL)
+_PARCEL, _RUN = int(Kind.PARCEL), int(Kind.RUN)
 _ITEM, _ITEMS, _VOLATILE = int(Kind.ITEM), int(Kind.ITEMS), int(Kind.VOLATILE)
-_PARCELS = frozenset({_PARCEL, int(Kind.RUN)})
+_PARCELS = frozenset({_PARCEL, _RUN})
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
 #: For whoever runs a loop: the poll over sockets and descriptors, and what it waits for.
@@ -412,6 +412,12 @@ class Hub:
         self.refused = 0
 
     def receive(self) -> Iterator[Heard]:
+        """Give what was heard, word by word; see ``frames``."""
+        for said in self.frames():
+            for body in said.bodies:
+                yield Heard(said.peer, said.epoch, body, said.is_sure)
+
+    def frames(self) -> Iterator[Said]:
         """Give what was heard; frames that are not of our form, and outdated incarnations, are counted and dropped.
 
         It ends early where one peer has had its share. What waits is taken in turn from all peers, so whoever has
@@ -425,36 +431,45 @@ class Hub:
             except zmq.Again:
                 return
             frame, count = _none_of(socket, part) if part.more else part.bytes, 1
-            heard = self._usual(identity, frame)
-            if heard is not None:
-                yield heard
+            said = self._usual(identity, frame)
+            if said is not None:
+                count = len(said.bodies)
+                yield said
             else:
                 try:
                     named = self._named.get(identity) or self._name(identity)
                     header = Header.decode(frame)
-                    bodies = bodies_of(frame) if header.kind == Kind.RUN else (frame[HEADER_BYTES:],)
+                    bodies = bodies_of(frame) if header.kind == _RUN else [frame[HEADER_BYTES:]]
                 except (ValueError, WireError):
                     self.refused += 1
                 else:
                     count = len(bodies)
-                    yield from self._take(*named, identity, header, bodies)
+                    said = self._take(*named, identity, header, bodies)
+                    if said is not None:
+                        yield said
             left -= count
             count = taken[identity] = taken.get(identity, 0) + count
             if count >= self._share or (left == DRAIN_MAX - 1 and not _has_more(socket)):
                 return
 
-    def _usual(self, identity: bytes, frame: bytes) -> Heard | None:
-        """Hear the next parcel of somebody who speaks on, which nearly all frames are; None for any other."""
+    def _usual(self, identity: bytes, frame: bytes) -> Said | None:
+        """Hear the next parcels of somebody who speaks on, which nearly all frames are; None for any other."""
         speaker = self._speaking.get(identity)
         if speaker is None or len(frame) < HEADER_BYTES:
             return None
         path, epoch, channel = speaker
         kind, said, sequence, oldest = unpack_header(frame)
         incoming = channel.incoming
-        if kind != _PARCEL or not said == epoch == incoming.epoch or not incoming.follows(sequence, oldest):
+        if kind not in _PARCELS or not said == epoch == incoming.epoch:
+            return None
+        try:
+            bodies = bodies_of(frame) if kind == _RUN else [frame[HEADER_BYTES:]]
+        except WireError:
+            return None
+        if not incoming.follows(sequence, oldest, len(bodies)):
             return None
         self._unanswered[path] = channel
-        return Heard(path, epoch, frame[HEADER_BYTES:], is_sure=True)
+        return Said(path, epoch, bodies, is_sure=True)
 
     def _name(self, identity: bytes) -> tuple[str, int]:
         """Give path and epoch of an identity.
@@ -468,11 +483,11 @@ class Hub:
         named = self._named[identity] = (path, int(epoch_text))
         return named
 
-    def _take(self, path: str, epoch: int, identity: bytes, header: Header, bodies: Sequence[bytes]) -> Iterable[Heard]:
+    def _take(self, path: str, epoch: int, identity: bytes, header: Header, bodies: list[bytes]) -> Said | None:
         channel = self._channel(path)
         if header.epoch != epoch or not channel.incoming.saw(epoch):
             self.refused += 1
-            return ()
+            return None
         is_new = channel.identity != identity
         if is_new:
             self._speaking.pop(channel.identity, None)
@@ -485,14 +500,14 @@ class Hub:
         if kind in _PARCELS:
             self._unanswered[path] = channel
             news = channel.incoming.takes(header, len(bodies))
-            return [Heard(path, epoch, body, is_sure=True) for body in bodies[len(bodies) - news :]]
+            return Said(path, epoch, bodies[len(bodies) - news :], is_sure=True) if news else None
         if kind == Kind.RECEIPT:
             channel.outgoing.acknowledged(header)
             if not channel.outgoing.waiting:
                 self._waiting.pop(path, None)
         elif kind == Kind.DATAGRAM and not is_greeting:
-            return (Heard(path, epoch, bodies[0], is_sure=False),)
-        return ()
+            return Said(path, epoch, bodies, is_sure=False)
+        return None
 
     def post(self, peer: str, body: bytes, *, is_sure: bool) -> None:
         """Send to one peer. A sure post waits where the peer is not there; another is dropped."""

@@ -15,6 +15,15 @@ class Heard(msgspec.Struct, frozen=True, gc=False):
     is_sure: bool
 
 
+class Said(msgspec.Struct, frozen=True, gc=False):
+    """The words that one frame of a peer brought, in order; at least one. See ``Heard``."""
+
+    peer: str
+    epoch: int
+    bodies: list[bytes]
+    is_sure: bool
+
+
 class StreamItem(msgspec.Struct, frozen=True, gc=False):
     """One item of a stream (``body`` set), or the announcement of its head on this topic (``body`` None).
 

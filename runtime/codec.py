@@ -1,5 +1,6 @@
 """The wire format: one version byte, then a tagged positional Struct in MessagePack."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -26,6 +27,11 @@ class Codec:
     def encode(self, word: msgspec.Struct) -> bytes:
         """Give the bytes of one word."""
         return _PREFIX + self._encode(word)
+
+    def encode_all(self, words: Iterable[msgspec.Struct]) -> list[bytes]:
+        """Give the bytes of each word."""
+        encode = self._encode
+        return [_PREFIX + encode(word) for word in words]
 
     def decode(self, data: bytes) -> Any:
         """Give the word in ``data``.

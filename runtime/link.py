@@ -81,11 +81,10 @@ def bodies_of(frame: bytes) -> list[bytes]:
     """
     found: list[bytes] = []
     at, end = HEADER_BYTES, len(frame)
-    while at + _LENGTH.size <= end:
-        (length,) = _LENGTH.unpack_from(frame, at)
-        at += _LENGTH.size
-        found.append(frame[at : at + length])
-        at += length
+    size, length = _LENGTH.size, _LENGTH.unpack_from
+    while (begin := at + size) <= end:
+        at = begin + length(frame, at)[0]
+        found.append(frame[begin:at])
     if at != end or not found:
         msg = f"a run of {end} bytes that ends at {at}"
         raise WireError(msg)
@@ -185,14 +184,14 @@ class Incoming:
             self.epoch, self.taken, self._acknowledged = epoch, -1, -1
         return epoch == self.epoch
 
-    def follows(self, sequence: int, oldest: int) -> bool:
-        """Take a single parcel of the present epoch where it is the next one, and say so; else nothing has changed.
+    def follows(self, sequence: int, oldest: int, count: int = 1) -> bool:
+        """Take ``count`` parcels of the present epoch where they are the next ones, and say so; else nothing changes.
 
-        That is what nearly all of them are. Of any other ``takes`` says what it is.
+        That is what nearly all of them are. Of any others ``takes`` says what they are.
         """
         if sequence != self.taken + 1 or oldest > sequence:
             return False
-        self.taken = sequence
+        self.taken += count
         return True
 
     def takes(self, header: Header, count: int = 1) -> int:

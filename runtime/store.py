@@ -378,20 +378,37 @@ class Store(Reader):
 
     @override
     def get(self, table: str, key: bytes) -> bytes | None:
-        """Give one table entry, or None. Nobody else writes here, so one look serves until the next commit.
+        """Give one table entry, or None.
 
         Raises:
             StoreError: It is not what was stored.
         """
         whole = table_key(table, key)
         try:
-            view = self._view
-            if view is None:
-                view = self._view = self._environment.begin()
-            stored = view.get(whole)
+            stored = self._looking().get(whole)
         except lmdb.Error as error:
             raise self._unreadable(error) from error
         return None if stored is None else self._unsealed(whole, bytes(stored))
+
+    def among(self, table: str, keys: Iterable[bytes]) -> list[bytes]:
+        """Give those of the keys that a table has an entry of, in their order. What stands there is not looked at.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        prefix = table_key(table, b"")
+        try:
+            find = self._looking().get
+            return [key for key in keys if find(prefix + key) is not None]
+        except lmdb.Error as error:
+            raise self._unreadable(error) from error
+
+    def _looking(self) -> lmdb.Transaction:
+        """Give what looks into the store as it is: nobody else writes here, so one serves until the next commit."""
+        view = self._view
+        if view is None:
+            view = self._view = self._environment.begin()
+        return view
 
     def _look_away(self) -> None:
         """Let go of what ``get`` looked into."""
@@ -490,6 +507,7 @@ def _written(transaction: lmdb.Transaction, writes: Sequence[Write], now: Summar
     """Write into a transaction; give the summary that goes with it."""
     head, link, entries, total = now.head, now.link, now.entries, now.total
     records: list[tuple[bytes, bytes]] = []
+    record = records.append
     for write in writes:
         if isinstance(write, Append):
             sequence, data = write.sequence, write.data
@@ -497,7 +515,7 @@ def _written(transaction: lmdb.Transaction, writes: Sequence[Write], now: Summar
                 msg = f"{path}: record {sequence} cannot follow {head}"
                 raise StoreError(msg)
             head, link = sequence, chain(link, data)
-            records.append((log_key(head), link + data))
+            record((log_key(sequence), link + data))
             continue
         key = table_key(write.table, write.key)
         if isinstance(write, Put):

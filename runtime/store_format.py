@@ -17,6 +17,7 @@ DIGEST_BYTES = 8
 #: What the chain starts from, before the first record.
 GENESIS = bytes(CHAIN_BYTES)
 TOTAL_MASK = (1 << 64) - 1
+_LOG_KEY = struct.Struct(">4sQ").pack
 _SUMMARY = struct.Struct(">HIQ16sQQQ")
 #: What links and digests begin as: to copy it costs less than to make it.
 _LINK, _DIGEST = hashlib.blake2b(digest_size=CHAIN_BYTES), hashlib.blake2b(digest_size=DIGEST_BYTES)
@@ -24,7 +25,7 @@ _LINK, _DIGEST = hashlib.blake2b(digest_size=CHAIN_BYTES), hashlib.blake2b(diges
 
 def log_key(sequence: int) -> bytes:
     """Give the key of one log record."""
-    return LOG + sequence.to_bytes(8, "big")
+    return _LOG_KEY(LOG, sequence)
 
 
 def log_sequence(key: bytes) -> int:

@@ -22,19 +22,24 @@ def together(items: Iterable[Item]) -> Iterator[list[Item]]:
     ``RUN_MAX`` items and ``RUN_BYTES_MAX`` bytes. The order of the items stays, so whoever hears all topics hears
     them as they were said. Items of a topic without memory always travel alone.
     """
-    run: list[Item] = []
-    name, last, size = "", 0, 0
-    for item in items:
-        topic, sequence, previous, body = item
+    items, at = list(items), 0
+    while at < len(items):
+        end = _end_of_run(items, at)
+        yield items[at:end]
+        at = end
+
+
+def _end_of_run(items: Sequence[Item], at: int) -> int:
+    """Say where the run ends that begins at ``at``."""
+    topic, last, _, body = items[at]
+    size, most = len(body), min(at + RUN_MAX, len(items))
+    for end in range(at + 1, most):
+        name, sequence, previous, body = items[end]
         size += len(body)
-        is_next = previous and previous == last and sequence and topic == name
-        if run and (not is_next or size > RUN_BYTES_MAX or len(run) == RUN_MAX):
-            yield run
-            run, size = [], len(body)
-        run.append(item)
-        name, last = topic, sequence
-    if run:
-        yield run
+        if previous != last or not previous or not sequence or name != topic or size > RUN_BYTES_MAX:
+            return end
+        last = sequence
+    return most
 
 
 def run_of(items: Sequence[Item]) -> bytes:

@@ -1,7 +1,7 @@
 """How one order changes and leaves: the journal first, then the wire."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from msgspec.structs import replace
@@ -112,6 +112,37 @@ class Orders:
                 return
             order = self._attempted(order, effects)
         self._post(order, effects)
+
+    def bear(self, orders: Sequence[Order], source: str, effects: Effects) -> None:
+        """Put new entries into the journal and on the wire, as ``write`` and ``send`` do one by one.
+
+        None of them was ever journalled, and nothing objects to any of them. The venue is one of our own house.
+        """
+        assert not self.traits.is_remote, "to a remote venue each attempt is in the journal before it leaves"
+        self.journal.bear(orders, source, effects)
+        self._pace.bear(orders)
+        self._on_wire.update([order.order_id for order in orders])
+        venue, epoch, post = self.venue, self.venue_epoch, effects.posts.append
+        for order in orders:
+            post(
+                Post(
+                    venue,
+                    SubmitOrder(
+                        order.order_id,
+                        order.symbol,
+                        order.side,
+                        order.type,
+                        order.quantity,
+                        order.limit_price,
+                        None,  # stop_price
+                        order.expires_ns,
+                        "",  # oco_group
+                        0,  # deadline_ns
+                        epoch,
+                        False,  # is_exit
+                    ),
+                )
+            )
 
     def send_again(self, order: Order, effects: Effects) -> None:
         """Put the same attempt on the wire once more, where ids are unique for ever and so two are one."""

@@ -53,6 +53,13 @@ class Pace:
         if breaker is not None and breaker.why and order.purpose is _ENTRY:
             breaker.lets_pass(order.order_id, now_ns)
 
+    def bear(self, orders: Iterable[Order]) -> None:
+        """Take entries that were just journalled for the first time and leave now, while the breaker is closed."""
+        left = dict.fromkeys([order.order_id for order in orders], self._clock.monotonic_ns())
+        self._unanswered.update(left)
+        self._left.update(left)
+        self._unfilled.update({order.order_id: left[order.order_id] for order in orders if order.type is _MARKET})
+
     def follow(self, order: Order) -> None:
         """Take an order as it was just journalled."""
         if order.state is _PENDING:
@@ -102,6 +109,14 @@ class Pace:
         if depth >= most and (depth := depth - (order.order_id in self._unanswered)) >= most:
             return f"BACKPRESSURE: {depth} orders wait for the venue's answer, and queue_max is {most}"
         return self.breaker_objection()
+
+    def welcome(self) -> int:
+        """Say how many new entries in a row may leave now without objection; 0 while the breaker is not closed."""
+        if self._breaker is not None:
+            self._look()
+            if self._breaker.why:
+                return 0
+        return max(0, self._settings.queue_max - len(self._unanswered))
 
     def breaker_objection(self) -> str:
         """Say why the breaker lets no entry leave now, "" where it does."""

@@ -1,7 +1,7 @@
 """The room of execution: it hears, books, and hands on to those who know what follows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -385,6 +385,18 @@ class Execution(Room):
             self._hear_question(peer, word, effects)
         return effects
 
+    @override
+    def hear_many(self, peer: str, epoch: int, words: Sequence[Any]) -> Effects:
+        if peer != "risk" or not isinstance(words[0], IntentJudged):
+            return super().hear_many(peer, epoch, words)
+        effects, at = Effects(), 0
+        known = self._journal.known_among({judged.order_id for judged in words})
+        while (at := self._bear(words, at, known, effects)) < len(words):
+            self._hear_judgement(words[at], effects)
+            known.add(words[at].order_id)
+            at += 1
+        return effects
+
     def _hear_operator(self, word: Any, effects: Effects) -> None:
         if isinstance(word, ResolutionWished | FlatteningWished):
             effects.post("console", self._interventions.hear(word, effects), is_gated=False)
@@ -463,6 +475,40 @@ class Execution(Room):
         else:
             self._submit(order, effects)
 
+    def _bear(self, verdicts: Sequence[IntentJudged], at: int, known: set[str], effects: Effects) -> int:
+        """Make orders of verdicts from the one at ``at`` on, in one sweep, as ``_hear_judgement`` does one by one.
+
+        It goes as far as they are approvals of entries that nothing is against, passes over those that are ``known``,
+        and says how far it came: no verdict or more. In steps, and for a remote venue, each is heard by itself.
+        """
+        orders, market_ns, demanding = self._orders, self._orders.market_ns, self._instruments.demanding
+        if self._is_stepped or self._traits.is_remote or self._reconciler.gate or orders.unknown:
+            return at
+        most, born, names = self._pace.welcome(), list[Order](), set[str]()
+        for number in range(at, len(verdicts)):
+            judged = verdicts[number]
+            name, intent = judged.order_id, judged.intent
+            if name in known or name in names:
+                continue
+            if judged.reasons or intent.effect is not _OPEN or len(born) >= most:
+                break
+            if not born and self._halt_reason(is_written=True) is not None:
+                break
+            order = order_from_judgement(judged, _ENTRY, ts_ns=max(intent.decided_ns, market_ns))
+            instrument = demanding(order.symbol)
+            if instrument is not None:
+                order = fitted(order, instrument)
+                if faults(order, instrument, asked=judged.quantity, cash=None):
+                    break
+            names.add(name)
+            born.append(order)
+        else:
+            number = len(verdicts)
+        if born:
+            orders.bear(born, "risk", effects)
+            known |= names
+        return number
+
     def _reasons_against(self, order: Order) -> tuple[str, ...]:
         """Say what forbids an entry here and now; nothing here ever forbids an exit."""
         if order.purpose is not _ENTRY:
@@ -484,11 +530,15 @@ class Execution(Room):
         self._sentinel.write(reason)
         self._looked = 0
 
-    def _halt_reason(self) -> str | None:
-        """Look at the sentinel, once for all commands that are committed, and so leave, together."""
+    def _halt_reason(self, *, is_written: bool = False) -> str | None:
+        """Look at the sentinel, once for all commands that are committed, and so leave, together.
+
+        ``is_written`` says that this commit has a record in any case, though it may not be written yet.
+        """
         first = self._store.head() + 1  # the next commit's first record, if there is one
         if self._looked != first or self._journal.head < first:
-            self._looked, self._halted = first if self._journal.head >= first else 0, self._sentinel.reason()
+            is_written = is_written or self._journal.head >= first
+            self._looked, self._halted = first if is_written else 0, self._sentinel.reason()
         return self._halted
 
     def _reasons_against_new(self, order: Order, asked: Decimal) -> tuple[str, ...]:

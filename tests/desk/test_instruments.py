@@ -101,6 +101,20 @@ def test_the_venues_word_on_an_instrument_goes_before_the_configurations() -> No
     assert registry.of("QQQ") == Instrument(symbol="QQQ")
 
 
+def test_of_a_symbol_in_which_nothing_is_demanded_none_is_given_until_something_is() -> None:
+    lots = Instrument(symbol="SPY", lot=Decimal(1))
+    instruments = Instruments({"QQQ": Instrument(symbol="QQQ", tick=Decimal("0.01"))})
+
+    before = [instruments.demanding(symbol) for symbol in ("SPY", "QQQ", "SPY")]
+    instruments.configure({"SPY": lots})
+    after = [instruments.demanding(symbol) for symbol in ("SPY", "QQQ")]
+    instruments.tell([Instrument(symbol="SPY")])
+
+    assert before == [None, Instrument(symbol="QQQ", tick=Decimal("0.01")), None]
+    assert after == [lots, None]
+    assert instruments.demanding("SPY") is None
+
+
 def test_working_entries_to_buy_hold_the_cash_that_they_may_still_take() -> None:
     part = replace(order("3", "50"), filled_quantity=D(1))
     others = [order("5", side=Side.SELL), order("5", purpose=Purpose.EXIT)]

@@ -302,3 +302,27 @@ def test_a_state_that_was_kept_without_what_came_in_is_taken_up() -> None:
     restored.restore(replace(ledger.state(), flow=None))
 
     assert restored.venue_quantities() == ledger.venue_quantities() == {"SPY": Decimal(2)}
+
+
+@given(st.lists(st.sampled_from(["SPY", "QQQ"]), max_size=6))
+def test_orders_that_are_born_together_are_in_the_books_as_one_by_one(symbols: list[str]) -> None:
+    known = replace(an_order(OrderState.FILLED), order_id="known")
+    born = [
+        replace(an_order(OrderState.PENDING), order_id=f"o{number}", symbol=symbol, venue_order_id="")
+        for number, symbol in enumerate(symbols)
+    ]
+    together, one_by_one = a_ledger(), a_ledger()
+    for ledger in (together, one_by_one):
+        ledger.apply(OrderChanged(known, "", "desk", 1))
+
+    together.bear(born)
+    for order in born:
+        one_by_one.apply(OrderChanged(order, "", "risk", 1))
+
+    names = {order.order_id for order in born} | {"known"}
+    assert together.state() == one_by_one.state()
+    assert list(together.orders()) == list(one_by_one.orders())
+    for symbol in ("SPY", "QQQ"):
+        key = ("alpha", symbol, "t")
+        assert list(together.working_around(key)) == list(one_by_one.working_around(key))
+    assert together.known_among(names | {"stranger"}) == names

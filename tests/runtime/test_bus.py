@@ -26,7 +26,7 @@ from runtime.bus import (
     drain,
     try_send,
 )
-from runtime.bus_words import Heard, StreamItem
+from runtime.bus_words import Heard, Said, StreamItem
 from runtime.clock import NS_PER_S, Clock
 from runtime.link import Header, Kind
 
@@ -352,6 +352,38 @@ def test_what_is_not_of_our_form_is_counted_and_does_no_harm(post: Post, frames:
 
     together(lambda: hub.refused and oven.heard, oven, friend)
     assert oven.bodies == [b"dough"]
+
+
+def test_a_torn_run_of_one_who_was_heard_before_is_counted_and_what_follows_is_heard(post: Post) -> None:
+    hub = post.bus("oven").hub()
+    baker = post.bus("baker").spoke("oven")
+    oven, there = Room(hub), Room(baker)
+    baker.post(b"dough", is_sure=True)
+    together(lambda: not baker.waiting(), oven, there)
+
+    try_send(baker.socket, [Header(Kind.RUN, 1, 2, 2).encode() + b"\x09\x00\x00\x00body"])
+    baker.post_all([b"salt", b"water"])
+
+    together(lambda: not baker.waiting(), oven, there)
+    assert (hub.refused, oven.bodies) == (1, [b"dough", b"salt", b"water"])
+
+
+def test_what_one_frame_brought_is_heard_together(post: Post) -> None:
+    hub = post.bus("oven").hub()
+    baker = post.bus("baker").spoke("oven")
+    baker.wait_connected(10_000)
+    baker.post_all([b"dough", b"salt"])
+    baker.post(b"water", is_sure=True)
+    baker.post(b"news", is_sure=False)
+    said: list[Said] = []
+
+    until(lambda: said.extend(hub.frames()) or len(said) >= 3, hub.socket)
+
+    assert said == [
+        Said("baker", 1, [b"dough", b"salt"], True),
+        Said("baker", 1, [b"water"], True),
+        Said("baker", 1, [b"news"], False),
+    ]
 
 
 def test_a_frame_that_is_too_large_costs_its_sender_the_connection_and_nobody_else(post: Post) -> None:

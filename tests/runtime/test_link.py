@@ -298,15 +298,15 @@ def test_what_is_too_short_for_a_header_is_refused(data: bytes) -> None:
         Header.decode(data)
 
 
-@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6), st.booleans()), max_size=12))
-def test_what_follows_in_the_usual_way_is_taken_as_anything_else(parcels: list[tuple[int, int, bool]]) -> None:
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 3), st.booleans()), max_size=12))
+def test_what_follows_in_the_usual_way_is_taken_as_anything_else(parcels: list[tuple[int, int, int, bool]]) -> None:
     short, long = Incoming(), Incoming()
     for incoming in (short, long):
         assert incoming.takes(Header(Kind.PARCEL, 1, 1, 1)) == 1
-    for sequence, oldest, is_committed in parcels:
-        header = Header(Kind.PARCEL, 1, sequence, oldest)
-        news = 1 if short.follows(sequence, oldest) else short.takes(header)
-        assert news == long.takes(header)
+    for sequence, oldest, count, is_committed in parcels:
+        header = Header(Kind.RUN, 1, sequence, oldest)
+        news = count if short.follows(sequence, oldest, count) else short.takes(header, count)
+        assert news == long.takes(header, count)
         if is_committed:
             assert short.receipt(1) == long.receipt(1)
 

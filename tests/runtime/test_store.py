@@ -252,6 +252,16 @@ def test_an_entry_that_is_not_what_was_put_is_an_error_wherever_it_is_read(
             read()
 
 
+def test_which_keys_a_table_has_is_told_as_of_the_last_commit(store: Store) -> None:
+    store.commit([Put("bread", b"rye", b""), Put("bread", b"oat", b"x"), Put("cake", b"nut", b"x")])
+    keys = (b"rye", b"nut", b"oat", b"", b"bre")
+    had = store.among("bread", keys)
+
+    store.commit([Delete("bread", b"oat"), Put("bread", b"nut", b"x")])
+
+    assert (had, store.among("bread", keys)) == ([b"rye", b"oat"], [b"rye", b"nut"])
+
+
 def test_an_entry_under_another_key_is_an_error(store: Store) -> None:
     store.commit([Put("bread", b"rye", b"baked")])
     with store._environment.begin() as transaction:
