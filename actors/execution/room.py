@@ -147,7 +147,6 @@ class Execution(Room):
         self._orders.recall(store)
         self._protection = Protection(self._orders, self._owners, self._peers.state, self._instruments)
         self._protection.recall(store)
-        self._interventions = Interventions(self._orders, self._protection, store, self._hear_report)
         self._resolver = Resolver(
             self._orders,
             clock,
@@ -155,6 +154,9 @@ class Execution(Room):
             self._is_entry_allowed,
             lambda order, effects: self._protection.settle(order.key, effects),
             self._ask_since_ns,
+        )
+        self._interventions = Interventions(
+            self._orders, self._protection, store, self._hear_report, self._resolver.lost
         )
         self._reconciler = Reconciler(self._orders, self._resolver, clock, log, tolerance)
         self._wishes = Wishes(self._orders, store, self._owners.owns)
@@ -477,6 +479,9 @@ class Execution(Room):
             unknown = [name for name in self._orders.unknown_in(order.symbol) if name != order.order_id]
             if unknown:
                 return (f"UNKNOWN_ORDER: nobody knows whether the venue has {', '.join(unknown)}",)
+        lost = [each.order_id for each in self._resolver.lost() if each.symbol == order.symbol]
+        if lost:
+            return (f"LOST_ORDER: the venue had {', '.join(lost)} and finds it nowhere any more",)
         return ()
 
     def _halt(self, reason: str) -> None:
