@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from subprocess import TimeoutExpired
 from subprocess import run as run_process
+from typing import NoReturn
 
 import msgspec
 
@@ -27,7 +28,8 @@ from runtime.folder import FolderLock, Sentinel, keep_from_cleaners, socket_fold
 from runtime.keeper import Keeper
 from runtime.log import Log
 from runtime.root import Root, RootSettings
-from runtime.store import Store
+from runtime.store import Reader, Store
+from runtime.store_witness import NAME as WITNESS
 
 CHECK_TIMEOUT_S = 300
 
@@ -64,6 +66,7 @@ def run_desk(
     if converted:
         log.info("stores.converted", stores=", ".join(str(folder.relative_to(state)) for folder in converted))
     settings = carry_over(settings, state)
+    refuse_missing(state, [path for path in store_paths(settings) if path not in configured(settings)])
     _make_stores(state, store_paths(settings))
     sockets = socket_folder(state)
     _clear(sockets)
@@ -141,6 +144,12 @@ def _bind(state: Path, settings: Settings) -> None:
     venue = f"@{settings.venue.name}:{settings.venue.rules}" if settings.venue.is_remote else ""
     ours = Binding(settings_fingerprint(feed) + venue, f"{feed.kind.value} ({source}), venue {settings.venue.name}")
     if not path.exists():
+        if any(state.glob("*/data.mdb")):
+            msg = (
+                f"{path} is missing, which says of which market the orders and positions in {state} are.\n"
+                "  Nothing was started. Keep a copy of the folder, then: bulkhead restore BACKUP --replace"
+            )
+            raise StartError(msg)
         path.write_bytes(msgspec.json.encode(ours))
         return
     try:
@@ -175,11 +184,50 @@ def check_stores(state: Path) -> None:
     if code == 0:
         return
     last = (said.decode(errors="replace").strip().splitlines() or [f"{state}: the check died"])[-1]
-    ended = f"it could not be read within {CHECK_TIMEOUT_S} s" if code is None else f"killed the reader (status {code})"
-    reason = last if code == 1 else f"{last}: {'reading it ' if code is not None else ''}{ended}"
-    Sentinel(state).write(f"a store is damaged: {reason}")
+    late = f"it could not be read within {CHECK_TIMEOUT_S} s"
+    ended = late if code is None else f"reading it killed the reader (status {code})"
+    _refuse(state, f"a store is damaged: {last if code == 1 else f'{last}: {ended}'}")
+
+
+def refuse_missing(state: Path, paths: Iterable[str]) -> None:
+    """Refuse a folder on which a desk has run, and of which a store is gone: it would begin anew, and trade on.
+
+    Every store was made before the first of them got a record, so one that never was is told from one that is gone. Of
+    strategies' stores, which come with their entries, the witness tells.
+
+    Args:
+        state: The folder; every store that is there is whole.
+        paths: The processes, but for strategies, that keep a store in it.
+
+    Raises:
+        StartError: A store is missing. The desk is halted until a person resumes it.
+    """
+    stores = [state / "supervisor", *(store_path(state, path) for path in paths)]
+    missing = [folder for folder in stores if not _has_data(folder)]
+    if not any(_has_records(folder) for folder in stores if folder not in missing):
+        missing = []
+    missing += [witness.parent for witness in state.glob(f"strategies/*/{WITNESS}") if not _has_data(witness.parent)]
+    if missing:
+        _refuse(state, f"a store is missing: {', '.join(map(str, sorted(missing)))}")
+
+
+def _has_data(folder: Path) -> bool:
+    return (folder / "data.mdb").exists()
+
+
+def _has_records(folder: Path) -> bool:
+    reader = Reader.open(folder)
+    try:
+        return reader.head() > 0
+    finally:
+        reader.close()
+
+
+def _refuse(state: Path, reason: str) -> NoReturn:
+    """Halt the desk, and say what to do."""
+    Sentinel(state).write(reason)
     msg = (
-        f"a store is damaged: {reason}\n  Nothing was started and no order was sent; resting stops at venues stay."
+        f"{reason}\n  Nothing was started and no order was sent; resting stops at venues stay."
         "\n  The desk is halted until you resume it. Keep a copy of the folder, then: bulkhead restore BACKUP --replace"
     )
     raise StartError(msg)

@@ -33,6 +33,8 @@ NAME = "read-model.sqlite"
 VERSION = 1
 #: How long one who brings it up to date waits for another who does.
 BUSY_S = 60.0
+#: After so many steps of its machine SQLite lets Python hear signals: some milliseconds.
+HEARD_EVERY = 100_000
 
 _TABLES = """
 CREATE TABLE orders (
@@ -91,7 +93,13 @@ def open_read_model(path: Path) -> sqlite3.Connection:
     """
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
     connection.set_authorizer(_authorize)
+    connection.set_progress_handler(_nothing, HEARD_EVERY)
     return connection
+
+
+def _nothing() -> int:
+    """Let Python run for a moment: a signal whose handler raises, such as Ctrl-C, ends a question without end."""
+    return 0
 
 
 def _authorize(action: int, _first: str | None, second: str | None, _database: str | None, _by: str | None) -> int:

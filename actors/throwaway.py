@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple, Never
 
+from runtime.child import die_with
+
 #: Exit code of the child where it ended by an error of its own making.
 _EXIT_ERROR = 70
 
@@ -20,14 +22,16 @@ def in_child(work: Callable[[], int]) -> int | Died:
     """Run ``work`` in a child of this process, with its standard streams; give the exit code that it returns.
 
     The caller has no other thread, and has opened no store: neither survives a fork. Ctrl-C reaches the child alone,
-    and what it does with it counts.
+    and what it does with it counts. Where this process is killed, the child ends with it.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent_pid = os.getpid()
     try:
         pid = os.fork()
         if pid == 0:
+            die_with(parent_pid)
             signal.signal(signal.SIGINT, before)
             _live(work)
         _, status = os.waitpid(pid, 0)

@@ -242,7 +242,7 @@ class _Positions:
             return Kind.SETTLING
         if self._is_dust(symbol, missing):
             return Kind.DUST
-        if ZERO < missing <= self._ledger.base_fees(symbol):
+        if ZERO < missing <= self._fees_in_kind(symbol):
             return Kind.FEE_IN_KIND
         if ours == ZERO or self._is_dust(symbol, ours):
             return Kind.MISSING_LOCAL
@@ -250,6 +250,16 @@ class _Positions:
             return Kind.EXTERNAL_MOVED
         is_gone = theirs == ZERO or self._is_dust(symbol, theirs)
         return Kind.MISSING_BROKER if is_gone else Kind.QUANTITY_MISMATCH
+
+    def _fees_in_kind(self, symbol: str) -> Decimal:
+        """Give the most that fees may have taken of what is held: they never explain that all of it is gone.
+
+        A venue that takes them in money never books anything here, so the fees of its fills add up for ever. Only those
+        of what is held can be missing from it; twice as much, for what was sold of it took its share of them along.
+        """
+        held = self._ledger.positions.values()
+        own = sum((one.entry_fees / one.average_price for one in held if one.symbol == symbol and one.entry_fees), ZERO)
+        return min(self._ledger.base_fees(symbol), 2 * own)
 
     def _is_dust(self, symbol: str, quantity: Decimal) -> bool:
         """Say whether a quantity is less than the venue would trade."""

@@ -35,11 +35,16 @@ class Interventions:
     """Carries out what an operator wants of orders and positions, or says why not."""
 
     def __init__(
-        self, orders: Orders, protection: Protection, store: Store, hear_report: Callable[[VenueReport, Effects], None]
+        self,
+        orders: Orders,
+        protection: Protection,
+        store: Store,
+        hear_report: Callable[[VenueReport, Effects], None],
+        lost: Callable[[], list[Order]],
     ) -> None:
-        """Take the orders, what stands around positions, the store, and what books a report."""
+        """Take the orders, what stands around positions, the store, what books a report, and which orders are lost."""
         self._orders, self._journal, self._protection = orders, orders.journal, protection
-        self._once, self._hear_report = Once(store, "intervention"), hear_report
+        self._once, self._hear_report, self._lost = Once(store, "intervention"), hear_report, lost
 
     def hear(self, wish: ResolutionWished | FlatteningWished, effects: Effects) -> OperatorAnswered:
         """Carry out a wish once, and give its answer; a refused one changed nothing and may be asked again."""
@@ -69,10 +74,14 @@ class Interventions:
         return self._refusal(order, wish) or order
 
     def _refusal(self, order: Order, wish: ResolutionWished) -> str:
-        if order.state is not OrderState.UNKNOWN:
-            return f"{order.order_id} is {order.state}: only an UNKNOWN order is settled by a person's word"
+        is_lost = order.state is not OrderState.UNKNOWN
+        if is_lost and order.order_id not in {each.order_id for each in self._lost()}:
+            what = "only an UNKNOWN order, or one that its venue has lost, is settled by a person's word"
+            return f"{order.order_id} is {order.state}: {what}"
         if wish.outcome not in OUTCOMES:
             return f"the outcome is one of {', '.join(OUTCOMES)}, not {wish.outcome!r}"
+        if wish.outcome == "never" and is_lost:
+            return f"the venue had confirmed {order.order_id}: it was cancelled or filled, not never there"
         if wish.outcome == "never" and order.filled_quantity > ZERO:
             return f"{order.order_id} has filled {order.filled_quantity}: it cannot never have been"
         return self._fault_of_fill(order, wish) if wish.outcome == "filled" else ""

@@ -28,6 +28,7 @@ from runtime.store import Store
 _REPEATED = "repeated"
 #: Asked for with each order: to look a member up in its class costs as much as several calls.
 _ENTRY = Purpose.ENTRY
+REASON_CAPPED = "CAPPED"
 REASON_VENUE_FELL = "VENUE_FELL: the venue's process fell while this was under way"
 
 
@@ -177,6 +178,15 @@ class Orders:
         )
         self.write(fitted, order.state, "ours", effects)
         return fitted
+
+    def cap(self, order: Order, quantity: Decimal, effects: Effects) -> Order:
+        """Make an exit smaller before it leaves, for no more is held; give it as it then is."""
+        assert ZERO < quantity < order.quantity, "what is capped gets smaller, and there is something left"
+        assert not self.has_left(order), "what is on its way is not changed here"
+        reason = f"{REASON_CAPPED}: {quantity} of {order.quantity} is held any more"
+        capped = replace(order, quantity=quantity, reason=reason, changed_ns=max(self.market_ns, order.changed_ns))
+        self.write(capped, order.state, "ours", effects)
+        return capped
 
     def try_again(self, order: Order, effects: Effects) -> None:
         """Begin another attempt of an order whose last one never arrived; the old name is not used again."""

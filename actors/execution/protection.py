@@ -257,17 +257,24 @@ class Protection:
             self._orders.send(order, effects)
 
     def _release(self, exits: list[Order], position: Position | None, effects: Effects) -> None:
-        """Send the exits that wait, capped to what is held and not already being sold."""
+        """Send the exits that wait, capped to what is held and not already being sold.
+
+        Less is held than was wanted where a stop traded in part before its cancel: what is left still has to go.
+        """
         left = abs(position.quantity) if position is not None else ZERO
         left -= sum((order.left for order in exits if self._orders.has_left(order)), ZERO)
         for order in exits:
             if order.state is not OrderState.PENDING or self._orders.has_left(order):
                 continue
+            leaving = order
             if left < order.quantity:
-                self._orders.change(order, OrderState.CANCELLED, REASON_POSITION_CLOSED, "ours", effects)
-            else:
-                left -= order.quantity
-                self._orders.send(order, effects)
+                most = sellable(max(left, ZERO), self._instruments.of(order.symbol))
+                if most == ZERO:
+                    self._orders.change(order, OrderState.CANCELLED, REASON_POSITION_CLOSED, "ours", effects)
+                    continue
+                leaving = self._orders.cap(order, most, effects)
+            left -= leaving.quantity
+            self._orders.send(leaving, effects)
 
 
 def _level_to_be(order: Order) -> Decimal | None:

@@ -5,6 +5,7 @@ by its client id, among open, closed and traded orders. It is found, and goes on
 time behind its deadline and margin, and then it never was: the venue's engine refuses it from there on. Only then may
 another attempt begin, under another name. Where ids are unique for ever and nothing has a deadline, the same name may
 be sent again. What can be decided neither way stays UNKNOWN, and blocks entries in its symbol, until a person decides.
+So does what the venue had confirmed and finds nowhere any more: it is lost, and what it was for is not safe.
 """
 
 from collections.abc import Callable
@@ -35,6 +36,8 @@ PAUSE_NS_MIN = 250 * NS_PER_MS
 PAUSE_NS_MAX = 5 * NS_PER_S
 #: Attempts of an entry, in all. An exit has no limit, but pauses from here on.
 ATTEMPTS_MAX = 3
+#: How long a venue may not find what it had confirmed, before it is taken for lost: orders can be shown late.
+LOST_NS = 30 * NS_PER_S
 #: Client ids in one question.
 ASKED_MAX = 100
 REASON_NEVER_ARRIVED = "NEVER_ARRIVED: the venue proved that it does not have it, and its time is over"
@@ -67,6 +70,8 @@ class Resolver:
         self._undecided: set[str] = set()
         #: How often each was sent again under its own name in this life.
         self._sent_again: dict[str, int] = {}
+        #: Since when the venue finds neither open nor closed nor traded what it had confirmed, by the order's id.
+        self._absent_since_ns: dict[str, int] = {}
         self._pause_ns = PAUSE_NS_MIN
         self._query = 0
 
@@ -102,8 +107,30 @@ class Resolver:
         self._sent_again = {name: count for name, count in self._sent_again.items() if name in unknown}
         return [order for name, order in unknown.items() if name in self._undecided]
 
+    def lost(self) -> list[Order]:
+        """Give the orders that the venue had confirmed and finds nowhere any more, oldest first."""
+        if not self._absent_since_ns:
+            return []
+        working, now_ns = self._journal.ledger.working, self._clock.monotonic_ns()
+        self._absent_since_ns = {name: ns for name, ns in self._absent_since_ns.items() if name in working}
+        return [
+            order
+            for name, order in working.items()
+            if order.state is not _UNKNOWN and now_ns - self._absent_since_ns.get(name, now_ns) >= LOST_NS
+        ]
+
     def notices(self) -> list[str]:
-        """Say of each undecided order what it is, why nobody knows, and what a person does about it."""
+        """Say of each undecided and each lost order what it is, and what a person does about it."""
+        return self._undecided_notices() + [
+            f"{order.order_id} is lost at the venue: {order.purpose.value} {order.side.value} {order.left} "
+            f"{order.symbol} of {order.strategy}. The venue had confirmed it as {order.venue_order_id} and finds it "
+            f"neither open nor closed nor traded. An exit or a new stop that waits for its end does not leave, and "
+            f"entries in {order.symbol} are refused. Look for {order.client_id} in the venue's own books, then: "
+            f"bulkhead order {order.order_id} resolve --outcome cancelled|filled"
+            for order in self.lost()
+        ]
+
+    def _undecided_notices(self) -> list[str]:
         return [
             f"{order.order_id} is in doubt for good: {order.purpose.value} {order.side.value} {order.left} "
             f"{order.symbol} of {order.strategy}; {order.reason or 'nobody knows whether it arrived'}. "
@@ -177,6 +204,7 @@ class Resolver:
             order = self._present(theirs.order_id)
             if order is None or order.state in TERMINAL:
                 continue
+            _ = self._absent_since_ns.pop(order.order_id, None)
             ts_ns = self._orders.market_ns
             if theirs.state is OrderState.REJECTED:
                 self._hear_report(OrderRejected(0, theirs.order_id, theirs.reason or "REJECTED", ts_ns), effects)
@@ -221,7 +249,9 @@ class Resolver:
 
     def _believe_absent(self, order: Order, asked_ns: int, effects: Effects) -> None:
         """Conclude from an absence what it proves: behind the fence, that the attempt never was."""
-        if order.state is not OrderState.UNKNOWN:
+        if order.state is not _UNKNOWN:
+            if order.venue_order_id and order.state not in TERMINAL:
+                self._absent_since_ns.setdefault(order.order_id, self._clock.monotonic_ns())
             return
         if order.purpose is Purpose.ENTRY and not self._orders.is_time_heard:
             return  # whether its intent lives still is not known before the market is heard

@@ -67,7 +67,7 @@ from desk.messages import (
 from desk.order import OPEN, REASON_FLATTEN, REASON_TTL, course, order_from_judgement
 from desk.portfolio import EXTERNAL, HORIZON_DEFAULT, Position
 from desk.reconcile import Tolerance
-from desk.units import NS_PER_S, decimal_of
+from desk.units import NS_PER_S, ZERO, decimal_of
 from desk.venue import Instrument, VenueTraits
 from runtime.bus_words import StreamItem
 from runtime.clock import Clock
@@ -147,7 +147,6 @@ class Execution(Room):
         self._orders.recall(store)
         self._protection = Protection(self._orders, self._owners, self._peers.state, self._instruments)
         self._protection.recall(store)
-        self._interventions = Interventions(self._orders, self._protection, store, self._hear_report)
         self._resolver = Resolver(
             self._orders,
             clock,
@@ -155,6 +154,9 @@ class Execution(Room):
             self._is_entry_allowed,
             lambda order, effects: self._protection.settle(order.key, effects),
             self._ask_since_ns,
+        )
+        self._interventions = Interventions(
+            self._orders, self._protection, store, self._hear_report, self._resolver.lost
         )
         self._reconciler = Reconciler(self._orders, self._resolver, clock, log, tolerance)
         self._wishes = Wishes(self._orders, store, self._owners.owns)
@@ -523,6 +525,9 @@ class Execution(Room):
             unknown = [name for name in self._orders.unknown_in(order.symbol) if name != order.order_id]
             if unknown:
                 return (f"UNKNOWN_ORDER: nobody knows whether the venue has {', '.join(unknown)}",)
+        lost = [each.order_id for each in self._resolver.lost() if each.symbol == order.symbol]
+        if lost:
+            return (f"LOST_ORDER: the venue had {', '.join(lost)} and finds it nowhere any more",)
         return ()
 
     def _halt(self, reason: str) -> None:
@@ -701,7 +706,8 @@ class Execution(Room):
     def _hear_snapshot(self, snapshot: VenueSnapshot, effects: Effects) -> None:
         """Take what the venue holds: evidence first, then the comparison, then what waited for it leaves."""
         if self._traits.is_remote and not snapshot.failure:
-            self._take_account(snapshot.account, effects)
+            snapshot = self._of_our_account(snapshot, effects)
+        if self._traits.is_remote and not snapshot.failure:
             self._resolver.see(snapshot.orders, effects)
             for report in snapshot.unread:
                 self._hear_report(report, effects)
@@ -723,15 +729,24 @@ class Execution(Room):
             self._leave(effects)
             self._protection.look_after_all(effects)
 
-    def _take_account(self, account: str, effects: Effects) -> None:
-        """Remember whose account this is; under other keys the books would be another one's."""
-        if not account or account == self._account:
-            return
-        if self._account:
-            self._halt(f"ACCOUNT_CHANGED: {self._venue} was {self._account}, and is {account} now")
-            return
-        self._account = account
-        effects.put("account", self._venue.encode(), account.encode())
+    def _of_our_account(self, snapshot: VenueSnapshot, effects: Effects) -> VenueSnapshot:
+        """Remember whose account this is, once; of another one nothing is believed, and nothing is sent there.
+
+        What it holds is not ours, that it lacks our orders proves nothing, and what sells here would open there.
+        """
+        account = snapshot.account
+        if account and self._account and account != self._account:
+            why = f"ACCOUNT_CHANGED: {self._venue} was {self._account}, and is {account} now"
+            self._halt(why)
+            self._orders.lose_venue(effects)
+            self._resolver.wake(effects)
+            return VenueSnapshot(snapshot.query, (), {}, ZERO, (), 0, failure=why)
+        if account and not self._account:
+            self._account = account
+            effects.put("account", self._venue.encode(), account.encode())
+        if not self._orders.venue_epoch and self._peers.state(self._venue) == "RUNNING":
+            self._orders.venue_epoch = self._peers[self._venue].epoch
+        return snapshot
 
     def _hear_reconciliation_wish(self, wished: ReconciliationWished, effects: Effects) -> None:
         """Ask the venue now; the answer comes with what it says."""

@@ -18,7 +18,7 @@ from actors.strategy_arguments import StrategyArguments, read_arguments
 from actors.strategy_memory import NOW, TABLE, Kept, MemoryUnfitError, unsealed
 from actors.topics import strategy_path
 from actors.words import StrategyTurn
-from desk.messages import Bar, BarsGiven, EventsGiven, Intent
+from desk.messages import Bar, BarsGiven, BarsWanted, EventsGiven, EventsWanted, Intent
 from runtime.effects import Effects
 from runtime.log import Log
 from runtime.store import Reader, Store
@@ -63,6 +63,9 @@ class StrategyReplay:
         self._store = Store.open(scratch / "store", is_synced=False, map_bytes=STRATEGY_STORE_BYTES)
         self._own = recorded.own.get(name, [])
         self._told_own = 0
+        #: Behind what the room asked last for its own records, and for the bars of each symbol: an answer says so.
+        self._events_after = 0
+        self._bars_after: dict[str, int] = {}
         self._wanted = _wanted(recorded, name)
         self._found: dict[str, Intent] = {}
         self._others = dict(asked.parameters.get(name, {}))
@@ -118,7 +121,8 @@ class StrategyReplay:
             self._keep(self._room.connected("market_data"))
             self._hear_own(self._evaluator.journal_sequence)
         elif chapter.rebuilt != before.rebuilt:
-            gone = EventsGiven(self._name, 0, (), -1, is_complete=True)  # a journal that ends before what it knows
+            after = self._events_after
+            gone = EventsGiven(self._name, after, (), -1, is_complete=True)  # a journal that ends before what it knows
             self._keep(self._room.hear("execution", 1, gone))
             self._told_own = 0
             self._hear_own(0)
@@ -143,12 +147,14 @@ class StrategyReplay:
         while self._told_own < len(self._own) and self._own[self._told_own].sequence <= upto:
             self._told_own += 1
         records = tuple(self._own[begin : self._told_own])
-        self._keep(self._room.hear("execution", 1, EventsGiven(self._name, 0, records, upto, is_complete=True)))
+        given = EventsGiven(self._name, self._events_after, records, upto, is_complete=True)
+        self._keep(self._room.hear("execution", 1, given))
 
     def _hear_bars(self, symbol: str, bars: tuple[Bar, ...], market_ns: int) -> None:
         timeframe = self._told.entry.timeframe
         head = bars[-1].sequence if bars else 0
-        given = BarsGiven(symbol, timeframe, 0, bars, head, is_complete=True, market_ns=market_ns)
+        after = self._bars_after.get(symbol, 0)
+        given = BarsGiven(symbol, timeframe, after, bars, head, is_complete=True, market_ns=market_ns)
         self._keep(self._room.hear("market_data", 1, given))
 
     def _tell(self, places: list[Place]) -> None:
@@ -178,6 +184,10 @@ class StrategyReplay:
         for post in effects.posts:
             if isinstance(post.word, Intent):
                 self._found.setdefault(post.word.intent_id, post.word)
+            elif isinstance(post.word, EventsWanted):
+                self._events_after = post.word.after
+            elif isinstance(post.word, BarsWanted):
+                self._bars_after[post.word.symbol] = post.word.after
 
     # --- comparing ----------------------------------------------------------------------------
 

@@ -81,6 +81,7 @@ class Exchange:
         self.parts = 0.0
         self.skew_ns = 0
         self.by_hand: dict[str, Decimal] = {}
+        self.account = "model"
 
     def now_ns(self) -> int:
         return self._clock.wall_ns() + self.skew_ns
@@ -117,6 +118,18 @@ class Exchange:
             self.fills.append(fill)
             self.tell(fill)
             self._end_group(order)
+
+    def trade_stop(self, quantity: Decimal) -> None:
+        """Let so much of the one stop that rests here trade at its level."""
+        stop = next(order for order in self.orders if order.is_open and order.command.stop_price is not None)
+        assert stop.price is not None
+        left, stop.quantity = stop.quantity, stop.filled + quantity
+        self._trade(stop, quantity, stop.price)
+        stop.quantity, stop.state = left, OrderState.PARTIALLY_FILLED
+
+    def forget_stops(self) -> None:
+        """Lose every stop that rests here, without an end that anybody could find."""
+        self.orders = [order for order in self.orders if order.command.stop_price is None]
 
     def move(self, price: Decimal) -> None:
         """Let the price be another one: limits and stops that it touches trade, whole or in part."""
@@ -423,7 +436,7 @@ class LoneExecution:
             ZERO,
             tuple(fill for fill in exchange.fills if fill.ts_ns >= word.since_ns),
             0,
-            account="model",
+            account=exchange.account,
             venue_ns=exchange.now_ns(),
             skew_ns=exchange.skew_ns,
             instruments=self.demands,

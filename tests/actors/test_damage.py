@@ -1,6 +1,7 @@
 """Whatever happens to the bytes of a store is told, or changes nothing that is read."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,14 +10,18 @@ from typing import Any
 import pytest
 
 from actors.arguments import store_path
-from actors.desk import check_stores
+from actors.desk import check_stores, refuse_missing
 from runtime.effects import Append, Put
 from runtime.errors import StartError
 from runtime.folder import Sentinel
 from runtime.store import Store
+from runtime.store_witness import NAME as WITNESS
 from tests.actors.booked import Book
+from tests.desk_run.harness import Desk
+from tests.desk_run.markets import configuration, vwap, write_market
 
 ROOT = Path(__file__).parents[2]
+PATHS = ("venues/paper", "execution", "risk", "market_data")
 
 
 def a_state(folder: Path) -> Path:
@@ -86,3 +91,54 @@ def test_a_damaged_entry_keeps_the_desk_from_starting_and_halts_it(tmp_path: Pat
         check_stores(state)
 
     assert "risk: entry b'7' of table 'known' is damaged" in (Sentinel(state).reason() or "")
+
+
+@pytest.mark.parametrize("store", ["ledger", "market", "risk", "venue-paper", "supervisor"])
+@pytest.mark.parametrize("has_folder", [True, False], ids=["its data", "all of it"])
+def test_a_store_that_is_gone_keeps_the_desk_from_starting_and_halts_it(
+    tmp_path: Path, store: str, *, has_folder: bool
+) -> None:
+    state = a_state(tmp_path)
+    refuse_missing(state, PATHS)
+    if has_folder:
+        (state / store / "data.mdb").unlink()
+    else:
+        shutil.rmtree(state / store)
+
+    with pytest.raises(StartError, match=rf"a store is missing: .*{store}\n[^$]*bulkhead restore"):
+        refuse_missing(state, PATHS)
+
+    assert (Sentinel(state).reason() or "").startswith("a store is missing")
+
+
+def test_a_strategys_store_is_missed_where_it_was_written_and_not_where_it_is_new(tmp_path: Path) -> None:
+    state = a_state(tmp_path)
+    Store.open(state / "strategies" / "alpha").close()
+    assert (state / "strategies" / "alpha" / WITNESS).exists()
+    (state / "strategies" / "new").mkdir()
+    refuse_missing(state, PATHS)
+    (state / "strategies" / "alpha" / "data.mdb").unlink()
+
+    with pytest.raises(StartError, match=r"a store is missing: .*strategies/alpha"):
+        refuse_missing(state, PATHS)
+
+
+def test_a_first_start_that_was_cut_off_between_two_stores_goes_on(tmp_path: Path) -> None:
+    Store.open(tmp_path / "supervisor").close()
+    Store.open(tmp_path / "risk").close()
+
+    refuse_missing(tmp_path, PATHS)
+
+    assert Sentinel(tmp_path).reason() is None
+
+
+def test_without_the_word_of_which_market_its_books_are_nothing_starts(tmp_path: Path) -> None:
+    files = write_market(tmp_path, 10, symbols=("SPY",))
+    with Desk(tmp_path, configuration((vwap("one", "SPY"),), files)) as desk:
+        a_state(tmp_path)
+
+        code = desk.start().wait()
+
+        assert code == 3
+        assert "feed.json is missing" in desk.said()
+        assert not (desk.state / "feed.json").exists()

@@ -334,6 +334,29 @@ def test_a_venue_that_cannot_be_asked_closes_the_gate_and_says_so(lone: LoneExec
     assert gate(lone) == "the venue cannot be asked: no answer"
 
 
+def test_of_another_account_nothing_is_believed_and_nothing_is_sent_there(lone: LoneExecution) -> None:
+    lone.enter(1)
+    lone.run(5)
+    orders, lone.exchange.orders = lone.exchange.orders, []
+    fills, lone.exchange.fills = lone.exchange.fills, []
+    lone.exchange.account, lone.exchange.by_hand = "another", {"QQQ": Decimal(7)}
+    lone.run(RECONCILED_S)
+    records = len(lone.journal())
+    waiting = lone.leave(2, 1)
+    lone.run(5)
+
+    assert gate(lone) == "the venue cannot be asked: ACCOUNT_CHANGED: venues/model was model, and is another now"
+    assert (lone.sentinel.reason() or "").startswith("ACCOUNT_CHANGED")
+    assert (external(lone), records) == ({}, len(lone.journal()) - 2), "the exit and its stop's wanted end are all"
+    assert lone.exchange.orders == []
+
+    lone.exchange.orders, lone.exchange.fills = orders, fills
+    lone.exchange.account, lone.exchange.by_hand = "model", {}
+    lone.run(RECONCILED_S)
+
+    assert (gate(lone), lone.order(waiting).state) == ("", OrderState.FILLED)
+
+
 def test_the_first_look_that_fails_is_a_verdict_too(begin: Begin) -> None:
     never = begin(KRAKEN, lost=1.0)
 

@@ -24,7 +24,7 @@ from desk.messages import (
     SubmitOrder,
 )
 from desk.units import NS_PER_S, ZERO
-from desk.venue import ALPACA, KRAKEN, VenueTraits
+from desk.venue import ALPACA, KRAKEN, Instrument, VenueTraits
 from runtime.effects import Effects
 from tests.actors.lone_execution import VENUE, Faults, LoneExecution
 from tests.desk.orders import an_intent
@@ -339,6 +339,39 @@ def test_an_exit_leaves_only_after_its_stop_is_gone_and_closes_what_is_held(begi
     assert lone.order(exit_name).state is OrderState.FILLED
     assert lone.exchange.positions() == {}
     assert not [o for o in lone.exchange.orders if o.is_open]
+
+
+@BOTH
+def test_an_exit_whose_stop_traded_in_part_before_its_cancel_closes_what_is_left(
+    begin: Begin, traits: VenueTraits
+) -> None:
+    lone = begin(traits)
+    lone.enter(1)
+    lone.run(5)
+
+    exit_name = lone.leave(2, 1)
+    lone.exchange.trade_stop(Decimal("0.4"))
+    lone.run(5)
+
+    left = lone.order(exit_name)
+    assert (left.state, left.quantity) == (OrderState.FILLED, Decimal("0.6"))
+    assert left.reason == "CAPPED: 0.6 of 1 is held any more"
+    assert lone.exchange.positions() == {}
+
+
+def test_an_exit_whose_stop_left_less_than_a_lot_ends_and_sells_nothing(begin: Begin) -> None:
+    lone = begin(KRAKEN)
+    lone.demands = (Instrument(symbol="SPY", lot=Decimal("0.5")),)
+    lone.run(130)
+    lone.enter(1)
+    lone.run(5)
+
+    exit_name = lone.leave(2, 1)
+    lone.exchange.trade_stop(Decimal("0.6"))
+    lone.run(5)
+
+    assert lone.order(exit_name).state is OrderState.CANCELLED
+    assert lone.exchange.positions() == {"SPY": Decimal("0.4")}
 
 
 def test_a_target_closes_the_position_also_where_it_cannot_rest_beside_the_stop(begin: Begin) -> None:

@@ -148,6 +148,77 @@ def test_an_order_that_is_known_is_not_settled_by_a_word(lone: LoneExecution) ->
     assert "no order that works begins" in lone.wish(resolution("nope", "never")).error
 
 
+def lost_stop(lone: LoneExecution) -> str:
+    """Have a position whose confirmed stop the venue finds nowhere any more; give the stop's name."""
+    lone.enter(1)
+    lone.run(5)
+    stop = next(order.order_id for order in lone.room._journal.ledger.working.values())
+    lone.exchange.forget_stops()
+    lone.run(130)
+    return stop
+
+
+def test_the_alarms_name_a_stop_that_the_venue_has_lost_and_nothing_is_opened_beside_it(lone: LoneExecution) -> None:
+    stop = lost_stop(lone)
+
+    said = lone.room.facts()["notices"]
+    refused = lone.enter(2)
+
+    assert [f"{stop} is lost at the venue" in said[0], f"order {stop} resolve" in said[0]] == [True] * 2
+    assert lone.order(refused).reason.startswith(f"LOST_ORDER: the venue had {stop}")
+
+
+def test_a_person_ends_an_order_that_the_venue_has_lost_and_another_stop_rests(lone: LoneExecution) -> None:
+    stop = lost_stop(lone)
+
+    never = lone.wish(resolution(stop, "never"))
+    lone.wish(resolution(stop, "cancelled"))
+    lone.run(5)
+
+    assert "had confirmed" in never.error
+    assert lone.order(stop).state is OrderState.CANCELLED
+    assert [order.quantity for order in lone.exchange.orders if order.is_open] == [ONE]
+    assert lone.room.facts()["notices"] == []
+
+
+def test_an_exit_leaves_once_a_person_has_ended_the_lost_stop_that_it_waited_for(lone: LoneExecution) -> None:
+    stop = lost_stop(lone)
+    exit_name = lone.leave(2, 1)
+    lone.run(60)
+    waiting = lone.order(exit_name).state
+
+    lone.wish(resolution(stop, "cancelled"))
+    lone.run(5)
+
+    assert (waiting, lone.order(exit_name).state) == (OrderState.PENDING, OrderState.FILLED)
+    assert lone.exchange.positions() == {}
+
+
+def test_what_is_shown_again_is_not_lost_any_more(lone: LoneExecution) -> None:
+    lone.enter(1)
+    lone.run(5)
+    orders = list(lone.exchange.orders)
+    lone.exchange.forget_stops()
+    lone.run(130)
+
+    lone.exchange.orders = orders
+    lone.run(10)
+
+    assert lone.room.facts()["notices"] == []
+    assert lone.order(lone.enter(2)).state is OrderState.PENDING
+
+
+def test_the_rest_of_what_filled_by_a_persons_word_is_settled_by_another_one(lone: LoneExecution) -> None:
+    name = unknown(lone)
+    lone.wish(resolution(name, "filled", "0.4", "100"))
+    lone.run(130)
+
+    answer = lone.wish(resolution(name, "cancelled", request="r2"))
+
+    assert (answer.error, lone.order(name).state) == ("", OrderState.CANCELLED)
+    assert lone.order(name).filled_quantity == Decimal("0.4")
+
+
 def test_flattening_closes_what_is_meant_and_nothing_else(lone: LoneExecution) -> None:
     lone.enter(1)
     lone.enter(2, symbol="QQQ")

@@ -1,5 +1,6 @@
 """The read model says what the journal says, however it was brought up to date, and its readers can change nothing."""
 
+import signal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,19 @@ def test_a_reader_can_change_nothing_and_reach_nothing_else(book: Book, tmp_path
 
     connection.close()
     assert path.read_bytes() == before
+
+
+def test_a_question_without_end_is_ended_by_a_signal(book: Book, tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    updated(book, path)
+    endless = "WITH RECURSIVE up(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM up) SELECT count(*) FROM up"
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)  # as Ctrl-C, with a time of its own
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            rows(path, endless)
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_reader_may_count_and_join_and_recurse(book: Book, tmp_path: Path) -> None:

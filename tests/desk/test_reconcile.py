@@ -181,6 +181,18 @@ def test_a_fee_that_was_taken_in_what_was_bought_explains_what_is_missing() -> N
     assert kinds(more.differences) == [Kind.QUANTITY_MISMATCH]
 
 
+def test_the_fees_of_what_was_sold_long_ago_do_not_explain_that_all_of_it_is_gone() -> None:
+    ledger = a_ledger("10", fee="600")
+    ledger.apply(a_fill("e8", SELL, "10", "100"))
+    ledger.apply(a_fill("e9", BUY, "1", "100", "0.4"))
+
+    gone = reconcile(ledger, a_snapshot({"SPY": "0"}))
+
+    assert ledger.base_fees("SPY") > Decimal(1)
+    assert kinds(gone.differences) == [Kind.MISSING_BROKER]
+    assert gone.against_trading
+
+
 # --- executions on their way --------------------------------------------------------------------
 
 

@@ -36,17 +36,22 @@ from tests.market_files import real_data
 
 EVENTS = 330
 FIVES = EVENTS // 5
+STOPPED_AT = 130
 ENTRIES = (vwap("spy_vwap", "SPY"), ema("spy_ema", "SPY"), own_entry("judge", "own", "SPY", "    timeframe: 5m\n"))
 CODEC = desk_codec()
 
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the state folder of a desk that ran to the end of its market."""
+    """Give the state folder of a desk that ran to the end of its market, stopped in between and started again."""
     folder = tmp_path_factory.mktemp("replayed")
     files = write_market(folder, EVENTS, symbols=("SPY",))
-    with Desk(folder / "desk", configuration(ENTRIES, files)) as desk:
+    with Desk(folder / "desk", configuration(ENTRIES, files, speed="6000")) as desk:
         own_strategies(desk.folder)
+        until_step(desk.start(), STOPPED_AT)
+        os.kill(desk.root_pid, signal.SIGTERM)
+        assert desk.wait() == 0
+        desk.file.write_text(configuration(ENTRIES, files), encoding="utf-8")
         desk.run()
         assert {order["strategy"] for order in desk.orders()} == {"spy_vwap", "spy_ema", "own"}
     return desk.state
