@@ -1,7 +1,8 @@
 """The file as desired state: an edit is read apart, checked as a whole, compared, and applied as a whole or not at all.
 
-One round is: read the file; where code would change under a position, ask execution who holds one; let root apply the
-tree; keep the file as the last good one. A mistake on the way ends the round, and the settings in force stay.
+One round is: wait until the file stands still, for somebody may be half way through writing it; read it; where code
+would change under a position, ask execution who holds one; let root apply the tree; keep the file as the last good one.
+A mistake on the way ends the round, and the settings in force stay.
 """
 
 from collections.abc import Sequence
@@ -65,6 +66,13 @@ class Desired:
         self._shelf = CodeShelf(state)
         self._file, self._state, self._clock, self._log = file, state, clock, log
         self._mark: tuple[int, int, int] | None = None
+        """Of the file as it was read last, but for those who only wanted to know."""
+        self._seen: tuple[int, int, int] | None = None
+        """Of the file as it was at the last look."""
+        self._read: tuple[int, int, int] | None = None
+        """Of the file as the reading under way found it."""
+        self._is_torn = False
+        """Whether it was written to while it was read."""
         self._wanted: dict[str, bool] = {}
         """The reloads of this round by token, and whether each only wants to know."""
         self._later: dict[str, bool] = {}
@@ -97,7 +105,11 @@ class Desired:
             loaded = self._reading.poll()
             if loaded is not None:
                 self._reading = None
-                self._take(loaded, effects)
+                self._is_torn = mark_of(self._file) != self._read
+                if self._is_torn:
+                    self._read_again()
+                else:
+                    self._take(loaded, effects)
         elif self._holders_asked_ns is not None:
             if now_ns - self._holders_asked_ns > HOLDERS_NS_MAX:
                 self._decide(None, effects)
@@ -177,13 +189,20 @@ class Desired:
 
     def _begin(self, now_ns: int, effects: Effects) -> None:
         mark = mark_of(self._file)
-        if mark != self._mark or self._later:
+        is_still, self._seen = mark == self._seen, mark
+        if (is_still and mark != self._mark) or (self._later and (is_still or not self._is_torn)):
             self._wanted, self._later = self._later, {}
+            self._read = mark
             if not self._is_dry:
                 self._mark = mark
             self._reading = ReadingApart(self._file, self._clock, self._shelf.folders())
         elif self._waits_for_flat and now_ns >= self._flat_due_ns:
             self._ask_holders(effects)
+
+    def _read_again(self) -> None:
+        """Take nothing of a file that was written to meanwhile: half of an edit may hold together, and mean much."""
+        self._mark = None
+        self._later, self._wanted = {**self._wanted, **self._later}, {}
 
     @property
     def _is_dry(self) -> bool:
