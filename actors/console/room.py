@@ -255,7 +255,10 @@ class Console(Room):
 
     def _resume(self, asked: Asked, _effects: Effects) -> Reply:
         was = self._sentinel.reason()
-        self._sentinel.remove()
+        try:
+            self._sentinel.remove()
+        except OSError as error:
+            return self._refuse(asked, f"the halt holds: {error.strerror}: remove {error.filename} by hand")
         self._was_halted = False
         return reply_to(asked.request.id, {"was_halted": was or ""})
 

@@ -50,15 +50,18 @@ class LoneConsole:
         self.room = Console(desired, Sentinel(folder), Audit(self.store, "1-1"), folder, clock, log)
         self.room.recover()
 
-    def ask(self, request_id: str, verb: str, **arguments: Any) -> list[Any]:
-        """Send a request; give the words that the console has for its peers."""
+    def ask(self, request_id: str, verb: str, **arguments: Any) -> tuple[list[Any], dict[str, dict[str, Any]]]:
+        """Send a request; give the words for the peers, and the answers for the clients by their ids."""
         document = {"v": 1, "id": request_id, "verb": verb, "arguments": arguments}
         request = ControlRequest(b"\x00" + request_id.encode(), [json.dumps(document).encode()], "local", "", "")
-        return [post.word for post in self.room.hear_control(request).posts]
+        return self._told(self.room.hear_control(request))
 
     def hear(self, peer: str, word: Any) -> tuple[list[Any], dict[str, dict[str, Any]]]:
-        """Let a peer answer; give the words for the peers, and the answers for the clients by their ids."""
-        effects = self.room.hear(peer, 1, word)
+        """Let a peer answer; give the same."""
+        return self._told(self.room.hear(peer, 1, word))
+
+    @staticmethod
+    def _told(effects: Effects) -> tuple[list[Any], dict[str, dict[str, Any]]]:
         replies = [json.loads(data) for _, data in effects.answers]
         return [post.word for post in effects.posts], {reply["id"]: reply for reply in replies}
 
@@ -73,8 +76,8 @@ def console(tmp_path: Path) -> Iterator[LoneConsole]:
 def test_two_operators_who_disable_one_strategy_at_once_each_hear_what_becomes_of_its_position(
     console: LoneConsole,
 ) -> None:
-    wishes = [*console.ask("a", "disable", name="one", position="hold")]
-    wishes += console.ask("b", "disable", name="one", position="flatten")
+    wishes, _ = console.ask("a", "disable", name="one", position="hold")
+    wishes += console.ask("b", "disable", name="one", position="flatten")[0]
     replies: dict[str, dict[str, Any]] = {}
 
     for wish in wishes:
@@ -87,6 +90,16 @@ def test_two_operators_who_disable_one_strategy_at_once_each_hear_what_becomes_o
         "a": "its position is held",
         "b": "its position is closed at the market",
     }
+
+
+def test_a_halt_that_cannot_be_lifted_holds_and_the_answer_says_what_to_do(
+    console: LoneConsole, tmp_path: Path
+) -> None:
+    (tmp_path / "HALT").mkdir()
+
+    _, replies = console.ask("a", "resume")
+
+    assert replies["a"]["error"] == f"the halt holds: Is a directory: remove {tmp_path / 'HALT'} by hand"
 
 
 # --- the file ---------------------------------------------------------------------------------------
