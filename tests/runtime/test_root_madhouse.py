@@ -81,12 +81,20 @@ def test_the_last_words_of_a_fallen_one_say_why(house: Bakehouse, name: str, wor
     assert row(house, name)["last_error"] == words
 
 
-@pytest.mark.parametrize("name", ["hangs-later", "stopped"])
-def test_whoever_makes_no_progress_is_killed_for_it(house: Bakehouse, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "stack"),
+    [
+        ("hangs-later", "its stack is in log/hangs-later.stack"),
+        ("stopped", "it wrote no stack, as one that is stopped"),
+    ],
+)
+def test_whoever_makes_no_progress_is_killed_for_it_and_its_stack_is_named_where_there_is_one(
+    house: Bakehouse, name: str, stack: str
+) -> None:
     error = row(house, name)["last_error"]
 
     assert error.startswith("no progress for ")
-    assert error.endswith(f"its stack is in log/{name}.stack")
+    assert error.endswith(stack)
 
 
 def test_the_word_at_which_it_hung_is_named(house: Bakehouse) -> None:
