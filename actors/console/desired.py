@@ -71,6 +71,10 @@ class Desired:
         """Of the file as it was at the last look."""
         self._read: tuple[int, int, int] | None = None
         """Of the file as the reading under way found it."""
+        self._beside: tuple[tuple[str, int, int, int], ...] = ()
+        """Of the strategies beside it, before it was read last."""
+        self._is_refused = False
+        """Whether it had mistakes then; one of them may be mended in a strategy's file."""
         self._is_torn = False
         """Whether it was written to while it was read."""
         self._wanted: dict[str, bool] = {}
@@ -190,9 +194,10 @@ class Desired:
     def _begin(self, now_ns: int, effects: Effects) -> None:
         mark = mark_of(self._file)
         is_still, self._seen = mark == self._seen, mark
-        if (is_still and mark != self._mark) or (self._later and (is_still or not self._is_torn)):
+        is_other = mark != self._mark or (self._is_refused and _marks_beside(self._file) != self._beside)
+        if (is_still and is_other) or (self._later and (is_still or not self._is_torn)):
             self._wanted, self._later = self._later, {}
-            self._read = mark
+            self._read, self._beside = mark, _marks_beside(self._file)
             if not self._is_dry:
                 self._mark = mark
             self._reading = ReadingApart(self._file, self._clock, self._shelf.folders())
@@ -217,9 +222,11 @@ class Desired:
             if self._is_dry:
                 self._end(words, alarms=self.alarms)
                 return
+            self._is_refused = True
             self._waits_for_flat = frozenset()
             self._end(words, alarms=(head, *words.splitlines()))
             return
+        self._is_refused = self._is_refused and self._is_dry
         self._loaded = loaded
         if self._plan(loaded.settings, None).waits_for_flat:
             self._ask_holders(effects)
@@ -298,6 +305,11 @@ class Desired:
 
 def _words(change: Change) -> str:
     return f"{change.path}: {change.was} -> {change.now}: {change.effect}"
+
+
+def _marks_beside(file: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Give what changes when a strategy of the operator's own is added, edited or taken away."""
+    return tuple((str(each), *mark_of(each)) for each in sorted((file.parent / "strategies").glob("*.py")))
 
 
 def _essence(settings: Settings) -> Settings:

@@ -21,6 +21,7 @@ from runtime.store import Store
 from runtime.words import RootAnswered, RootAsked
 from tests.runtime.fakes import HandClock
 
+ROOT = Path(__file__).parents[2]
 TWO = """\
 strategies:
   - {name: one, symbol: AAA, strategy: vwap_micro_mean_reversion}
@@ -109,6 +110,7 @@ def test_a_halt_that_cannot_be_lifted_holds_and_the_answer_says_what_to_do(
 def watched(tmp_path: Path) -> Iterator[tuple[Desired, Path]]:
     """Give what watches a file, and the file, which says what holds."""
     file = tmp_path / "s.yaml"
+    (tmp_path / "strategies").mkdir()
     desired = Desired(read(file, TWO), file, tmp_path, HandClock(), Log("console"))
     yield desired, file
     desired.close()
@@ -156,3 +158,17 @@ def test_nothing_is_taken_of_a_file_that_was_written_to_while_it_was_read(
     assert desired._applying is not None
     assert [entry.name for entry in desired._applying.plan.effective.strategies] == ["one", "two"]
     assert (desired.alarms, desired.outcomes()) == ((), [])
+
+
+def test_a_file_whose_mistake_is_mended_beside_it_is_taken_without_an_edit(watched: tuple[Desired, Path]) -> None:
+    desired, file = watched
+    file.write_text(TWO + "  - {name: three, symbol: AAA, strategy: mine}\n", encoding="utf-8")
+    before = [word for _ in range(3) for word in look(desired)]
+    alarms = desired.alarms
+    code = ROOT / "strategies" / "vwap_micro_mean_reversion.py"
+    (file.parent / "strategies" / "mine.py").write_bytes(code.read_bytes())
+
+    after = [word for _ in range(2) for word in look(desired)]
+
+    assert (before, [word.verb for word in after]) == ([], ["apply"])
+    assert 'unknown strategy "mine"' in str(alarms)
