@@ -427,7 +427,10 @@ def _resume_here(state: Path, reason: str) -> dict[str, Any]:
     try:
         return ask_desk(state, "resume", {"reason": reason})
     except DeskDownError:
-        Sentinel(state).remove()
+        try:
+            Sentinel(state).remove()
+        except OSError as error:
+            _fail(f"the halt holds: {error.strerror}: remove {error.filename} by hand", EXIT_REFUSED)
         return {"was_halted": was or ""}
     except VerbRefusedError as error:
         _fail(str(error), EXIT_REFUSED)

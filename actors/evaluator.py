@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -160,7 +160,7 @@ class Evaluator:
         before = self._strategy.parameters
         after = in_force_next(before, self._wanted, self._kind.live_parameters, is_flat=self.is_flat)
         if after is not before:
-            state = msgspec.msgpack.decode(msgspec.msgpack.encode(self._strategy.get_state()))
+            state = msgspec.msgpack.decode(msgspec.msgpack.encode(self._state()))
             self._strategy = self._made(after)
             self._strategy.load_state(state)
             self._strategy.on_parameters(before)
@@ -295,7 +295,7 @@ class Evaluator:
             self._memory.maker,
             dict(self.last),
             self.journal_sequence,
-            self._strategy.get_state(),
+            self._state(),
             tuple(self._pending.values()),
             dict(self._why_not),
             dict(self.counters),
@@ -303,6 +303,19 @@ class Evaluator:
             self._book.marks,
         )
         self._memory.keep(kept, self._book, effects)
+
+    def _state(self) -> dict[str, Any]:
+        """Ask the strategy for its state.
+
+        Raises:
+            TypeError: It gave what it could not be given back; a fall later nobody would know why.
+        """
+        state: object = self._strategy.get_state()
+        if not isinstance(state, dict) or not all(isinstance(key, str) for key in cast("dict[object, object]", state)):
+            kind = "a dict with a key that is no text" if isinstance(state, dict) else f"a {type(state).__name__}"
+            msg = f"get_state gave {kind}; write a dict with texts as keys"
+            raise TypeError(msg)
+        return state
 
     def facts(self) -> dict[str, Any]:
         """Say of oneself what the status shows."""

@@ -652,11 +652,12 @@ class EventsGiven(Message, frozen=True, tag="ledger.events_given"):
 class AwayWished(Message, frozen=True, tag="operator.away_wished"):
     """Command of an operator who is about to disable a strategy: what becomes of its position until it is back.
 
-    ``on_disable`` is "hold", "flatten", or "" for what the configuration says.
+    ``on_disable`` is "hold", "flatten", or "" for what the configuration says. ``request`` comes back with the answer.
     """
 
     strategy: str
     on_disable: str
+    request: str = ""
 
 
 class AwayWishKept(Message, frozen=True, tag="operator.away_wish_kept"):
@@ -664,6 +665,7 @@ class AwayWishKept(Message, frozen=True, tag="operator.away_wish_kept"):
 
     strategy: str
     on_disable: str
+    request: str = ""
 
 
 class HoldersWanted(Message, frozen=True, tag="operator.holders_wanted"):

@@ -141,8 +141,9 @@ def run(request: ChildRequest, walls: Walls | None = None) -> int:
     if request.is_gentle:
         leave_gently()  # nobody waits for its end either
     _open_spare_files()
-    log.trace("child.fell", failure, reason=f"{type(failure).__name__}: {failure}"[:500], offender=request.path)
-    _leave_last_words(request, failure)
+    words = words_of(failure)
+    log.trace("child.fell", failure, reason=words, offender=request.path)
+    _leave_last_words(request, words)
     return EXIT_FALLEN
 
 
@@ -165,9 +166,18 @@ def log_file(state: Path, path: str, suffix: str) -> Path:
     return state / "log" / f"{path.replace('/', '.')}.{suffix}"
 
 
-def _leave_last_words(request: ChildRequest, failure: BaseException) -> None:
-    words = f"{request.epoch} {type(failure).__name__}: {failure}".replace("\n", " ")[:500]
-    last_words_file(Path(request.state), request.path).write_text(words, encoding="utf-8", errors="backslashreplace")
+def words_of(failure: BaseException) -> str:
+    """Say what an exception is, on one line of at most 500 characters; also one whose own words cannot be had."""
+    try:
+        said = str(failure)
+    except Exception:  # noqa: BLE001 - it is a strategy's class, and may do anything; its name is worth more than nothing
+        said = "it raised again when it was asked what is wrong"
+    return f"{type(failure).__name__}: {said}".removesuffix(": ").replace("\n", " ")[:500]
+
+
+def _leave_last_words(request: ChildRequest, words: str) -> None:
+    file = last_words_file(Path(request.state), request.path)
+    file.write_text(f"{request.epoch} {words}", encoding="utf-8", errors="backslashreplace")
 
 
 def die_with(parent_pid: int) -> None:

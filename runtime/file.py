@@ -30,12 +30,13 @@ def replace_file(file: Path, data: bytes, *, mode: int | None = None) -> None:
 
 
 def mark_of(file: Path) -> tuple[int, int, int]:
-    """Give what changes when a file is edited or replaced; zeros where it is gone or cannot be looked at.
+    """Give what changes when a file is edited, replaced or given other rights; zeros where it is gone or out of sight.
 
-    An edit within one tick of the file system's clock that keeps the length is not noticed.
+    An edit within one tick of the file system's clock that keeps the length is not noticed. What only looks like a
+    change, such as another name for the same file, may change it too.
     """
     try:
         found = file.stat()
     except OSError:
         return 0, 0, 0
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_ctime_ns, found.st_size, found.st_ino  # rights change no time but this one

@@ -20,6 +20,8 @@ SOCKET_PATH_BYTES_MAX = 107
 ASIDE_PREFIX = "backup-"
 #: A sentinel that waits to be one.
 SPARE = "halt.spare"
+#: The longest reason that is read.
+REASON_BYTES_MAX = 4096
 _LONGEST_SOCKET_NAME = "spare/market_data.stream"
 
 
@@ -135,11 +137,19 @@ class Sentinel:
         """Say why the desk is halted, or None where it is not. A sentinel that cannot be read halts too."""
         try:
             os.stat(self._text)  # noqa: PTH116 - most of the time there is none, and nothing says that more cheaply
-            return self._path.read_text(encoding="utf-8", errors="replace").strip() or "halted without a reason"
+            return self._read() or "halted without a reason"
         except FileNotFoundError:
             return None
         except OSError as error:
             return f"the sentinel cannot be read: {error}"
+
+    def _read(self) -> str:
+        """Read the reason; whatever stands there, nobody waits for it, and none is longer than a page."""
+        descriptor = os.open(self._text, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return os.read(descriptor, REASON_BYTES_MAX).decode("utf-8", "replace").strip()
+        finally:
+            os.close(descriptor)
 
     def write(self, reason: str) -> None:
         """Halt. A reason that is already there stays: the first halt is the one to explain.
@@ -171,5 +181,9 @@ class Sentinel:
         self._spare.write_text(words, encoding="utf-8")
 
     def remove(self) -> None:
-        """Lift the halt; nothing happens where there is none."""
+        """Lift the halt; nothing happens where there is none.
+
+        Raises:
+            OSError: Something stands there that is no file, or is not ours to remove: the halt holds.
+        """
         self._path.unlink(missing_ok=True)

@@ -59,7 +59,7 @@ from runtime.supervision_words import (
     Signal,
     Spawn,
 )
-from runtime.warden import Warden
+from runtime.warden import Warden, file_bytes
 from runtime.words import PeersChanged as PeersWord
 from runtime.words import (
     Progress,
@@ -158,6 +158,7 @@ class Root:
         self._running: dict[str, Running] = {}
         self._by_pidfd: dict[int, str] = {}
         self._specs: dict[str, WorkerSpec] = {}
+        #: How long the file of stacks was when a silent child was asked for its own.
         self._dumped: dict[str, int] = {}
         self._warden, self._patience = Warden(settings.state, log), Patience()
         self._known = Knowledge(settings.sockets, self._warden)
@@ -682,13 +683,15 @@ class Root:
         if now_ns < self._excused_until_ns or silent_ns < spec.progress_timeout_ns:
             self._dumped.pop(child.path, None)
             return
+        stacks = log_file(self._settings.state, child.path, "stack")
         if child.path not in self._dumped:
-            self._dumped[child.path] = now_ns
+            self._dumped[child.path] = file_bytes(stacks)
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(child.pidfd, signal.SIGUSR2)
             return  # until the next round it may write its stack
         text = f"no progress for {silent_ns / NS_PER_S:.1f} s{self._at_what(child.path)}"
-        text = f"{text}; its stack is in log/{child.path.replace('/', '.')}.stack"
+        has_written = file_bytes(stacks) > self._dumped[child.path]
+        text += f"; its stack is in log/{stacks.name}" if has_written else "; it wrote no stack, as one that is stopped"
         self._do(self._supervision.on_hang(child.path, child.epoch, self._now(), text))
 
     def _at_what(self, path: str) -> str:

@@ -84,7 +84,7 @@ class Warden:
             "address_space_bytes": (None, limits.address_space_bytes),
             "open_files": (open_files(child.pid) if limits.open_files else 0, limits.open_files),
             "processes": (len(watched.family) if watched else 1, limits.processes),
-            "output_bytes": (_size(watched.output) if watched else 0, limits.output_bytes),
+            "output_bytes": (file_bytes(watched.output) if watched else 0, limits.output_bytes),
             "cpu_s_per_handler": (None, limits.cpu_s_per_handler),
         }
         shown: dict[str, Any] = {name: {"used": used, "max": most} for name, (used, most) in rows.items() if most}
@@ -118,7 +118,7 @@ class Warden:
 
     def _output(self, child: Running, limits: Limits, watched: _Watched, now_ns: int) -> str:
         most = limits.output_bytes
-        if not most or _size(watched.output) <= most:
+        if not most or file_bytes(watched.output) <= most:
             return ""
         file = Path(watched.output)
         dropped = cut(file)
@@ -146,7 +146,8 @@ def cut(file: Path) -> int:
     return size - len(tail)
 
 
-def _size(file: str) -> int:
+def file_bytes(file: str | Path) -> int:
+    """Give how long a file is; 0 where there is none, or nobody can tell."""
     with suppress(OSError):
         return os.stat(file).st_size  # noqa: PTH116 - a thousand of these a round
     return 0

@@ -210,7 +210,10 @@ class Strategy:
         """Hear that (a part of) an own position was closed."""
 
     def get_state(self) -> dict[str, Any]:
-        """Give everything that decides, as plain numbers, texts, lists and dicts."""
+        """Give everything that decides, as plain numbers, texts, lists and dicts.
+
+        The outermost is a dict with texts as keys. What is nothing of these is not kept: the strategy falls at once.
+        """
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:

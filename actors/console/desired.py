@@ -1,7 +1,8 @@
 """The file as desired state: an edit is read apart, checked as a whole, compared, and applied as a whole or not at all.
 
-One round is: read the file; where code would change under a position, ask execution who holds one; let root apply the
-tree; keep the file as the last good one. A mistake on the way ends the round, and the settings in force stay.
+One round is: wait until the file stands still, for somebody may be half way through writing it; read it; where code
+would change under a position, ask execution who holds one; let root apply the tree; keep the file as the last good one.
+A mistake on the way ends the round, and the settings in force stay.
 """
 
 from collections.abc import Sequence
@@ -65,6 +66,17 @@ class Desired:
         self._shelf = CodeShelf(state)
         self._file, self._state, self._clock, self._log = file, state, clock, log
         self._mark: tuple[int, int, int] | None = None
+        """Of the file as it was read last, but for those who only wanted to know."""
+        self._seen: tuple[int, int, int] | None = None
+        """Of the file as it was at the last look."""
+        self._read: tuple[int, int, int] | None = None
+        """Of the file as the reading under way found it."""
+        self._beside: tuple[tuple[str, int, int, int], ...] = ()
+        """Of the strategies beside it, before it was read last."""
+        self._is_refused = False
+        """Whether it had mistakes then; one of them may be mended in a strategy's file."""
+        self._is_torn = False
+        """Whether it was written to while it was read."""
         self._wanted: dict[str, bool] = {}
         """The reloads of this round by token, and whether each only wants to know."""
         self._later: dict[str, bool] = {}
@@ -97,7 +109,11 @@ class Desired:
             loaded = self._reading.poll()
             if loaded is not None:
                 self._reading = None
-                self._take(loaded, effects)
+                self._is_torn = mark_of(self._file) != self._read
+                if self._is_torn:
+                    self._read_again()
+                else:
+                    self._take(loaded, effects)
         elif self._holders_asked_ns is not None:
             if now_ns - self._holders_asked_ns > HOLDERS_NS_MAX:
                 self._decide(None, effects)
@@ -177,13 +193,21 @@ class Desired:
 
     def _begin(self, now_ns: int, effects: Effects) -> None:
         mark = mark_of(self._file)
-        if mark != self._mark or self._later:
+        is_still, self._seen = mark == self._seen, mark
+        is_other = mark != self._mark or (self._is_refused and _marks_beside(self._file) != self._beside)
+        if (is_still and is_other) or (self._later and (is_still or not self._is_torn)):
             self._wanted, self._later = self._later, {}
+            self._read, self._beside = mark, _marks_beside(self._file)
             if not self._is_dry:
                 self._mark = mark
             self._reading = ReadingApart(self._file, self._clock, self._shelf.folders())
         elif self._waits_for_flat and now_ns >= self._flat_due_ns:
             self._ask_holders(effects)
+
+    def _read_again(self) -> None:
+        """Take nothing of a file that was written to meanwhile: half of an edit may hold together, and mean much."""
+        self._mark = None
+        self._later, self._wanted = {**self._wanted, **self._later}, {}
 
     @property
     def _is_dry(self) -> bool:
@@ -198,9 +222,11 @@ class Desired:
             if self._is_dry:
                 self._end(words, alarms=self.alarms)
                 return
+            self._is_refused = True
             self._waits_for_flat = frozenset()
             self._end(words, alarms=(head, *words.splitlines()))
             return
+        self._is_refused = self._is_refused and self._is_dry
         self._loaded = loaded
         if self._plan(loaded.settings, None).waits_for_flat:
             self._ask_holders(effects)
@@ -279,6 +305,11 @@ class Desired:
 
 def _words(change: Change) -> str:
     return f"{change.path}: {change.was} -> {change.now}: {change.effect}"
+
+
+def _marks_beside(file: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Give what changes when a strategy of the operator's own is added, edited or taken away."""
+    return tuple((str(each), *mark_of(each)) for each in sorted((file.parent / "strategies").glob("*.py")))
 
 
 def _essence(settings: Settings) -> Settings:

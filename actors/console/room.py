@@ -200,13 +200,12 @@ class Console(Room):
         refusal = self._refusal(asked)
         if refusal:
             return self._refuse(asked, refusal)
-        name, position = asked.arguments.name, asked.arguments.position
-        self._asked[f"away {name}"] = asked
-        effects.post("execution", AwayWished(name, position))
+        self._asked[asked.name] = asked
+        effects.post("execution", AwayWished(asked.arguments.name, asked.arguments.position, asked.name))
         return None
 
     def _hear_away_wish(self, kept: AwayWishKept, effects: Effects) -> None:
-        asked = self._asked.pop(f"away {kept.strategy}", None)
+        asked = self._asked.pop(kept.request, None)
         if asked is not None:
             self._positions[asked.name] = position_words(OnDisable(kept.on_disable))
             self._ask_root_of_strategy(asked, effects)
@@ -256,7 +255,10 @@ class Console(Room):
 
     def _resume(self, asked: Asked, _effects: Effects) -> Reply:
         was = self._sentinel.reason()
-        self._sentinel.remove()
+        try:
+            self._sentinel.remove()
+        except OSError as error:
+            return self._refuse(asked, f"the halt holds: {error.strerror}: remove {error.filename} by hand")
         self._was_halted = False
         return reply_to(asked.request.id, {"was_halted": was or ""})
 

@@ -444,7 +444,8 @@ class Execution(Room):
         name = wished.strategy
         self._owners.wish(name, OnDisable(wished.on_disable) if wished.on_disable else None, effects)
         self._protection.look_after_all(effects)
-        effects.post("console", AwayWishKept(name, self._owners.on_disable(name).value), is_gated=False)
+        kept = AwayWishKept(name, self._owners.on_disable(name).value, wished.request)
+        effects.post("console", kept, is_gated=False)
 
     def _holders(self) -> tuple[str, ...]:
         """Name the strategies that hold a position or have an order that is not finished."""

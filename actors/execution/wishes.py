@@ -22,6 +22,9 @@ from desk.units import ZERO
 from runtime.effects import Effects
 from runtime.store import Store
 
+#: No money is written with more; without a bound a deposit could be lost in the last digit of the cash.
+DECIMALS_MAX = 8
+
 
 class Wishes:
     """Carries out what an operator wants of the books, or says why not."""
@@ -54,6 +57,8 @@ class Wishes:
     def _capital(self, wish: CapitalWished, effects: Effects) -> str:
         if not wish.amount.is_finite() or wish.amount == ZERO or abs(wish.amount) >= Decimal(10**12):
             return f"{wish.amount} is no amount of money"
+        if round(wish.amount, DECIMALS_MAX) != wish.amount:  # the books add exactly, as far as their digits go
+            return f"{wish.amount} has more than {DECIMALS_MAX} decimals, and is no amount of money"
         free = self.free_cash()
         if wish.amount < ZERO and -wish.amount > free:
             return f"{-wish.amount} cannot be withdrawn: {free} of {self._journal.ledger.cash} in cash is free"

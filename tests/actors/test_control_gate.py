@@ -351,6 +351,20 @@ def test_a_list_that_everybody_may_write_says_nothing(tmp_path: Path) -> None:
     assert "chmod o-w" in str(read_clients(file))
 
 
+def test_a_list_is_taken_as_soon_as_its_rights_are_as_the_alarm_wants_them(house: House) -> None:
+    write_clients(house.file, [Client("a", "admin", KEY)])
+    house.file.chmod(0o666)
+    house.keeper.tend()
+    alarms = house.keeper.alarms()
+
+    house.file.chmod(0o644)
+    house.keeper.tend()
+
+    assert "chmod o-w" in alarms[0]
+    assert house.keeper.alarms() == []
+    assert house.keeper._gate.clients.keys() == {KEY}
+
+
 def test_a_list_that_is_not_there_lists_nobody_and_one_that_was_written_is_read(tmp_path: Path) -> None:
     file = tmp_path / "clients.json"
     before = read_clients(file)

@@ -214,7 +214,7 @@ def test_what_is_not_free_cannot_be_withdrawn(lone: LoneExecution) -> None:
     assert (all_that_is_free.error, json.loads(all_that_is_free.result)["cash"]) == ("", "45000")
 
 
-@pytest.mark.parametrize("amount", ["NaN", "0", "Infinity", "1e12"])
+@pytest.mark.parametrize("amount", ["NaN", "0", "Infinity", "1e12", "1e-40", "0.123456789"])
 def test_what_is_no_amount_changes_nothing(lone: LoneExecution, amount: str) -> None:
     before = lone.room._journal.head
 

@@ -3,19 +3,20 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from typing_extensions import override
 
 from actors.strategy import EntryChangedError
 from actors.strategy_memory import BOOK, NOW, TABLE, TRADES, Kept, sealed, unsealed
 from actors.strategy_parameters import changes, in_force_next
 from desk.portfolio import Ledger, Position
 from runtime.effects import Delete, Put
-from tests.actors.lone_strategy import SYMBOLS, ChroniclerParameters, Lone, Outcome
+from tests.actors.lone_strategy import SYMBOLS, Chronicler, ChroniclerParameters, Lone, Outcome
 
 FALLS = ("", "", "before", "heard", "uncommitted", "unsent")
 
@@ -139,6 +140,35 @@ def test_a_memory_that_does_not_hold_is_left_aside_and_everything_is_folded_anew
     facts = lone.evaluator.facts()
     assert (facts["bars_evaluated"], facts["bars_missed"]) == (1, bars)
     assert money(lone) == folded(lone)
+
+
+class Forgetful(Chronicler):
+    """Gives a state that could not be given back."""
+
+    state: ClassVar[object] = {}
+
+    @override
+    def get_state(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", self.state)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [([1], "a list"), (None, "a NoneType"), ({1: 2}, "a dict with a key that is no text")],
+    ids=["a list", "nothing", "a number as key"],
+)
+def test_a_state_that_could_not_be_given_back_falls_at_once_and_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: object, says: str
+) -> None:
+    monkeypatch.setattr(Forgetful, "state", state)
+    lone = Lone(tmp_path, 1, is_stepped=True, kind=Forgetful)
+
+    with pytest.raises(TypeError, match=f"get_state gave {says}; write a dict with texts as keys"):
+        lone.step()
+
+    assert lone.store is not None
+    assert lone.store.get(TABLE, NOW) is None
+    lone.store.close()
 
 
 def test_a_memory_that_was_rebuilt_is_whole_again(lone: Lone) -> None:

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from typing_extensions import override
@@ -269,6 +269,20 @@ def swell(state: Path) -> None:
             file.write(bytes(1 << 20))
 
 
+class SpeechlessError(Exception):
+    """An error that cannot say what it is about."""
+
+    @override
+    def __str__(self) -> str:
+        msg = "no words"
+        raise ValueError(msg)
+
+
+def fall_silent() -> NoReturn:
+    """Raise what cannot be put into words."""
+    raise SpeechlessError
+
+
 MOODS: dict[str, Callable[["Apprentice"], object]] = {
     "calm": lambda one: one.eaten.clear(),
     "hangs": lambda _: knead_for_ever(),
@@ -285,6 +299,7 @@ MOODS: dict[str, Callable[["Apprentice"], object]] = {
     "crashes": lambda _: ctypes.string_at(0),
     "raises": lambda _: int("a loaf"),
     "raises half a character": lambda _: int("\udc80"),
+    "raises without words": lambda _: fall_silent(),
 }
 
 

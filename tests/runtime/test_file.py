@@ -71,3 +71,13 @@ def test_each_replacement_changes_the_mark_and_so_does_the_end(tmp_path: Path) -
 
     assert len(set(marks)) == 3
     assert marks[0] == mark_of(file) == (0, 0, 0)
+
+
+def test_other_rights_change_the_mark_so_that_who_could_not_read_a_file_looks_again(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    replace_file(file, b"text")
+    before = mark_of(file)
+
+    file.chmod(0o600)
+
+    assert mark_of(file) != before

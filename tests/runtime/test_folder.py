@@ -283,6 +283,18 @@ def test_a_sentinel_that_cannot_be_read_halts(tmp_path: Path) -> None:
     assert "cannot be read" in str(Sentinel(tmp_path).reason())
 
 
+def test_nobody_waits_for_a_sentinel_into_which_somebody_could_still_write(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "HALT")
+
+    assert Sentinel(tmp_path).reason() == "halted without a reason"
+
+
+def test_of_an_endless_reason_one_page_is_read(tmp_path: Path) -> None:
+    (tmp_path / "HALT").write_text("x" * 1_000_000, encoding="utf-8")
+
+    assert Sentinel(tmp_path).reason() == "x" * 4096
+
+
 def test_a_state_folder_that_is_a_file_halts(tmp_path: Path) -> None:
     (tmp_path / "var").write_text("no folder", encoding="utf-8")
 

@@ -26,6 +26,7 @@ FALLEN = [
     apprentice("raises-starting", "raises", "starting"),
     apprentice("raises-making", "raises", "making"),
     apprentice("half-a-character", "raises half a character"),
+    apprentice("speechless", "raises without words"),
     apprentice("hangs-at-once", "hangs", "first", progress_timeout_ns=SHORT_NS, start_timeout_ns=2 * SHORT_NS),
     apprentice("hangs-later", "hangs", "later", progress_timeout_ns=SHORT_NS),
     apprentice("eats", "eats", "later", limits=Limits(100 * MIB, 300 * MIB, 0, 0, 0)),
@@ -73,18 +74,27 @@ def test_nobody_else_falls(house: Bakehouse, name: str) -> None:
         ("raises-starting", "ValueError: invalid literal for int() with base 10: 'a loaf'"),
         ("raises-making", "ValueError: invalid literal for int() with base 10: 'a loaf'"),
         ("half-a-character", "ValueError: invalid literal for int() with base 10: '\\udc80'"),
+        ("speechless", "SpeechlessError: it raised again when it was asked what is wrong"),
     ],
 )
 def test_the_last_words_of_a_fallen_one_say_why(house: Bakehouse, name: str, words: str) -> None:
     assert row(house, name)["last_error"] == words
 
 
-@pytest.mark.parametrize("name", ["hangs-later", "stopped"])
-def test_whoever_makes_no_progress_is_killed_for_it(house: Bakehouse, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "stack"),
+    [
+        ("hangs-later", "its stack is in log/hangs-later.stack"),
+        ("stopped", "it wrote no stack, as one that is stopped"),
+    ],
+)
+def test_whoever_makes_no_progress_is_killed_for_it_and_its_stack_is_named_where_there_is_one(
+    house: Bakehouse, name: str, stack: str
+) -> None:
     error = row(house, name)["last_error"]
 
     assert error.startswith("no progress for ")
-    assert error.endswith(f"its stack is in log/{name}.stack")
+    assert error.endswith(stack)
 
 
 def test_the_word_at_which_it_hung_is_named(house: Bakehouse) -> None:
@@ -176,6 +186,10 @@ def test_a_fall_is_logged_by_the_child_with_its_place_and_by_root_in_four_fields
         "reason": "ValueError: invalid literal for int() with base 10: 'a loaf'",
         "offender": "raises",
     }
+
+
+def test_the_place_of_a_fall_without_words_is_logged_all_the_same(house: Bakehouse) -> None:
+    assert "raise SpeechlessError" in house.log("speechless")
 
 
 def test_who_falls_before_it_is_ready_has_failed_to_start(house: Bakehouse) -> None:

@@ -1,0 +1,174 @@
+"""The console alone: whose answer is whose, and a file that is being written to while it is looked at."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.console.audit import Audit
+from actors.console.desired import Desired
+from actors.console.room import Console
+from actors.settings import Settings
+from actors.settings_file import load
+from desk.messages import AwayWished, AwayWishKept
+from runtime.effects import Effects
+from runtime.folder import Sentinel
+from runtime.log import Log
+from runtime.room import ControlRequest
+from runtime.store import Store
+from runtime.words import RootAnswered, RootAsked
+from tests.runtime.fakes import HandClock
+
+ROOT = Path(__file__).parents[2]
+TWO = """\
+strategies:
+  - {name: one, symbol: AAA, strategy: vwap_micro_mean_reversion}
+  - {name: two, symbol: AAA, strategy: vwap_micro_mean_reversion, on_disable: flatten}
+"""
+#: What somebody who writes the same with another limit in two goes has written after the first.
+HALF, WHOLE = TWO[: TWO.index("  - {name: two")], TWO + "global: {risk: {max_positions: 2}}\n"
+
+
+def read(file: Path, text: str) -> Settings:
+    file.write_text(text, encoding="utf-8")
+    settings = load(file).settings
+    assert settings is not None
+    return settings
+
+
+# --- answers ----------------------------------------------------------------------------------------
+
+
+class LoneConsole:
+    """A console whose peers are played by the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store.open(folder / "audit")
+        settings, clock, log = read(folder / "s.yaml", TWO), HandClock(), Log("console")
+        desired = Desired(settings, folder / "s.yaml", folder, clock, log)
+        self.room = Console(desired, Sentinel(folder), Audit(self.store, "1-1"), folder, clock, log)
+        self.room.recover()
+
+    def ask(self, request_id: str, verb: str, **arguments: Any) -> tuple[list[Any], dict[str, dict[str, Any]]]:
+        """Send a request; give the words for the peers, and the answers for the clients by their ids."""
+        document = {"v": 1, "id": request_id, "verb": verb, "arguments": arguments}
+        request = ControlRequest(b"\x00" + request_id.encode(), [json.dumps(document).encode()], "local", "", "")
+        return self._told(self.room.hear_control(request))
+
+    def hear(self, peer: str, word: Any) -> tuple[list[Any], dict[str, dict[str, Any]]]:
+        """Let a peer answer; give the same."""
+        return self._told(self.room.hear(peer, 1, word))
+
+    @staticmethod
+    def _told(effects: Effects) -> tuple[list[Any], dict[str, dict[str, Any]]]:
+        replies = [json.loads(data) for _, data in effects.answers]
+        return [post.word for post in effects.posts], {reply["id"]: reply for reply in replies}
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[LoneConsole]:
+    console = LoneConsole(tmp_path)
+    yield console
+    console.store.close()
+
+
+def test_two_operators_who_disable_one_strategy_at_once_each_hear_what_becomes_of_its_position(
+    console: LoneConsole,
+) -> None:
+    wishes, _ = console.ask("a", "disable", name="one", position="hold")
+    wishes += console.ask("b", "disable", name="one", position="flatten")[0]
+    replies: dict[str, dict[str, Any]] = {}
+
+    for wish in wishes:
+        assert isinstance(wish, AwayWished)
+        words, _ = console.hear("execution", AwayWishKept(wish.strategy, wish.on_disable, wish.request))
+        assert [type(word) for word in words] == [RootAsked]
+        replies |= console.hear("root", RootAnswered(words[0].request, "", {}))[1]
+
+    assert {name: reply["result"]["position"].split(":")[0] for name, reply in replies.items()} == {
+        "a": "its position is held",
+        "b": "its position is closed at the market",
+    }
+
+
+def test_a_halt_that_cannot_be_lifted_holds_and_the_answer_says_what_to_do(
+    console: LoneConsole, tmp_path: Path
+) -> None:
+    (tmp_path / "HALT").mkdir()
+
+    _, replies = console.ask("a", "resume")
+
+    assert replies["a"]["error"] == f"the halt holds: Is a directory: remove {tmp_path / 'HALT'} by hand"
+
+
+# --- the file ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[tuple[Desired, Path]]:
+    """Give what watches a file, and the file, which says what holds."""
+    file = tmp_path / "s.yaml"
+    (tmp_path / "strategies").mkdir()
+    desired = Desired(read(file, TWO), file, tmp_path, HandClock(), Log("console"))
+    yield desired, file
+    desired.close()
+
+
+def look(desired: Desired) -> list[Any]:
+    """Let it look once, at the end of a reading where one is under way; give the words that it has for root."""
+    reading = desired._reading
+    if reading is not None:
+        reading._process.wait()
+    effects = Effects()
+    desired.look(effects)
+    return [post.word for post in effects.posts]
+
+
+def test_a_file_is_read_once_it_stands_still(watched: tuple[Desired, Path]) -> None:
+    desired, file = watched
+    idle: list[bool] = []
+
+    for text in (HALF, HALF + "  - {name", WHOLE, WHOLE):
+        if file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
+        look(desired)
+        idle.append(desired.is_idle)
+
+    assert idle == [True, True, True, False]
+
+
+@pytest.mark.parametrize("is_wanted_now", [False, True], ids=["watched", "reload"])
+def test_nothing_is_taken_of_a_file_that_was_written_to_while_it_was_read(
+    watched: tuple[Desired, Path], is_wanted_now: bool
+) -> None:
+    desired, file = watched
+    file.write_text(HALF, encoding="utf-8")
+    look(desired)
+    if is_wanted_now:
+        desired.reload("token", is_dry=False)
+    look(desired)
+    assert not desired.is_idle
+    file.write_text(WHOLE, encoding="utf-8")
+
+    words = [word for _ in range(4) for word in look(desired)]
+
+    assert [(word.verb, word.request.split("-")[0]) for word in words] == [("apply", "configuration")]
+    assert desired._applying is not None
+    assert [entry.name for entry in desired._applying.plan.effective.strategies] == ["one", "two"]
+    assert (desired.alarms, desired.outcomes()) == ((), [])
+
+
+def test_a_file_whose_mistake_is_mended_beside_it_is_taken_without_an_edit(watched: tuple[Desired, Path]) -> None:
+    desired, file = watched
+    file.write_text(TWO + "  - {name: three, symbol: AAA, strategy: mine}\n", encoding="utf-8")
+    before = [word for _ in range(3) for word in look(desired)]
+    alarms = desired.alarms
+    code = ROOT / "strategies" / "vwap_micro_mean_reversion.py"
+    (file.parent / "strategies" / "mine.py").write_bytes(code.read_bytes())
+
+    after = [word for _ in range(2) for word in look(desired)]
+
+    assert (before, [word.verb for word in after]) == ([], ["apply"])
+    assert 'unknown strategy "mine"' in str(alarms)
