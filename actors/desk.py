@@ -64,7 +64,6 @@ def run_desk(
     if converted:
         log.info("stores.converted", stores=", ".join(str(folder.relative_to(state)) for folder in converted))
     settings = carry_over(settings, state)
-    _make_stores(state, store_paths(settings))
     sockets = socket_folder(state)
     _clear(sockets)
     keep_from_cleaners(sockets)
@@ -97,8 +96,14 @@ def run_desk(
         on_round,
         lambda tree: _make_stores(state, strategy_paths(tree)),
     )
-    log.info("desk.starts", **_summary(settings))
     try:
+        root.warm_up()
+        try:
+            _make_stores(state, store_paths(settings))  # some milliseconds of the disk's each, before the first child
+        except BaseException:
+            root.abandon()
+            raise
+        log.info("desk.starts", **_summary(settings))
         code = root.run()
         if code == 0:
             shelf.drop_pins()  # whoever stops a desk in good order takes the files as they are at the next start
