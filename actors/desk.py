@@ -67,7 +67,6 @@ def run_desk(
         log.info("stores.converted", stores=", ".join(str(folder.relative_to(state)) for folder in converted))
     settings = carry_over(settings, state)
     refuse_missing(state, [path for path in store_paths(settings) if path not in configured(settings)])
-    _make_stores(state, store_paths(settings))
     sockets = socket_folder(state)
     _clear(sockets)
     keep_from_cleaners(sockets)
@@ -102,6 +101,12 @@ def run_desk(
     )
     log.info("desk.starts", **_summary(settings))
     try:
+        root.warm_up()
+        try:
+            _make_stores(state, store_paths(settings))  # some milliseconds of the disk's each, before the first child
+        except BaseException:
+            root.abandon()
+            raise
         code = root.run()
         if code == 0:
             shelf.drop_pins()  # whoever stops a desk in good order takes the files as they are at the next start

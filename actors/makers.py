@@ -37,7 +37,7 @@ from actors.room_put_by import AUDIT_RESERVE_BYTES, STRATEGY_RESERVE_BYTES, halt
 from actors.settings import FeedKind, FeedSettings
 from actors.strategy import StrategyRoom
 from actors.strategy_arguments import CandidateArguments, StrategyArguments, read_arguments, whole_change
-from actors.strategy_catalogue import adopt_folder, find_strategy, imported_strategy
+from actors.strategy_catalogue import adopt_folder, adopt_known, find_strategy, imported_strategy
 from actors.strategy_memory import Memory
 from actors.topics import bar_topic, tick_topic
 from actors.venues.adapter import find_adapter
@@ -222,11 +222,12 @@ def candidate(context: Context, arguments: bytes) -> Made:
 
 def _class_of(context: Context, told: StrategyArguments) -> type[Strategy]:
     """Import the strategy's module, the pinned copy where there is one."""
-    if told.own_folder:
-        adopt_folder(Path(told.own_folder))
     if told.code:
+        adopt_known(told.own_folder)
         CodeShelf(context.state).load(told.code)
         return imported_strategy(told.entry.strategy)
+    if told.own_folder:
+        adopt_folder(Path(told.own_folder))
     found = find_strategy(told.entry.strategy)
     assert found is not None, f"strategy {told.entry.strategy} was there when the settings were read"
     return found

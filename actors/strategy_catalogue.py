@@ -35,6 +35,12 @@ def adopt_folder(folder: Path) -> str:
     return str(own)
 
 
+def adopt_known(folder: str) -> None:
+    """Adopt a folder that ``adopt_folder`` has named before, for imports of pinned code: nothing is looked at."""
+    if folder and folder not in strategies.__path__:
+        strategies.__path__.append(folder)
+
+
 def strategy_names() -> tuple[str, ...]:
     """Name every module of ``strategies/`` that declares a ``STRATEGY``. Imports none of them."""
     found = (module.name for module in pkgutil.iter_modules(strategies.__path__))

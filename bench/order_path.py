@@ -135,7 +135,6 @@ class Desk:
         self._poller = zmq.Poller()
         self._handlers: dict[zmq.Socket[bytes], Callable[[], object]] = {
             self._link.socket: self._hear_execution,
-            self._link.monitor: self._link.connected,
             self._venue.socket: self._hear_as_venue,
             self._root.socket: self._hear_as_root,
             progress: progress.recv,
@@ -174,6 +173,7 @@ class Desk:
     def _hear_execution(self) -> None:
         for _ in self._link.receive():
             pass  # receipts only; they are in ``waiting``
+        self._link.connected()
 
     def _hear_as_venue(self) -> None:
         for heard in self._venue.receive():

@@ -256,7 +256,6 @@ class RoomActor(pykka.Actor):
         for peer in (ROOT, *wiring.spokes):
             spoke = self._spokes[peer] = self._bus.spoke(peer)
             self._attach(inbox, spoke.socket, self._spoke_handler(spoke))
-            self._attach(inbox, spoke.monitor, self._monitor_handler(spoke))
         if wiring.foreign_url:
             foreign = self._foreign = self._bus.foreign(wiring.foreign_url, wiring.foreign_prefixes)
             self._attach(inbox, foreign.socket, lambda effects: self._hear_foreign(foreign, effects))
@@ -282,11 +281,6 @@ class RoomActor(pykka.Actor):
         def handle(effects: Effects) -> None:
             for heard in spoke.receive():
                 self._hear(heard.peer, heard.epoch, (heard.body,), effects)
-
-        return handle
-
-    def _monitor_handler(self, spoke: Spoke) -> Callable[[Effects], None]:
-        def handle(effects: Effects) -> None:
             if spoke.connected() and spoke.peer != ROOT:
                 effects.add(self._room.connected(spoke.peer))
 

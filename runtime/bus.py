@@ -127,6 +127,7 @@ class Bus:
         """Open this process's own hub, to which its peers connect; ``share`` bounds one peer's part of a turn."""
         socket = self._socket(zmq.ROUTER, LINK_HWM, LINK_HWM)
         socket.set(zmq.ROUTER_MANDATORY, 1)
+        socket.set(zmq.PROBE_ROUTER, 1)  # by an empty frame each spoke learns that its connection stands
         socket.set(zmq.BACKLOG, BACKLOG)
         socket.bind(self._endpoint(f"{self.me.path}.hub"))
         return Hub(socket, self.me, share)
@@ -136,9 +137,8 @@ class Bus:
         socket = self._socket(zmq.DEALER, LINK_HWM, LINK_HWM)
         socket.set(zmq.IDENTITY, self.me.identity())
         socket.set(zmq.IMMEDIATE, 1)
-        monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         socket.connect(self._endpoint(f"{peer}.hub"))
-        return Spoke(socket, monitor, peer, self.me)
+        return Spoke(socket, peer, self.me)
 
     def publisher(self) -> "Publisher":
         """Open this process's own stream."""
@@ -573,38 +573,44 @@ class Hub:
 
 
 class Spoke:
-    """The side of a link that connects: a DEALER to one hub. It greets at each connection, and repeats what waits."""
+    """The side of a link that connects: a DEALER to one hub. It greets at each connection, and repeats what waits.
 
-    def __init__(self, socket: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]", peer: str, me: Address) -> None:
-        """Take a connecting socket and its monitor."""
+    That a connection stands the hub says itself, by an empty frame before any other, as soon as its loop has seen it.
+    """
+
+    def __init__(self, socket: "zmq.Socket[bytes]", peer: str, me: Address) -> None:
+        """Take a connecting socket."""
         self.socket = socket
-        self.monitor = monitor
         self.peer = peer
         self._me = me
         self._channel = _Channel(me.epoch)
         self._channel.is_spoke = True
         self._datagram = Header(Kind.DATAGRAM, me.epoch, 0, 0).encode()
+        self._is_new = False
 
     def connected(self) -> bool:
-        """Take the monitor's events; on a new connection greet and repeat what waits, and say True."""
-        is_connected = False
-        for frames in drain(self.monitor):
-            is_connected = parse_monitor_message(frames)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED or is_connected
-        if is_connected:
-            self.socket.get(zmq.EVENTS)  # attaches the new connection; a send alone may look for it only 1 ms later
+        """Say whether ``receive`` has come upon a new connection since this was asked last; greet and repeat then."""
+        is_new, self._is_new = self._is_new, False
+        if is_new:
             try_send(self.socket, [self._datagram])
             self.send_again()
-        return is_connected
+        return is_new
 
     def wait_connected(self, milliseconds: int) -> None:
-        """Wait, at most so long, until the link stands, and repeat what waits; only for the time before the loop."""
-        if self.monitor.poll(milliseconds):
-            self.connected()
+        """Wait, at most so long, until something can leave, and send what waits; only for the time before the loop.
+
+        ``connected`` comes all the same: the hub may not have seen the connection yet.
+        """
+        if self.socket.poll(milliseconds, zmq.POLLOUT):
+            self.send_again()
 
     def receive(self) -> Iterator[Heard]:
         """Give what the hub said; outdated incarnations of it are dropped."""
         left, incoming = DRAIN_MAX, self._channel.incoming
         for frame in _singles(self.socket):
+            if not frame:
+                self._is_new = True
+                continue
             header = Header.decode(frame)
             if not incoming.saw(header.epoch):
                 continue

@@ -5,14 +5,13 @@ import faulthandler
 import functools
 import gc
 import importlib
-import io
 import os
 import resource
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Self, TextIO
+from typing import NamedTuple, Self
 
 import msgspec
 import setproctitle
@@ -41,6 +40,7 @@ OOM_SCORE = 500
 FILES_SPARE = 16
 #: Past this size a new incarnation begins the file of stacks anew.
 STACKS_BYTES_MAX = 1 << 20
+_APPENDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -180,6 +180,11 @@ def _leave_last_words(request: ChildRequest, words: str) -> None:
     file.write_text(f"{request.epoch} {words}", encoding="utf-8", errors="backslashreplace")
 
 
+def _log_name(request: ChildRequest, suffix: str) -> str:
+    """Say the same as ``log_file``, for those first files of a child that are opened by their names."""
+    return f"{request.state}/log/{request.path.replace('/', '.')}.{suffix}"
+
+
 def die_with(parent_pid: int) -> None:
     """Ask the kernel to kill this process when its parent ends, once it is the child of ``parent_pid``.
 
@@ -199,11 +204,11 @@ def set_title(title: str) -> None:
     setproctitle.setproctitle(title)
 
 
-def forget_stacks(stacks: TextIO) -> None:
+def forget_stacks(stacks: int) -> None:
     """Dump no stack to this file any more, and close it."""
     faulthandler.unregister(signal.SIGUSR2)
     faulthandler.disable()
-    stacks.close()
+    os.close(stacks)
 
 
 def _is_alive(pid: int) -> bool:
@@ -214,22 +219,27 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def set_up_process(request: ChildRequest) -> TextIO:
-    """Found a process group, take the limits; give the file of stacks, which lives as long as the process."""
+def set_up_process(request: ChildRequest) -> int:
+    """Found a process group, take the limits; give the file of stacks, which is open as long as the process lives.
+
+    Every child does this first, on pages that it shares: so files are opened by their names, without objects.
+    """
     die_with(request.root_pid)
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     set_title(request.title)
     _silence(request)
-    stacks = log_file(Path(request.state), request.path, "stack")
-    is_long = stacks.exists() and stacks.stat().st_size > STACKS_BYTES_MAX
-    dump = stacks.open("w" if is_long else "a", encoding="utf-8")  # what a predecessor dumped is still to be read
+    dump = os.open(_log_name(request, "stack"), _APPENDING, 0o666)  # what a predecessor dumped is still to be read
+    if os.fstat(dump).st_size > STACKS_BYTES_MAX:
+        os.ftruncate(dump, 0)
     faulthandler.enable(dump)
     faulthandler.register(signal.SIGUSR2, file=dump, all_threads=True)
     _set_limits(request)
     if request.is_expendable:
-        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
+        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(score, b"%d" % OOM_SCORE)
+        os.close(score)
     gc.unfreeze()
     gc.freeze()
     return dump
@@ -276,7 +286,7 @@ def _confine(request: ChildRequest, walls: Walls) -> None:
         forbid_processes(walls.no_processes)
 
 
-def _turn_limit(cpu_s: float, stacks: TextIO) -> Callable[[], object] | None:
+def _turn_limit(cpu_s: float, stacks: int) -> Callable[[], object] | None:
     """Give what is called before each turn: it sets an alarm that only this process's own processor time brings near.
 
     The alarm writes all stacks and ends the process by SIGPROF, also inside a library that never returns to Python.
@@ -289,18 +299,14 @@ def _turn_limit(cpu_s: float, stacks: TextIO) -> Callable[[], object] | None:
 
 def _silence(request: ChildRequest) -> None:
     """Give the standard streams a file of their own: a full pipe would stop the child, and stdin is nobody's."""
-    folder = Path(request.state) / "log"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.path.isdir(f"{request.state}/log"):  # noqa: PTH112 - see set_up_process
+        Path(request.state, "log").mkdir(mode=0o700, parents=True, exist_ok=True)
     nothing = os.open(os.devnull, os.O_RDONLY)
     # Appending: root may cut the file, and what comes then goes to its new end.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    out = os.open(log_file(Path(request.state), request.path, "out"), flags, 0o600)
+    out = os.open(_log_name(request, "out"), _APPENDING | os.O_TRUNC, 0o600)
     sys.stdout.flush()
     sys.stderr.flush()
     for target, source in ((0, nothing), (1, out), (2, out)):
         os.dup2(source, target)
     os.close(nothing)
     os.close(out)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True)  # a child leaves without flushing

@@ -4,7 +4,6 @@ import logging
 import os
 import re
 import sys
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ class Log:
         self._path = path
         self._clock = Clock()
         self._buckets: dict[str, Bucket] = {}
-        self._suppressed: Counter[str] = Counter()
+        self._suppressed: dict[str, int] = {}
 
     @classmethod
     def open(cls, folder: Path, path: str, level: str, *, is_echoed: bool = False) -> "Log":
@@ -52,7 +51,8 @@ class Log:
             OSError: The file cannot be opened.
         """
         warm()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.path.isdir(folder):  # noqa: PTH112 - every birth asks, and nearly always it is there
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _own.direct(str(folder), path.replace("/", "."), _LEVELS[level], is_echoed=is_echoed)
         return cls(path)
 
@@ -75,7 +75,7 @@ class Log:
         if bucket is None:
             bucket = self._buckets[event] = Bucket(WARNINGS_A_SECOND, WARNINGS_AT_ONCE, now_ns)
         if not bucket.take(now_ns):
-            self._suppressed[event] += 1
+            self._suppressed[event] = self._suppressed.get(event, 0) + 1
             return
         if event in self._suppressed:
             fields["suppressed"] = self._suppressed.pop(event)

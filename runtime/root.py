@@ -168,7 +168,7 @@ class Root:
         self._births = Births(zygote, Spares(settings.spares if settings.rehearsal else 0, log), clock)
         self._poller = Poller()
         self._epoll = select.epoll()
-        self._is_ended = False
+        self._is_warm = self._is_ended = False
         self._is_notified = False
         self._headline = ""
         self._peers_version = 0
@@ -184,10 +184,24 @@ class Root:
 
     # --- the loop -----------------------------------------------------------------------------
 
-    def run(self) -> int:
-        """Bring the tree up, keep it up, bring it down; give the exit code."""
+    def warm_up(self) -> None:
+        """Have the zygote begin already, while whoever calls makes what its children will find; no child is born yet.
+
+        Then comes ``run``, or ``abandon``.
+        """
         become_subreaper()
         raise_open_files()
+        self._start_zygote()
+        self._is_warm = True
+
+    def abandon(self) -> None:
+        """End the zygote of a tree that will not be run after all."""
+        self._births.close(self._settings.sockets)
+
+    def run(self) -> int:
+        """Bring the tree up, keep it up, bring it down; give the exit code."""
+        if not self._is_warm:
+            self.warm_up()
         self._look_at_kernel()
         self._wake = self._wake_on_signals()
         self._bus = Bus(self._settings.sockets, Address("root", self._keeper.next_epoch("root")))
@@ -198,7 +212,6 @@ class Root:
         self._poller.register(self._epoll.fileno(), READABLE)
         self._poller.register(self._wake, READABLE)
         self._epoll.register(self._births.fileno(), select.EPOLLIN)
-        self._start_zygote()
         self._do(self._supervision.start(self._now()))
         next_round_ns = turned_ns = self._now()
         while not self._is_ended:

@@ -632,7 +632,7 @@ def seal_store(path: Path) -> bool:
 def _roomy(path: Path, map_bytes: int) -> int:
     """Give a store that has become large more room than it began with."""
     try:
-        return max(map_bytes, 2 * (path / "data.mdb").stat().st_size)
+        return max(map_bytes, 2 * os.stat(f"{path}/data.mdb").st_size)  # noqa: PTH116 - at every birth
     except OSError:  # there is none yet; why it cannot be made, says whoever tries
         return map_bytes
 
@@ -644,7 +644,7 @@ def _environment(
         msg = f"{path}: there is no store here"
         raise StoreError(msg)
     try:
-        if writes:
+        if writes and not os.path.isdir(path):  # noqa: PTH112 - every birth asks, and nearly always it is there
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return lmdb.open(
             str(path),

@@ -11,17 +11,28 @@ from typing import Self
 from runtime.store_format import seal, unseal
 
 NAME = "witness"
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_BOOT = "/proc/sys/kernel/random/boot_id"
 _KEY = b"\x00witness"
 _COUNT_BYTES = 8
+#: Far more than either of the two files has.
+_BYTES_MAX = 4096
 
 
 def _boot() -> bytes:
     """Name this boot of the machine; b"" where that cannot be told."""
     try:
-        return _BOOT.read_bytes().strip()
+        return _read(_BOOT).strip()
     except OSError:
         return b""
+
+
+def _read(file: str) -> bytes:
+    """Read a small file; without any object around it, for every birth does so."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _BYTES_MAX)
+    finally:
+        os.close(descriptor)
 
 
 class Witness:
@@ -40,7 +51,7 @@ class Witness:
         boot = _boot()
         if not boot:
             return cls(-1, boot)
-        return cls(os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), boot)
+        return cls(os.open(f"{folder}/{NAME}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), boot)
 
     def write(self, commits: int) -> None:
         """Say that so many commits were made. A disk that is full changes nothing: the file is there already."""
@@ -58,7 +69,7 @@ def witnessed(folder: Path) -> int:
     """Give how many commits a store has had at least; 0 where nobody can tell."""
     boot = _boot()
     try:
-        data = unseal(_KEY, (folder / NAME).read_bytes())
+        data = unseal(_KEY, _read(f"{folder}/{NAME}"))
     except OSError:
         return 0
     if data is None or not boot or data[_COUNT_BYTES:] != boot:

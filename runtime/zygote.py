@@ -11,6 +11,7 @@ import ctypes
 import functools
 import gc
 import importlib
+import io
 import os
 import signal
 import socket
@@ -30,6 +31,9 @@ from runtime.rehearsal import rehearse
 #: and hardly touches, as a store does, shall come as untouched pages.
 _M_MMAP_THRESHOLD = -3
 _MMAP_BYTES = 128 * 1024
+#: It gives each thread an arena of its own, each with a beginning that a child writes to. The two threads of ZeroMQ
+#: take little and seldom, so one arena serves all.
+_M_ARENA_MAX = -8
 
 
 def main() -> None:
@@ -47,6 +51,9 @@ def main() -> None:
         warm = getattr(importlib.import_module(module), "warm", None)
         if warm is not None:
             warm()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # a child leaves without flushing
     walls = child.Walls.prepare()
     if entry:
         _rehearse(child.nobody(entry, sockets, int(sys.argv[2]), "INFO"), walls)
@@ -74,8 +81,10 @@ def _rehearse(request: child.ChildRequest, walls: child.Walls) -> None:
 
     Where that fails this process begins anew and does without: nothing of it may be left.
     """
-    with suppress(AttributeError):  # another C library has no such switch
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+    with suppress(AttributeError):  # another C library has no such switches
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+        library.mallopt(_M_ARENA_MAX, 1)
     life = functools.partial(rehearse, request, walls, is_own_process=False)
     try:
         codes = heap.code_run_by(life)

@@ -106,9 +106,9 @@ class Room(Generic[S]):
 
     def turn(self) -> None:
         """Do what the shell does in one turn."""
+        self.heard += self.side.receive()
         if isinstance(self.side, Spoke):
             self.side.connected()
-        self.heard += self.side.receive()
         self.side.acknowledge()
 
     @property
@@ -119,7 +119,6 @@ class Room(Generic[S]):
 def together(claim: Callable[[], object], *rooms: Room[Any]) -> None:
     """Let all sides have their turns until the claim holds."""
     sockets = [room.side.socket for room in rooms]
-    sockets += [room.side.monitor for room in rooms if isinstance(room.side, Spoke)]
 
     def turn() -> object:
         for room in rooms:
@@ -156,6 +155,28 @@ def test_a_hub_may_be_opened_long_after_its_spokes_have_posted(post: Post) -> No
     assert oven.bodies == [b"dough"]
 
 
+def test_a_spoke_is_told_once_of_each_connection_and_of_none_before_the_hub_has_seen_it(post: Post) -> None:
+    first, told = post.bus("oven", epoch=1), list[int]()
+    hub, spoke = first.hub(), post.bus("baker").spoke("oven")
+    spoke.wait_connected(10_000)
+
+    def is_told(hub: Hub, epoch: int) -> bool:
+        told.extend(epoch for _ in hub.receive())
+        assert not list(spoke.receive())
+        told.extend([epoch] * spoke.connected())
+        return epoch in told
+
+    assert not list(spoke.receive())
+    assert not spoke.connected()
+    until(lambda: is_told(hub, 1), hub.socket, spoke.socket)
+    first.close()
+    second = post.bus("oven", epoch=2).hub()
+    until(lambda: is_told(second, 2), second.socket, spoke.socket)
+    assert not is_told(second, 3)
+
+    assert told == [1, 2]
+
+
 def test_what_is_for_a_peer_that_nobody_knows_waits_for_it(post: Post) -> None:
     hub = post.bus("oven").hub()
     hub.post("baker", b"bread", is_sure=True)
@@ -180,7 +201,7 @@ def test_nothing_is_acknowledged_before_the_commit(post: Post) -> None:
         heard.extend(hub.receive())
         return bool(heard)
 
-    until(hears, hub.socket, baker.side.monitor, baker.side.socket)
+    until(hears, hub.socket, baker.side.socket)
     baker.turn()
     assert baker.side.waiting() == 1
 
@@ -202,7 +223,7 @@ def test_a_hub_that_falls_before_its_commit_hears_everything_again_in_its_next_l
         heard.extend(hub.receive())
         return len(heard) == 10
 
-    until(hears, hub.socket, baker.side.monitor)
+    until(hears, hub.socket, baker.side.socket)
     first.close()
     oven = Room(post.bus("oven", epoch=2).hub())
 
@@ -234,12 +255,12 @@ def test_a_spoke_that_falls_before_its_commit_hears_everything_again_in_its_next
         hub.post("baker", b"%d" % number, is_sure=True)
 
     def hears() -> bool:
-        spoke.connected()
         oven.turn()
         heard.extend(spoke.receive())
+        spoke.connected()
         return len(heard) == 10
 
-    until(hears, hub.socket, spoke.socket, spoke.monitor)
+    until(hears, hub.socket, spoke.socket)
     first.close()
     successor = Room(post.bus("baker", epoch=2).spoke("oven"))
 
@@ -268,7 +289,7 @@ def test_a_predecessor_that_comes_back_to_life_is_not_heard(post: Post) -> None:
     oven = Room(hub)
     zombie = Room(post.bus("baker", epoch=1).spoke("oven"))
     zombie.side.post(b"before", is_sure=True)
-    together(lambda: oven.heard, oven, zombie)
+    together(lambda: oven.heard and not zombie.side.waiting(), oven, zombie)
     successor = Room(post.bus("baker", epoch=2).spoke("oven"))
     successor.side.post(b"from the successor", is_sure=True)
     together(lambda: len(oven.heard) == 2, oven, successor)
@@ -483,7 +504,7 @@ def test_a_lost_receipt_is_asked_for_again(post: Post) -> None:
         heard.extend(hub.receive())
         return bool(heard)
 
-    until(hears, hub.socket, baker.side.monitor)
+    until(hears, hub.socket, baker.side.socket)
     assert hub._channels["baker"].incoming.receipt(1) is not None  # made, and never sent
 
     baker.side.send_again()
