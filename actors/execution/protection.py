@@ -203,7 +203,12 @@ class Protection:
             self._orders.cancel(order, REASON_LEVELS_CHANGED, effects)
         is_sure = not any(order.order_id in self._orders.doubted for order in resting)  # else one may just have traded
         if is_sure and len(kept) == len(resting) and self._journal.entries.get(key) is not None:
-            self._place(key, position, {p: level for p, level in wanted.items() if p not in kept}, effects)
+            missing = {purpose: level for purpose, level in wanted.items() if purpose not in kept}
+            if missing and any(order.filled_quantity > ZERO for order in resting):  # its group has traded: it is over
+                for order in resting:
+                    self._orders.cancel(order, REASON_LEVELS_CHANGED, effects)
+                return
+            self._place(key, position, missing, resting, effects)
 
     def _wanted_levels(self, key: Key, position: Position) -> dict[Purpose, Decimal]:
         """Say which levels of a position should rest at the venue now.
@@ -239,10 +244,14 @@ class Protection:
         entry = self._journal.entries.get(key)
         return entry is not None and entry.protective_stop is ProtectiveStop.VENUE
 
-    def _place(self, key: Key, position: Position, levels: dict[Purpose, Decimal], effects: Effects) -> None:
+    def _place(
+        self, key: Key, position: Position, levels: dict[Purpose, Decimal], beside: list[Order], effects: Effects
+    ) -> None:
+        """Let these levels rest too; what is placed beside a leg that rests joins its group, or both could fill."""
         entry = self._journal.entries[key]
         attempt = self._journal.head + 1
         group = f"{entry.order_id}-{attempt}" if levels and self._orders.traits.has_oco else ""
+        group = next((order.oco_group for order in beside if order.oco_group), group)
         for purpose, level in levels.items():
             order = protective_order(
                 entry,

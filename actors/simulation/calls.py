@@ -65,9 +65,11 @@ class StepLine(Line):
     Where its process falls while a call is under way, the request may have left or not.
     """
 
-    def __init__(self, results: Results[Any], host: Host, owner: Owner) -> None:  # pyright: ignore[reportMissingSuperCall] - no thread
-        """Begin without a call."""
-        self._results, self._host, self._owner = results, host, owner
+    def __init__(  # pyright: ignore[reportMissingSuperCall] - no thread
+        self, results: Results[Any], host: Host, owner: Owner, held_ns: Callable[[], int] = lambda: 0
+    ) -> None:
+        """Begin without a call. ``held_ns`` says how much longer the answer to the call just made takes."""
+        self._results, self._host, self._owner, self._held_ns = results, host, owner, held_ns
         self._queue: list[_Waiting] = []
         self._numbers = itertools.count()
         self._under_way: _Waiting | None = None
@@ -101,7 +103,7 @@ class StepLine(Line):
     def _carry_out(self, call: _Waiting) -> None:
         self._owner.may_die("call")
         result = self._try(call)
-        self._host.later(self._takes_ns(), lambda: self._answer(result))
+        self._host.later(self._takes_ns() + self._held_ns(), lambda: self._answer(result))
 
     @staticmethod
     def _try(call: _Waiting) -> Any:
@@ -166,15 +168,15 @@ class StreamLine(StepLine):
 class Steps(Threads):
     """The lines of one gateway in virtual time."""
 
-    def __init__(self, host: Host, owner: Owner) -> None:
-        """Take the world and the process that calls."""
-        self._host, self._owner = host, owner
+    def __init__(self, host: Host, owner: Owner, held_ns: Callable[[], int]) -> None:
+        """Take the world, the process that calls, and what holds the answer to a change back."""
+        self._host, self._owner, self._held_ns = host, owner, held_ns
         self.stream: StreamLine | None = None
 
     @override
     def line(self, name: str, results: Results[Any], clock: Clock) -> Line:
         if name != "stream":
-            return StepLine(results, self._host, self._owner)
+            return StepLine(results, self._host, self._owner, self._held_ns if name == "changes" else lambda: 0)
         self.stream = StreamLine(results, self._host, self._owner)
         return self.stream
 

@@ -22,7 +22,7 @@ from actors.simulation.invariants import Judge
 from actors.simulation.link import Frame
 from actors.simulation.memory import MemoryStore
 from actors.simulation.scenario import Scenario
-from actors.simulation.shell import Heard, Shell
+from actors.simulation.shell import Heard, KilledError, Shell
 from actors.simulation.world import STATE, Maker, World
 from actors.strategy_catalogue import adopt_folder
 from actors.topics import strategy_path
@@ -34,9 +34,13 @@ from desk.messages import (
     Bar,
     CancelWanted,
     CapitalWished,
+    Effect,
     FlatteningWished,
+    Intent,
+    IntentJudged,
     OperatorAnswered,
     ReconciliationWished,
+    SubmitOrder,
     Tick,
     VenueReport,
 )
@@ -50,6 +54,9 @@ CENT = Decimal("0.01")
 #: How long a desk on which nothing goes wrong any more may take to come to rest.
 REST_S = 240
 START_S = 120
+HALF = 0.5
+#: What an operator pays in, or takes out.
+DEPOSITS = (Decimal(100), Decimal(70_000), Decimal(-20_000))
 OPERATOR = "operator"
 #: Bars of each symbol for which a desk in simulated time trades on while nothing goes wrong any more.
 CALM_BARS = 8
@@ -193,7 +200,8 @@ class Course:
         if not scenario.is_stepped:
             exchange = Exchange(settings.venue.traits, self.world.clock, self.world.trouble, self.prices)
             exchange.tell = self._venue_tells
-            self.exchange = self.judge.exchange = exchange
+            self.exchange = self.judge.exchange = self.judge.auditor.exchange = exchange
+            exchange.seen = self.judge.auditor.saw
         self.world.on_commit = self._committed
 
     # --- makers -------------------------------------------------------------------------------
@@ -205,7 +213,7 @@ class Course:
         assert shell is not None, "who is made is born"
         self._gateways += 1
         port = ModelPort(self.exchange, world.trouble, self._late, self.chance)
-        self._steps = Steps(world, shell)
+        self._steps = Steps(world, shell, port.held_ns)
         room = Gateway(
             port,
             self._settings.feed.symbols,
@@ -305,6 +313,8 @@ class Course:
         """Let nothing go wrong any more, and the desk trade on for a while."""
         if not self.world.trouble.is_calm:
             self.world.trouble.calm()
+            if self.exchange is not None:
+                self.exchange.mend_clock()
             self._let_go_on()
 
     def _feed_is_over(self) -> bool:
@@ -358,6 +368,8 @@ class Course:
             if not is_still:
                 price = (price * Decimal(10_000 + int(self.chance.random() * 41) - 20) / 10_000).quantize(CENT)
             exchange.move(symbol, price)
+            if not is_still:
+                exchange.end_some()
             body: dict[str, Any] = {
                 "symbol": symbol,
                 "timestamp": world.clock.wall_ns(),
@@ -377,7 +389,9 @@ class Course:
     def _committed(self, shell: Shell, heard: Heard) -> None:
         if shell.path != "market_data":
             self.judge.committed(shell, heard)
-        elif isinstance(shell.room, SteppedMarketData):
+        if "brake" in self.world.trouble.rates:
+            self._brake(heard)
+        if shell.path == "market_data" and isinstance(shell.room, SteppedMarketData):
             step = shell.room.step
             if step != self._last_step:
                 self._last_step = step
@@ -397,6 +411,45 @@ class Course:
             self._slow()
         if trouble.happens("corrupt"):
             self._corrupt()
+        if self.exchange is not None and trouble.happens_later("drift"):
+            self._drift(self.exchange)
+
+    def _drift(self, exchange: Exchange) -> None:
+        """Let the venue's clock go wrong for a while; its stream breaks, so that it is looked at."""
+        trouble, steps = self.world.trouble, self._steps
+        ahead_ns = trouble.later_ns(300 * NS_PER_MS, 600 * NS_PER_MS)
+        exchange.skew_ns = ahead_ns if trouble.later.random() < HALF else -ahead_ns
+        self.world.tell("the venue", f"its clock is {exchange.skew_ns / NS_PER_S:.3f} s ahead")
+        if steps is not None and steps.stream is not None:
+            steps.stream.breaks(trouble.later_ns(100 * NS_PER_MS, 2 * NS_PER_S))
+        self.world.later(trouble.later_ns(5 * NS_PER_S, 30 * NS_PER_S), exchange.mend_clock)
+
+    def _brake(self, heard: Heard) -> None:
+        """Halt the desk, or put a strategy away, where an entry was just kept and has not left yet.
+
+        Raises:
+            KilledError: Its process dies right then.
+        """
+        said = [post.word for post in heard.effects.posts]
+        entries = [word for word in said if isinstance(word, Intent | IntentJudged | SubmitOrder) and _opens(word)]
+        trouble, world = self.world.trouble, self.world
+        if not entries or not trouble.happens_later("brake"):
+            return
+        first = entries[0]
+        intent = first.intent if isinstance(first, IntentJudged) else first
+        if isinstance(intent, Intent) and trouble.later.random() < HALF:
+            world.note(f"brake {intent.strategy}")
+            name = intent.strategy
+            back_ns = trouble.later_ns(NS_PER_S, 20 * NS_PER_S)
+            world.later(1, lambda: self._put_away(name, "", lambda: back_ns))
+        else:
+            world.note("brake")
+            world.tell("operator", "halts the desk")
+            world.disk.halt.write("an operator's hand")
+            world.later(trouble.later_ns(NS_PER_S, 15 * NS_PER_S), self._resume)
+        if trouble.later.random() < HALF:
+            place = "brake"
+            raise KilledError(place)
 
     def _slow(self) -> None:
         """Let one process be slow for a while."""
@@ -437,7 +490,6 @@ class Course:
         world.note(f"operator {kind} {name}")
         self._serial += 1
         request = f"r{self._serial}"
-        now_ns = world.clock.now_ns
         match kind:
             case "halt":
                 halt.write("an operator's hand")
@@ -445,11 +497,8 @@ class Course:
             case "resume":
                 self._resume()
             case "disable":
-                self._to_execution(AwayWished(name, ("hold", "flatten", "")[int(self.chance.random() * 3)]))
-                world.desired[strategy_path(name)] = False
-                if world.is_up:
-                    world.do(world.supervision.disable(strategy_path(name), now_ns, "by hand"))
-                world.later(world.draw_ns(NS_PER_S, 20 * NS_PER_S), lambda: self._enable(name))
+                how = ("hold", "flatten", "")[int(self.chance.random() * 3)]
+                self._put_away(name, how, lambda: world.draw_ns(NS_PER_S, 20 * NS_PER_S))
             case "enable":
                 self._enable(name)
             case "flatten":
@@ -457,9 +506,19 @@ class Course:
             case "cancel":
                 self._to_execution(CancelWanted(name, "by hand"))
             case "deposit":
-                self._to_execution(CapitalWished(request, Decimal(100), "by hand", "operator"), request)
+                amount = DEPOSITS[self._serial % len(DEPOSITS)]
+                self._to_execution(CapitalWished(request, amount, "by hand", "operator"), request)
             case _:
                 self._to_execution(ReconciliationWished(request, False, "operator"), request)
+
+    def _put_away(self, name: str, how: str, back_ns: Callable[[], int]) -> None:
+        """Disable a strategy, and take it back after a while."""
+        world = self.world
+        self._to_execution(AwayWished(name, how))
+        world.desired[strategy_path(name)] = False
+        if world.is_up:
+            world.do(world.supervision.disable(strategy_path(name), world.clock.now_ns, "by hand"))
+        world.later(back_ns(), lambda: self._enable(name))
 
     def _resume(self) -> None:
         reason = self.world.disk.halt.reason()
@@ -496,6 +555,7 @@ class Course:
         risk = msgspec.structs.replace(settings.risk, max_positions=positions)
         self._settings = msgspec.structs.replace(settings, strategies=strategies, risk=risk)
         self.judge.limits(self._settings)
+        self.judge.auditor.limits(self._settings.risk)
         self.tree = world.tree = desk_tree(self._settings, "simulated")
         world.tell("operator", f"edits the file: max_positions {positions}")
         world.note(f"edit {positions}")
@@ -519,6 +579,13 @@ class Course:
             Trade(fill.strategy, fill.symbol, fill.side.value, fill.quantity, fill.price, fill.fee, fill.ts_ns)
             for fill in self.judge.fills
         )
+
+
+def _opens(word: Intent | IntentJudged | SubmitOrder) -> bool:
+    """Say whether this is on the way to open something."""
+    if isinstance(word, SubmitOrder):
+        return not word.is_exit
+    return word.effect is Effect.OPEN if isinstance(word, Intent) else word.is_approved and _opens(word.intent)
 
 
 def _mute(_context: Context, _arguments: bytes) -> Made:

@@ -15,6 +15,7 @@ from desk.messages import (
     OrderState,
     OrderType,
     ReplaceOrder,
+    Side,
     SubmitOrder,
     VenueOrder,
     VenueReport,
@@ -25,10 +26,17 @@ from desk.venue import IdRule, Instrument, VenueTraits
 
 #: Least quantity of which a part may be executed alone.
 PART_MIN = Decimal("0.1")
+#: By how many of the chances what the venue ends has traded once more, and is called expired.
+PART_SHARE = 0.5
 #: How long an outage lasts at most.
 OUTAGE_NS_MAX = 8 * NS_PER_S
 #: How far a look for orders may be behind the engine: less than the margin behind which an absence is believed.
 BEHIND_NS = 3 * NS_PER_S // 2
+#: How long behind its deadline an order may still be carried out that came before it: within the desk's margin.
+BRINK_NS = 1_900 * NS_PER_MS
+#: What an execution costs, as a share of its value.
+FEE = Decimal("0.0002")
+FEE_QUANTUM = Decimal("1e-8")
 
 
 class Resting:
@@ -72,10 +80,22 @@ class Exchange:
         self._open: dict[str, Resting] = {}
         self._net: dict[str, Decimal] = {}
         self.cash = ZERO
+        #: Client ids of which more was executed than was ordered.
+        self.overfilled: set[str] = set()
+        #: Groups of which an order has traded: nothing joins them any more.
+        self.done_groups: set[str] = set()
+        #: The latest time that anybody was told: a clock that is set back does not undo what was over by it.
+        self.shown_ns = 0
+        #: Told of each order that was taken in, and of each that has traded.
+        self.seen: Callable[[Resting], None] = lambda _order: None
 
     def now_ns(self) -> int:
         """Give the venue's own time."""
         return self._clock.wall_ns() + self.skew_ns
+
+    def mend_clock(self) -> None:
+        """Show the time again that the scenario wants."""
+        self.skew_ns = int(self._trouble.faults.skew * NS_PER_S)
 
     def named(self, client_id: str) -> list[Resting]:
         """Give all orders that ever bore this client id."""
@@ -91,18 +111,32 @@ class Exchange:
 
     def take(self, command: SubmitOrder) -> Accepted | Refused:
         """Take an order in, or refuse it."""
-        known = [o for o in self.named(command.order_id) if self.traits.ids is IdRule.FOR_EVER or o.is_open]
         if command.deadline_ns and self.now_ns() > command.deadline_ns:
             return Refused("deadline exceeded", is_deadline=True)
+        return self._enter(command, self.now_ns())
+
+    def carry_out(self, command: SubmitOrder) -> None:
+        """Take in what came before its deadline, also a little behind it; later than that it is refused."""
+        if max(self.now_ns(), self.shown_ns) <= command.deadline_ns + BRINK_NS:
+            self._enter(command, min(self.now_ns(), command.deadline_ns))
+
+    def _enter(self, command: SubmitOrder, taken_ns: int) -> Accepted | Refused:
+        known = [o for o in self.named(command.order_id) if self.traits.ids is IdRule.FOR_EVER or o.is_open]
         if known:
             return Refused("client id in use", is_duplicate=self.traits.ids is IdRule.FOR_EVER)
-        order = Resting(command, f"v{len(self.orders) + 1}", self.now_ns())
+        order = Resting(command, f"v{len(self.orders) + 1}", taken_ns)
         self.orders.append(order)
         self._named.setdefault(command.order_id, []).append(order)
         self._open[order.name] = order
+        self.seen(order)
+        if self.traits.has_oco and command.oco_group in self.done_groups:  # another order of its group has traded
+            self._end(order)
+            self.tell(OrderCancelled(0, command.order_id, "OCO", False, self.now_ns(), ZERO))
+            return Accepted(order.name)
         price = self.prices[command.symbol]
         if command.type is OrderType.MARKET:
-            self._trade(order, order.quantity, price)
+            is_over = command.side is Side.BUY and self._trouble.happens_later("over")
+            self._trade(order, order.quantity + is_over, price)
         else:
             self._touch(order, price)
         return Accepted(order.name)
@@ -113,6 +147,22 @@ class Exchange:
         for order in list(self._open.values()):
             if order.command.symbol == symbol and order.is_open:
                 self._touch(order, price)
+
+    def end_some(self) -> None:
+        """End what rests for reasons of the venue's own, perhaps behind a last execution."""
+        for order in self.open_orders():
+            if not (order.is_open and self._trouble.happens_later("ended")):
+                continue
+            left = order.quantity - order.filled
+            if left > PART_MIN and self._trouble.later.random() < PART_SHARE:
+                assert order.price is not None, "what rests has a price"
+                self._execute(order, left / 2, order.price)
+            is_expired = self._trouble.later.random() < PART_SHARE
+            if order.is_open:
+                self._end(order)
+                order.state = OrderState.EXPIRED if is_expired else OrderState.CANCELLED
+                name, filled = order.command.order_id, order.filled
+                self.tell(OrderCancelled(0, name, "the venue's own", is_expired, self.now_ns(), filled))
 
     def _touch(self, order: Resting, price: Decimal) -> None:
         assert order.price is not None, "what rests has a price"
@@ -126,27 +176,34 @@ class Exchange:
         while quantity > ZERO and order.is_open:
             part = quantity / 2 if quantity > PART_MIN and self._trouble.happens("parts") else quantity
             quantity -= part
-            order.filled += part
-            is_over = order.filled >= order.quantity
-            order.state = OrderState.FILLED if is_over else OrderState.PARTIALLY_FILLED
-            command = order.command
-            signed = part * command.side.sign
-            self._net[command.symbol] = self._net.get(command.symbol, ZERO) + signed
-            self.cash -= signed * price
-            fill = OrderFilled(
-                0, command.order_id, f"x{len(self.fills) + 1}", part, price, ZERO, False,
-                order.quantity - order.filled, self.now_ns(),
-            )  # fmt: skip
-            self.fills.append(fill)
-            if is_over:
-                self._open.pop(order.name, None)
-            self.tell(fill)
-            self._end_group(order)
+            self._execute(order, part, price)
+
+    def _execute(self, order: Resting, part: Decimal, price: Decimal) -> None:
+        order.filled += part
+        is_over = order.filled >= order.quantity
+        order.state = OrderState.FILLED if is_over else OrderState.PARTIALLY_FILLED
+        command = order.command
+        if order.filled > order.quantity:
+            self.overfilled.add(command.order_id)
+        signed, fee = part * command.side.sign, (part * price * FEE).quantize(FEE_QUANTUM)
+        self._net[command.symbol] = self._net.get(command.symbol, ZERO) + signed
+        self.cash -= signed * price + fee
+        fill = OrderFilled(
+            0, command.order_id, f"x{len(self.fills) + 1}", part, price, fee, False,
+            max(order.quantity - order.filled, ZERO), self.now_ns(),
+        )  # fmt: skip
+        self.fills.append(fill)
+        if is_over:
+            self._open.pop(order.name, None)
+        self.seen(order)
+        self.tell(fill)
+        self._end_group(order)
 
     def _end_group(self, filled: Resting) -> None:
         group = filled.command.oco_group
         if not (self.traits.has_oco and group):
             return
+        self.done_groups.add(group)
         for order in list(self._open.values()):
             if order.is_open and order is not filled and order.command.oco_group == group:
                 self._end(order)
@@ -189,6 +246,13 @@ class ModelPort(VenuePort):
         """Take the engine, what goes wrong, and what lets something happen later (ns from now)."""
         self.exchange, self._trouble, self._later, self._chance = exchange, trouble, later, random_source
         self.dark_until_ns = 0
+        self._hold_ns = 0
+        self._is_lagging = False
+
+    def held_ns(self) -> int:
+        """Give how much longer than others the answer to the last call takes, once."""
+        held_ns, self._hold_ns = self._hold_ns, 0
+        return held_ns
 
     @property
     @override
@@ -207,6 +271,12 @@ class ModelPort(VenuePort):
             self._later(self._chance.randrange(50, 9_000) * NS_PER_MS, lambda: self.exchange.take(order))
             msg = "no answer in time"
             raise UnclearError(msg)
+        left_ns = order.deadline_ns - self.exchange.now_ns()
+        if left_ns > 0 and trouble.happens_later("brink"):
+            self._later(max(left_ns + trouble.later_ns(-NS_PER_S, BRINK_NS), 0), lambda: self.exchange.carry_out(order))
+            self._hold_ns = max(left_ns + trouble.later_ns(-NS_PER_S, BRINK_NS), 0)
+            msg = "no answer before its deadline"
+            raise UnclearError(msg)
         return self._read(self.exchange.take(order))
 
     @override
@@ -224,12 +294,15 @@ class ModelPort(VenuePort):
     @override
     def now_ns(self) -> int:
         """Give the venue's time."""
-        return self.exchange.now_ns()
+        exchange = self.exchange
+        exchange.shown_ns = max(exchange.shown_ns, exchange.now_ns())
+        return exchange.now_ns()
 
     @override
     def find(self, order_ids: Sequence[str]) -> tuple[VenueOrder, ...]:
         """Look orders up by client id."""
         self._look()
+        self._is_lagging = self._trouble.happens_later("lagging")
         upto_ns = self.exchange.now_ns() - (BEHIND_NS if self._trouble.happens("behind") else 0)
         found = (order for name in order_ids for order in self.exchange.named(name))
         return tuple(order.seen() for order in found if order.taken_ns <= upto_ns)
@@ -238,13 +311,18 @@ class ModelPort(VenuePort):
     def open_orders(self) -> tuple[VenueOrder, ...]:
         """Give what rests."""
         self._look()
+        self._is_lagging = False
         return tuple(order.seen() for order in self.exchange.open_orders())
 
     @override
     def fills(self, since_ns: int) -> tuple[OrderFilled, ...]:
         """Give every execution from a time on."""
         self._look()
-        return tuple(fill for fill in self.exchange.fills if fill.ts_ns >= since_ns)
+        fills = (fill for fill in self.exchange.fills if fill.ts_ns >= since_ns)
+        if not self._is_lagging:
+            return tuple(fills)
+        upto_ns = self.exchange.now_ns() - BEHIND_NS
+        return tuple(fill for fill in fills if fill.ts_ns <= upto_ns)
 
     @override
     def holdings(self) -> Holdings:

@@ -23,6 +23,13 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     ``power`` (the machine loses power), ``slow`` (a process is, for a while), ``wish`` (an operator does something),
     ``edit`` (the configuration changes), ``corrupt`` (a process dies, and something in its store cannot be read until
     it is restored). ``skew`` is by how many seconds the venue's clock is ahead.
+
+    What came later, and draws from a chance of its own: ``brink`` (a call arrives at the last moment before its
+    deadline, is carried out a little behind it, and is answered late or never), ``ended`` (the venue ends what rests,
+    perhaps after one more execution), ``over`` (it executes more than was ordered), ``drift`` (its clock goes wrong
+    for a while, and its stream breaks). ``brake``: in the very moment in which an entry is approved or journalled, the
+    desk is halted or the strategy put away, and perhaps the process dies before it says so. ``lagging``: what an order
+    has traded is shown in the order before it is in the list of executions.
     """
 
     kill: float = 0.0
@@ -54,10 +61,20 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     skew: float = 0.0
     behind: float = 0.0
     sluggish: float = 0.0
+    brink: float = 0.0
+    ended: float = 0.0
+    over: float = 0.0
+    drift: float = 0.0
+    brake: float = 0.0
+    lagging: float = 0.0
 
 
 #: Every kind, in the order of the Struct.
 KINDS: tuple[str, ...] = Faults.__struct_fields__
+#: Those that came later. Their chance and their numbers are apart, so that what an earlier seed draws stays as it was.
+LATER: tuple[str, ...] = ("brink", "ended", "over", "drift", "brake", "lagging")
+#: The number of the first occurrence of a kind that came later.
+LATER_FIRST = 1_000_000
 NEVER = 1 << 62
 
 
@@ -68,9 +85,12 @@ class Trouble:
     happen: so a failing run is made smaller without drawing its chance anew.
     """
 
-    def __init__(self, faults: Faults, chance: random.Random, only: Collection[int] | None = None) -> None:
-        """Take the rates and where the draws come from."""
-        self.faults, self.chance, self._only = faults, chance, only
+    def __init__(
+        self, faults: Faults, chance: random.Random, only: Collection[int] | None, later: random.Random
+    ) -> None:
+        """Take the rates and where the draws come from; ``later`` is for the kinds that came later."""
+        self.faults, self.chance, self.later, self._only = faults, chance, later, only
+        self._later_count = 0
         self.counts: Counter[str] = Counter()
         self.occurrences: list[tuple[int, str]] = []
         self.is_calm = False
@@ -86,9 +106,24 @@ class Trouble:
         rate = self.rates.get(kind)
         return rate is not None and self.chance.random() < rate and self.takes_place(kind)
 
+    def happens_later(self, kind: str) -> bool:
+        """Say whether one of the kinds that came later happens now."""
+        rate = self.rates.get(kind)
+        if rate is None or self.later.random() >= rate:
+            return False
+        number = LATER_FIRST + self._later_count
+        self._later_count += 1
+        return self._is_counted(number, kind)
+
+    def later_ns(self, least_ns: int, most_ns: int) -> int:
+        """Draw a span in [least, most) for a kind that came later."""
+        return least_ns + int(self.later.random() * (most_ns - least_ns))
+
     def takes_place(self, kind: str) -> bool:
         """Number an occurrence that was drawn; say whether it is one of those that happen."""
-        number = len(self.occurrences)
+        return self._is_counted(len(self.occurrences) - self._later_count, kind)
+
+    def _is_counted(self, number: int, kind: str) -> bool:
         self.occurrences.append((number, kind))
         if self._only is not None and number not in self._only:
             return False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from actors.settings import Settings
+from actors.simulation.audit import Auditor
 from actors.simulation.exchange import Exchange, Resting
 from actors.simulation.scenario import Scenario
 from actors.strategy_memory import NOW, TABLE, Kept, unsealed
@@ -69,6 +70,7 @@ class Judge:
         """Begin with an empty journal. ``exchange`` is the model of a venue behind a wire, where there is one."""
         self._world, self._scenario, self._venue = world, scenario, venue
         self.exchange: Exchange | None = None
+        self.auditor = Auditor(world, scenario)
         self._codec = desk_codec()
         self._positions_max: int | None = None
         #: The incarnation of execution that has compared its books with the venue's.
@@ -77,6 +79,7 @@ class Judge:
         self.limits(scenario.settings)
 
     def _begin_books(self) -> None:
+        self.auditor.begin()
         self._ledger = Ledger()
         self._orders: dict[str, Order] = {}
         self._owner: dict[str, str] = {}
@@ -110,6 +113,7 @@ class Judge:
             self._look_at_what_leaves(shell, heard, before)
         elif path == "risk" and heard.effects.posts:
             self._look_at_verdicts(heard)
+        self.auditor.heard(shell, heard)
 
     def _read(self, shell: "Shell", heard: "Heard") -> None:
         has_moved = False
@@ -136,6 +140,7 @@ class Judge:
     def _take(self, record: JournalRecord) -> None:
         body = record.body
         self._head = record.sequence
+        self.auditor.take(record)
         if isinstance(body, FillBooked):
             name = f"{body.venue} {body.account} {body.execution_id}"
             if name in self._executions:
@@ -175,7 +180,8 @@ class Judge:
             reason = order.reason.partition(":")[0]
             if changed.source == "ours" and reason in _FOR_ENTRIES:
                 world.violate(f"exit {order.order_id} was blocked: {order.reason}")
-        if order.filled_quantity > order.quantity:
+        is_over = self.exchange is not None and order.client_id in self.exchange.overfilled
+        if order.filled_quantity > order.quantity and not is_over:
             world.violate(f"order {order.order_id} filled {order.filled_quantity} of {order.quantity}")
 
     def _look_at_limits(self) -> None:
@@ -281,6 +287,7 @@ class Judge:
                 *self._of_execution(),
                 *self._of_strategies(),
                 *self._of_halt(),
+                *self.auditor.faults(),
             ]
         except StoreError as error:  # until it is restored
             return [f"a store cannot be read: {error}"]
@@ -462,7 +469,8 @@ class Judge:
 
     def _of_halt(self) -> Iterable[str]:
         halted = self._world.disk.halt.reason()
-        if halted is not None:
+        has_reason = self.exchange is not None and bool(self.exchange.overfilled)
+        if halted is not None and not (has_reason and halted.startswith("OVERFILL")):
             yield f"the desk halted itself: {halted}"
 
 

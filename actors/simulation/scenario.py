@@ -24,11 +24,14 @@ from actors.settings import (
     VenueSettings,
     decode_settings,
 )
-from actors.simulation.faults import KINDS, Faults
+from actors.simulation.faults import KINDS, LATER, Faults
 from desk.units import NS_PER_S
 
 OWN = Path(__file__).parent / "own"
 SYMBOLS = ("SPY", "BTCUSD", "ETHUSD")
+#: About what one of each costs.
+UNITS_USD = {"SPY": Decimal(475), "BTCUSD": Decimal(44_000), "ETHUSD": Decimal(2_250)}
+BALANCE = Decimal(1_000_000)
 #: Falls are the trade here: nobody gives up on account of them, and a restart waits for little.
 PATIENT = SupervisionSettings(intensity=100_000, period_s=60.0, backoff_base_s=0.02, backoff_cap_s=0.5)
 #: Wall times at which runs begin: an ordinary day, New York's midnight, and the two nights on which its clocks change.
@@ -65,11 +68,18 @@ RATES: dict[str, tuple[float, ...]] = {
     "skew": (0.05, -0.1, 0.2),
     "behind": (0.1, 0.4),
     "sluggish": (0.02, 0.1),
+    "brink": (0.15, 0.4),
+    "ended": (0.02, 0.1),
+    "over": (0.05, 0.2),
+    "drift": (0.02, 0.1),
+    "brake": (0.05, 0.2),
+    "lagging": (0.2, 0.5),
 }
 #: What concerns a venue behind a wire, and a feed of ticks, only.
 REMOTE = frozenset({
     "refused", "lost", "unread", "late", "unsent", "garbled", "limited", "outage", "untold", "retold", "broken",
-    "parts", "nonsense", "skew", "behind", "sluggish",
+    "parts", "nonsense", "skew", "behind", "sluggish", "brink", "ended", "over", "drift",
+    "lagging",
 })  # fmt: skip
 #: What a desk in simulated time has to bear without trading otherwise than if nothing had gone wrong.
 HARMLESS = ("kill", "hang", "slow", "delay", "cut", "repeat", "drop", "full", "root")
@@ -77,6 +87,12 @@ HARMLESS = ("kill", "hang", "slow", "delay", "cut", "repeat", "drop", "full", "r
 HARMLESS_SHARE, KIND_SHARE = 0.6, 0.5
 #: How often falls go together with one other kind alone: what the two do to each other is seldom seen in a crowd.
 PAIR_SHARE = 0.1
+#: The kinds among which a seed drew from the beginning.
+FIRST = tuple(kind for kind in KINDS if kind not in LATER)
+#: In which share of its runs a kind that came later goes wrong, by how much else does.
+LATER_SHARES = (0.0, 0.3, 0.5, 0.8)
+#: The share of runs whose limits are so close that they bind.
+CLOSE_SHARE = 0.4
 #: The share of strategies whose stops rest at the venue.
 RESTS_SHARE = 0.7
 
@@ -112,11 +128,15 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Draw(msgspec.Struct, frozen=True):
-    """What a caller may fix of what a seed would draw: the desk, the kinds of faults, the bars."""
+    """What a caller may fix of what a seed would draw: the desk, the kinds of faults, the bars.
+
+    Without ``has_later`` the kinds that came later and close limits are left out: so a run is what it was before them.
+    """
 
     desk: str = ""
     kinds: tuple[str, ...] | None = None
     bars: int = 0
+    has_later: bool = True
 
 
 #: Everything is left to the seed.
@@ -139,8 +159,11 @@ def scenario(seed: int, draw: Draw = AS_DRAWN) -> Scenario:
     if kinds is None and chance.random() < HARMLESS_SHARE and desk == PAPER_DESK:
         kinds = tuple(kind for kind in HARMLESS if chance.random() < KIND_SHARE)
     if kinds is None and chance.random() < PAIR_SHARE:
-        kinds = ("kill", chance.choice(KINDS))
+        kinds = ("kill", chance.choice(FIRST))
+    later = random.Random(f"{seed} drawn later")  # noqa: S311 - likewise
     faults = _faults(chance, desk, kinds)
+    if draw.has_later:
+        faults = _with_later(seed, later, desk, kinds, faults)
     symbols = SYMBOLS[: chance.choice((1, 1, 2))]
     strategies = tuple(_entry(number, seed, symbols, desk, chance) for number in range(chance.choice((1, 2))))
     feed = FeedSettings(kind=FeedKind.SYNTHETIC, symbols=symbols, seed=seed)
@@ -153,10 +176,10 @@ def scenario(seed: int, draw: Draw = AS_DRAWN) -> Scenario:
         feed=feed,
         paper=PaperSettings(fill=chance.choice((FillMode.NEXT_OPEN, FillMode.CLOSE)), taker_fee_bps=Decimal(2)),
         venue=venue,
-        risk=DeskLimits(max_positions=chance.choice((2, 4, 8)), max_order_notional_usd=Decimal(400_000)),
+        risk=_limits(later, chance.choice((2, 4, 8)), symbols, is_free=draw.kinds is None and draw.has_later),
         supervision=PATIENT,
         execution=ExecutionSettings(queue_max=chance.choice((2, 10)), breaker_open_s=5.0, breaker_open_max_s=10.0),
-        default_balance=Decimal(1_000_000),
+        default_balance=BALANCE,
     )
     return Scenario(seed=seed, desk=desk, settings=settings, faults=faults, bars=bars, wall_ns=wall_s * NS_PER_S)
 
@@ -193,12 +216,43 @@ def _faults(chance: random.Random, desk: str, kinds: Collection[str] | None) -> 
     """Let some kinds go wrong, each at one of its rates: a run in which everything does finds less."""
     share = chance.choice((0.0, 0.15, 0.3, 0.6))
     found: dict[str, float] = {}
-    for kind in KINDS:
+    for kind in FIRST:
         is_drawn, rate = chance.random() < share, chance.choice(RATES[kind])
         is_wanted = is_drawn if kinds is None else kind in kinds
         if is_wanted and (desk != PAPER_DESK or kind not in REMOTE):
             found[kind] = rate
     return Faults(**found)
+
+
+def _with_later(seed: int, later: random.Random, desk: str, kinds: Collection[str] | None, faults: Faults) -> Faults:
+    """Let some of the kinds that came later go wrong too."""
+    share = later.choice(LATER_SHARES)
+    found: dict[str, float] = {}
+    for kind in LATER:
+        if kind == "lagging":  # came last, and leaves what was drawn for the others as it was
+            later = random.Random(f"{seed} lagging")  # noqa: S311 - likewise
+        is_drawn, rate = later.random() < share, later.choice(RATES[kind])
+        is_wanted = is_drawn if kinds is None else kind in kinds
+        if is_wanted and (desk != PAPER_DESK or kind not in REMOTE):
+            found[kind] = rate
+    return msgspec.structs.replace(faults, **found)
+
+
+def _limits(later: random.Random, positions: int, symbols: tuple[str, ...], *, is_free: bool) -> DeskLimits:
+    """Draw the desk's limits: wide ones, or in some runs close ones, counted in units of the dearest symbol."""
+    unit = max(UNITS_USD[symbol] for symbol in symbols)
+    close = DeskLimits(
+        max_positions=positions,
+        max_order_notional_usd=later.choice((None, 3 * unit)),
+        max_position_size_usd=later.choice((None, 4 * unit)),
+        max_exposure_usd=later.choice((None, 4 * unit, 7 * unit)),
+        max_positions_per_symbol=later.choice((None, 1, 2)),
+        min_buying_power_reserve_usd=later.choice((None, None, BALANCE - 6 * unit)),
+        max_daily_loss_usd=later.choice((None, unit / 200, unit / 50)),
+    )
+    if is_free and later.random() < CLOSE_SHARE:
+        return close
+    return DeskLimits(max_positions=positions, max_order_notional_usd=Decimal(400_000))
 
 
 def _entry(number: int, seed: int, symbols: tuple[str, ...], desk: str, chance: random.Random) -> StrategySettings:

@@ -105,7 +105,8 @@ class World:
         self.clock = VirtualClock(wall_ns)
         self.chance = random.Random(seed)  # noqa: S311 - the seed is to give the same again
         self._random = self.chance.random
-        self.trouble = Trouble(faults, random.Random(seed ^ 0x5EED), only)  # noqa: S311 - likewise
+        later = random.Random(f"{seed} later")  # noqa: S311 - likewise
+        self.trouble = Trouble(faults, random.Random(seed ^ 0x5EED), only, later)  # noqa: S311 - likewise
         self.disk = MemoryDisk(may_lose_power="power" in self.trouble.rates)
         self.is_told = is_told
         self.timeline: list[str] = []

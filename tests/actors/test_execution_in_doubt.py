@@ -14,6 +14,7 @@ from desk.messages import (
     DeskNoted,
     IntentJudged,
     OrderAccepted,
+    OrderCancelled,
     OrderFilled,
     OrderRejected,
     OrderState,
@@ -402,6 +403,21 @@ def test_stop_and_target_are_one_group_where_the_venue_knows_groups(begin: Begin
     assert len(groups) == 1
     assert groups != {""}
     assert (lone.exchange.positions(), [o for o in lone.exchange.orders if o.is_open]) == ({}, [])
+
+
+def test_a_stop_that_is_placed_anew_joins_the_group_of_the_target_that_rests(begin: Begin) -> None:
+    lone = begin(ALPACA)
+    lone.enter(1, target="103")
+    lone.run(5)
+    stop = next(o for o in lone.exchange.orders if o.is_open and o.command.stop_price)
+    lone.exchange.cancel(stop.name)
+
+    lone.say(OrderCancelled(0, stop.command.order_id, "the venue's own", False, 0, stop.filled))
+    lone.run(5)
+
+    resting = [o for o in lone.exchange.orders if o.is_open]
+    assert len(resting) == 2
+    assert len({o.command.oco_group for o in resting}) == 1
 
 
 @BOTH

@@ -10,16 +10,19 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import msgspec
 from typing_extensions import override
 
+import actors.day_watch
 import actors.evaluator
 import actors.execution.room
 import actors.market_steps
 import actors.simulation.course
 import actors.simulation.link
 import actors.simulation.world
+import actors.venues.gateway
 from actors import makers
 from actors.evaluator import Evaluator
 from actors.execution.once import Once
@@ -29,24 +32,30 @@ from actors.execution.reconciling import Reconciler
 from actors.execution.remembering import RememberingExecution
 from actors.execution.resolving import TIMER as RESOLVE
 from actors.execution.resolving import Resolver
+from actors.execution.room import PROTECT
 from actors.journal import Journal, _Memory
 from actors.market_data import LiveMarketData
 from actors.risk import Risk
 from actors.simulation.campaign import Drawing, judged
 from actors.simulation.course import Outcome
 from actors.simulation.link import Frame, Side
-from actors.simulation.scenario import ALPACA_DESK, KRAKEN_DESK, PAPER_DESK, Draw
+from actors.simulation.scenario import ALPACA_DESK, AS_DRAWN, KRAKEN_DESK, PAPER_DESK, Draw
 from actors.simulation.shell import Heard, Shell
 from actors.simulation.world import Maker
 from actors.step import Barrier
 from actors.strategy import StrategyRoom
 from actors.strategy_memory import Recalled
+from actors.venues.calls import Calls
 from actors.venues.gateway import Gateway
 from actors.venues.paper import PaperVenue
+from actors.venues.port import UnclearError
+from desk.day import DayFigures, counted
 from desk.exposure import RiskLimits, RiskPicture
 from desk.messages import (
     Bar,
+    Effect,
     Intent,
+    IntentJudged,
     JournalBody,
     JournalRecord,
     OperatorAnswered,
@@ -57,10 +66,11 @@ from desk.messages import (
     OrderState,
     Purpose,
     SubmitOrder,
+    VenueOrder,
     VenueSnapshot,
     VenueWanted,
 )
-from desk.order import OPEN, REASON_TTL, TERMINAL
+from desk.order import OPEN, REASON_TTL, TERMINAL, order_from_judgement
 from desk.units import NS_PER_S, ZERO
 from runtime.child import Context, Made
 from runtime.disk import Disk
@@ -256,6 +266,42 @@ class _ShowsOldLooks(Gateway):
         super()._hear_snapshot(look._replace(number=2), effects)
 
 
+class _EndsDoubtByTime(Resolver):
+    @override
+    def ask(self, effects: Effects) -> None:
+        for order in self.in_doubt():
+            if order.state is OrderState.UNKNOWN and self._clock.wall_ns() > order.changed_ns + 2 * NS_PER_S:
+                self._orders.change(order, OrderState.EXPIRED, "TIMEOUT", "ours", effects)
+        super().ask(effects)
+
+
+class _AlwaysWants(Resolver):
+    @override
+    def _may_try_again(self, order: Order) -> bool:
+        return True
+
+
+class _BelievesEnds(Resolver):
+    @override
+    def _see_end(self, theirs: VenueOrder, effects: Effects) -> None:
+        super()._see_end(msgspec.structs.replace(theirs, filled_quantity=ZERO), effects)
+
+
+class _TriesAgain(Calls):
+    @override
+    def _try(self, name: str, call: Any, may_repeat: Any = lambda: True) -> Any:
+        try:
+            return super()._try(name, call, may_repeat)
+        except UnclearError:
+            return super()._try(name, call, may_repeat)
+
+
+class _TrustsEachClock(Reconciler):
+    @override
+    def _against_clock(self, snapshot: VenueSnapshot) -> str:
+        return ""
+
+
 # --- keeping and sending ----------------------------------------------------------------------
 
 
@@ -433,6 +479,32 @@ class _KnowsNoTime(Orders):
             super().cancel(order, reason, effects)
 
 
+class _DropsFees(RememberingExecution):
+    @override
+    def _book(self, order: Order, report: OrderFilled, effects: Effects) -> bool:
+        return super()._book(order, msgspec.structs.replace(report, fee=ZERO), effects)
+
+
+class _HaltsNothing(RememberingExecution):
+    @override
+    def _halt(self, reason: str) -> None:
+        pass
+
+
+class _LivesByTheWall(RememberingExecution):
+    @override
+    def _pass_time(self, market_ns: int, effects: Effects) -> None:
+        for order in self._orders.working():
+            if 0 < order.expires_ns <= self._clock.wall_ns():
+                self._orders.cancel(order, REASON_TTL, effects)
+        self._orders.market_ns, self._orders.is_time_heard = max(self._orders.market_ns, market_ns), True
+
+
+def _lives_twice(judged: IntentJudged, purpose: Purpose, **rest: Any) -> Order:
+    intent = msgspec.structs.replace(judged.intent, order_ttl_ns=2 * judged.intent.order_ttl_ns)
+    return order_from_judgement(msgspec.structs.replace(judged, intent=intent), purpose, **rest)
+
+
 # --- around a position ------------------------------------------------------------------------
 
 
@@ -499,6 +571,31 @@ class _WatchesNoTarget(Protection):
         pass
 
 
+class _PlacesApart(Protection):
+    @override
+    def _place(self, key: Any, position: Any, levels: Any, beside: list[Order], effects: Effects) -> None:
+        super()._place(key, position, levels, [], effects)
+
+
+class _ProtectsOnce(RememberingExecution):
+    @override
+    def _wait_to_protect(self, key: Any, report: OrderRejected, effects: Effects) -> None:
+        super()._wait_to_protect(key, report, effects)
+        effects.timers = tuple(timer for timer in effects.timers if timer[0] != PROTECT)
+
+
+def _forgets_wishes(room: Any) -> None:
+    room._protection._wanted_flat.clear()
+
+
+class _KeepsFirstLevels(Protection):
+    @override
+    def _wanted_levels(self, key: Any, position: Any) -> Any:
+        first = self._journal.entries.get(key)
+        stop = position.stop_loss if first is None or position.stop_loss is None else first.stop_loss
+        return super()._wanted_levels(key, msgspec.structs.replace(position, stop_loss=stop))
+
+
 # --- what may be opened -----------------------------------------------------------------------
 
 
@@ -557,6 +654,87 @@ class _ReservesNothing(Risk):
     @override
     def _reservations(self) -> Any:
         return []
+
+
+class _RemembersOneHalt(RememberingExecution):
+    @override
+    def _halt_reason(self) -> str | None:
+        if self._looked == 0:
+            self._looked, self._halted = 1, self._sentinel.reason()
+        return self._halted
+
+
+class _SendsWithheld(RememberingExecution):
+    @override
+    def _leave(self, effects: Effects) -> None:
+        self._withheld = set()
+        super()._leave(effects)
+
+
+class _KnowsNobodyAway(Risk):
+    @override
+    def _is_enabled(self, strategy: str) -> bool:
+        return True
+
+
+class _KnowsNoExpiry(Risk):
+    @override
+    def _picture(self, intent: Intent) -> RiskPicture:
+        return msgspec.structs.replace(super()._picture(intent), market_ns=0)
+
+
+class _KnowsNoBadDay(Risk):
+    @override
+    def _picture(self, intent: Intent) -> RiskPicture:
+        return msgspec.structs.replace(super()._picture(intent), day_reason="")
+
+
+def _lets_one_more(room: Any) -> None:
+    most = room._desk_limits.max_positions
+    desk = room._desk_limits = msgspec.structs.replace(room._desk_limits, max_positions=most + 1)
+    room._limits = {name: (own, desk) for name, (own, _) in room._limits.items()}
+
+
+class _CountsPositionsOnly(Risk):
+    @override
+    def _reservations(self) -> Any:
+        return [msgspec.structs.replace(one, price=ZERO) for one in super()._reservations()]
+
+
+class _ApprovesMore(Risk):
+    @override
+    def _judge(self, intent: Intent) -> IntentJudged:
+        judged = super()._judge(intent)
+        more = judged.quantity + 1 if judged.is_approved and intent.effect is Effect.CLOSE else judged.quantity
+        return msgspec.structs.replace(judged, quantity=more)
+
+
+class _LeaksReservations(Risk):
+    @override
+    def _read_ledger(self, effects: Effects) -> None:
+        before = dict(self._unbooked)
+        super()._read_ledger(effects)
+        self._unbooked = before | self._unbooked
+
+
+class _LosesReservations(Risk):
+    @override
+    def recover(self) -> Effects:
+        effects = super().recover()
+        self._unbooked.clear()
+        return effects
+
+
+def _begins_the_day(room: Any) -> None:
+    room._day._figures = None
+
+
+def _lives_in_greenwich(room: Any) -> None:
+    room._day._zone = ZoneInfo("UTC")
+
+
+def _counted_as_gain(figures: DayFigures, **now: Any) -> DayFigures:
+    return msgspec.structs.replace(counted(figures, **now), start_equity=figures.start_equity)
 
 
 class _SaysVerdictsOnce(Risk):
@@ -631,6 +809,14 @@ def _gateway(kind: type[Gateway]) -> tuple[Swap, ...]:
     return (Swap(actors.simulation.course, "Gateway", kind),)
 
 
+def _risk(name: str, what: str, kind: type[Risk]) -> Mistake:
+    return Mistake(name, what, AS_DRAWN, _as(RISK, kind))
+
+
+def _executing(name: str, what: str, kind: type[RememberingExecution]) -> Mistake:
+    return Mistake(name, what, AS_DRAWN, _as(EXECUTION, kind))
+
+
 K, A, P = KRAKEN_DESK, ALPACA_DESK, PAPER_DESK
 MISTAKES: tuple[Mistake, ...] = (
     Mistake(
@@ -642,7 +828,7 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "no-margin",
         "absence is believed at the deadline, without a margin for a venue that answers late",
-        _draw(K, "late", "behind"),
+        _draw(K, "brink"),
         _part("_resolver", _KnowsNoMargin),
     ),
     Mistake(
@@ -678,7 +864,7 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "misses-nothing",
         "an order that is not open at the venue any more is not asked for",
-        _draw(A, "untold", "broken", "lost"),
+        _draw(A, "untold", "ended"),
         _part("_reconciler", _MissesNothing),
     ),
     Mistake(
@@ -730,7 +916,7 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "parcels-twice",
         "a parcel that comes twice is taken twice",
-        _draw(P, "repeat"),
+        AS_DRAWN,
         {},
         (Swap(actors.simulation.link, "Side", _TakesAgain),),
     ),
@@ -805,7 +991,7 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "hidden-fills",
         "a cancelled order is believed to have traded what was heard of it",
-        _draw(K, "untold", "parts"),
+        _draw(A, "untold", "parts", "ended"),
         {},
         (Swap(actors.execution.room, "_leaves_open_how_it_ended", _never),),
     ),
@@ -854,9 +1040,7 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "no-target", "nobody watches the target where it cannot rest", _draw(K), _part("_protection", _WatchesNoTarget)
     ),
-    Mistake(
-        "halt-unseen", "execution does not look at the halt", _draw(K, "wish", "delay"), _with(EXECUTION, _look_away)
-    ),
+    Mistake("halt-unseen", "execution does not look at the halt", _draw(K, "brake"), _with(EXECUTION, _look_away)),
     Mistake(
         "doubt-unseen",
         "execution opens beside an order of which nobody knows",
@@ -927,17 +1111,104 @@ MISTAKES: tuple[Mistake, ...] = (
         {},
         (Swap(actors.evaluator, "intent_of", _intent_of_this_life),),
     ),
+    Mistake(
+        "doubt-by-time",
+        "an order in doubt is taken for none after two seconds",
+        AS_DRAWN,
+        _part("_resolver", _EndsDoubtByTime),
+    ),
+    Mistake(
+        "always-wanted",
+        "an attempt that never arrived is followed by another, wanted or not",
+        AS_DRAWN,
+        _part("_resolver", _AlwaysWants),
+    ),
+    Mistake(
+        "believes-ends",
+        "an order that is over at the venue is over, whatever of it is not booked yet",
+        _draw(A, "untold", "parts", "ended", "lagging"),
+        _part("_resolver", _BelievesEnds),
+    ),
+    Mistake(
+        "tries-unclear",
+        "a call of which nobody knows how it ended is made once more",
+        AS_DRAWN,
+        {},
+        (Swap(actors.venues.gateway, "Calls", _TriesAgain),),
+    ),
+    Mistake(
+        "late-is-final",
+        "a refusal because of the deadline does not begin another attempt",
+        AS_DRAWN,
+        {},
+        (Swap(actors.execution.room, "_UNSEEN", frozenset[OrderState]()),),
+    ),
+    Mistake(
+        "wrong-clock",
+        "a venue's clock that is wrong closes no gate",
+        AS_DRAWN,
+        _part("_reconciler", _TrustsEachClock),
+    ),
+    _executing("no-fees", "executions are booked without their fees", _DropsFees),
+    _executing("overfill", "the desk does not halt when the venue trades more than was ordered", _HaltsNothing),
+    _executing("wall-time", "an order's time to live is counted by the machine's clock", _LivesByTheWall),
+    Mistake(
+        "lives-twice",
+        "an order lives twice as long as was wished",
+        AS_DRAWN,
+        {},
+        (Swap(actors.execution.room, "order_from_judgement", _lives_twice),),
+    ),
+    Mistake(
+        "apart",
+        "a stop that is placed anew is no group with the target that rests",
+        AS_DRAWN,
+        _part("_protection", _PlacesApart),
+    ),
+    _executing("protects-once", "a stop that was refused is not placed again", _ProtectsOnce),
+    Mistake(
+        "wish-forgotten",
+        "after a fall nobody knows what an operator wanted flat",
+        _draw(A, "wish", "kill", "refused", "outage"),
+        _with(EXECUTION, _forgets_wishes),
+    ),
+    Mistake(
+        "first-levels",
+        "a stop rests where the entry wanted it, not where the strategy moved it",
+        AS_DRAWN,
+        _part("_protection", _KeepsFirstLevels),
+    ),
+    _executing("halt-once", "execution looks at the halt once in its life", _RemembersOneHalt),
+    Mistake(
+        "withheld", "what a halt kept back at the start is sent", _draw(P, "brake"), _as(EXECUTION, _SendsWithheld)
+    ),
+    Mistake("away", "a strategy that was put away may open something", _draw(P, "brake"), _as(RISK, _KnowsNobodyAway)),
+    _risk("expired", "an intent that is over is approved", _KnowsNoExpiry),
+    _risk("bad-day", "a day that has lost too much goes on", _KnowsNoBadDay),
+    Mistake("one-more", "one position more is let in than may be", AS_DRAWN, _with(RISK, _lets_one_more)),
+    _risk("value-of-held", "the value of what was just approved counts for nothing", _CountsPositionsOnly),
+    _risk("sells-more", "an exit is approved for more than is held", _ApprovesMore),
+    _risk("leaks", "what was approved counts for ever", _LeaksReservations),
+    _risk("lost-reservations", "after a fall risk does not count what it had approved", _LosesReservations),
+    Mistake("day-anew", "after a fall the day begins anew", AS_DRAWN, _with(RISK, _begins_the_day)),
+    Mistake("greenwich", "the day ends at Greenwich's midnight", AS_DRAWN, _with(RISK, _lives_in_greenwich)),
+    Mistake(
+        "paid-is-gained",
+        "what is paid in counts as a gain of the day",
+        AS_DRAWN,
+        {},
+        (Swap(actors.day_watch, "counted", _counted_as_gain),),
+    ),
 )
 
 #: Mistakes that show within a few seeds under the faults that are best for them.
 QUICK = frozenset({
-    "assumes-cancelled", "bar-twice", "barrier", "believes-at-once", "books-twice", "doubt-unseen", "doubts-nothing",
-    "drops-overtaken", "exit-beside-stop", "exits-halted", "late-is-fine", "limits-forgotten", "looks-once",
-    "never-left", "no-reservations", "open-gate", "paper-once", "parts-are-wholes", "refusal-of-repeat", "risk-doubt",
-    "same-id-again", "sends-twice", "two-commits", "two-stops",
+    "always-wanted", "assumes-cancelled", "bar-twice", "barrier", "believes-at-once", "books-twice", "doubt-by-time",
+    "doubt-unseen", "doubts-nothing", "drops-overtaken", "exit-beside-stop", "exits-halted", "halt-once",
+    "halt-unseen", "hidden-fills", "late-is-final", "late-is-fine", "limits-forgotten", "lives-twice", "looks-once",
+    "misses-nothing", "never-left", "no-fees", "no-margin", "no-reservations", "open-gate", "overfill", "paper-once",
+    "parts-are-wholes", "refusal-of-repeat", "risk-doubt", "same-id-again", "sends-twice", "tries-unclear",
+    "two-commits", "two-stops", "wrong-clock",
 })  # fmt: skip
 #: Mistakes that no run has shown so far: the desk has a second guard against them, or the judge does not see them.
-ELUSIVE = frozenset({
-    "halt-unseen", "hidden-fills", "id-of-this-life",
-    "misses-nothing", "no-margin", "old-looks", "parcels-twice",
-})  # fmt: skip
+ELUSIVE = frozenset({"id-of-this-life", "lost-reservations", "old-looks"})
