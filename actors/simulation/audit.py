@@ -323,7 +323,7 @@ class Auditor:
 
     def _has_said_all(self, shell: "Shell") -> bool:
         """Say whether a process has everything that root has told it of the others."""
-        return shell.told_arrival.get((shell.path, False), 0) <= self._world.clock.now_ns
+        return shell.told_way.last_ns <= self._world.clock.now_ns
 
     def _sums(self, waiting: list[IntentJudged]) -> _Sums:
         """Count what is held, what works, and what was approved and is in no journal yet; no value on paper."""

@@ -387,8 +387,7 @@ class Course:
     # --- what befalls the whole desk ----------------------------------------------------------
 
     def _committed(self, shell: Shell, heard: Heard) -> None:
-        if shell.path != "market_data":
-            self.judge.committed(shell, heard)
+        self.judge.committed(shell, heard)
         if "brake" in self.world.trouble.rates:
             self._brake(heard)
         if shell.path == "market_data" and isinstance(shell.room, SteppedMarketData):

@@ -658,7 +658,7 @@ class _ReservesNothing(Risk):
 
 class _RemembersOneHalt(RememberingExecution):
     @override
-    def _halt_reason(self) -> str | None:
+    def _halt_reason(self, *, is_written: bool = False) -> str | None:
         if self._looked == 0:
             self._looked, self._halted = 1, self._sentinel.reason()
         return self._halted
