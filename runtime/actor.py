@@ -243,6 +243,11 @@ class RoomActor(pykka.Actor):
 
     def _open_sockets(self, inbox: SocketInbox) -> None:
         wiring = self._wiring
+        # In this order a turn hears what is ready: what was published first, for whoever heard it too may already want
+        # something of us on account of it.
+        for peer, topics in wiring.streams:
+            subscriber = self._subscribers[peer] = self._bus.subscriber(peer, topics)
+            self._attach(inbox, subscriber.socket, self._stream_handler(peer, subscriber))
         if wiring.has_hub:
             self._hub = self._bus.hub(wiring.hub_share)
             self._attach(inbox, self._hub.socket, self._hear_hub)
@@ -250,9 +255,6 @@ class RoomActor(pykka.Actor):
             self._publisher = self._bus.publisher()
             publisher = self._publisher
             self._attach(inbox, publisher.socket, lambda _effects: publisher.subscriptions())
-        for peer, topics in wiring.streams:
-            subscriber = self._subscribers[peer] = self._bus.subscriber(peer, topics)
-            self._attach(inbox, subscriber.socket, self._stream_handler(peer, subscriber))
         for peer in (ROOT, *wiring.spokes):
             spoke = self._spokes[peer] = self._bus.spoke(peer)
             self._attach(inbox, spoke.socket, self._spoke_handler(spoke))

@@ -462,3 +462,73 @@ def test_another_thread_reaches_the_actor_while_it_waits_for_its_sockets(
     )
 
     assert done.stdout.split("\n")[:-1] == words, done.stderr
+
+
+# --- streams and links --------------------------------------------------------------------------------
+
+
+#: Lets a room have a word of a peer and an item of a stream ready for one turn, the word first; prints what it heard.
+BOTH = """
+import sys
+from pathlib import Path
+from runtime.actor import RoomActor
+from runtime.beacon import Beacon
+from runtime.bus import READABLE, Address, Bus, Poller
+from runtime.clock import Clock
+from runtime.effects import Effects
+from runtime.log import Log
+from runtime.room import Room, Wiring
+from tests.runtime.scribe import CODEC, Noted
+
+class Listener(Room):
+    heard = []
+    def hear(self, peer, epoch, word):
+        self.heard.append(word.words)
+        return Effects()
+    def hear_stream(self, peer, item, word):
+        self.heard.append("head" if word is None else word.words)
+        return Effects()
+
+def until_ready(socket):
+    poller = Poller()
+    poller.register(socket, READABLE)
+    assert poller.poll(10_000)
+
+state = Path(sys.argv[1])
+(state / "s").mkdir(parents=True, mode=0o700)
+clock, log = Clock(), Log.open(state / "log", "risk", "INFO")
+buses = [Bus(state / "s", Address(name, 1)) for name in ("root", "market", "strategy", "risk")]
+root, publisher = buses[0].hub(), buses[1].publisher()
+wiring = Wiring(has_hub=True, streams=(("market", ("SPY",)),))
+actor = RoomActor(Listener(), wiring, None, buses[3], CODEC, clock, log, Beacon(state / "s", "risk"))
+actor.on_start()
+spoke = buses[2].spoke("risk")
+until_ready(publisher.socket)
+publisher.subscriptions()
+while "head" not in Listener.heard:
+    actor.on_receive(actor.actor_inbox.get().message)
+spoke.post(CODEC.encode(Noted("intent")), is_sure=True)
+spoke.wait_connected(10_000)
+until_ready(actor._hub.socket)
+publisher.publish("SPY", 1, 0, CODEC.encode(Noted("tick")))
+until_ready(actor._subscribers["market"].socket)
+del Listener.heard[:]
+while len(Listener.heard) < 2:
+    actor.on_receive(actor.actor_inbox.get().message)
+print(*Listener.heard, flush=True)
+for bus in buses:
+    bus.close()
+"""
+
+
+def test_what_was_published_is_heard_before_what_somebody_wants_on_account_of_it(stage: Stage) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BOTH, str(stage.state / "both")],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.stdout == "tick intent\n", done.stderr
