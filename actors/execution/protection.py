@@ -1,5 +1,6 @@
 """What stands around a position: its exits, its resting stop and target, and its fate without its strategy."""
 
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -12,7 +13,7 @@ from actors.settings import OnDisable
 from actors.topics import strategy_path
 from desk.instruments import Instruments, sellable, sooner
 from desk.messages import Order, OrderState, OrderType, ProtectiveStop, Purpose, Side
-from desk.order import OPEN, REASON_FLATTEN, flattening_order, protective_order
+from desk.order import OPEN, REASON_FLATTEN, TERMINAL, flattening_order, protective_order
 from desk.portfolio import Position
 from desk.units import ZERO
 from runtime.effects import Effects
@@ -23,6 +24,8 @@ _FLAT = "flat"
 PROTECTIVE = frozenset({Purpose.STOP_LOSS, Purpose.TAKE_PROFIT})
 REASON_POSITION_CLOSED = "POSITION_CLOSED"
 REASON_LEVELS_CHANGED = "LEVELS_CHANGED"
+#: So many legs of a group that the venue has ended unasked, and no other joins it: it does not live there any more.
+ENDS_MAX = 2
 
 
 class Protection:
@@ -40,6 +43,8 @@ class Protection:
         self._owners, self._state_of, self._instruments = owners, state_of, instruments
         self.away: frozenset[str] | None = None
         self._wanted_flat: set[Key] = set()
+        #: Of each position: the groups of which the venue has ended a leg unasked, and how often.
+        self._ends: dict[Key, Counter[str]] = {}
 
     # --- the whole ----------------------------------------------------------------------------
 
@@ -162,6 +167,17 @@ class Protection:
 
     # --- one position -------------------------------------------------------------------------
 
+    def see_end(self, before: Order, order: Order) -> None:
+        """Note what a venue's word on a leg says of its group; a leg that has traded ends it at once.
+
+        It is not kept: who falls learns it anew, by a leg that joins in vain.
+        """
+        is_asked = before.state is OrderState.PENDING_CANCEL
+        has_traded = order.filled_quantity > before.filled_quantity
+        if order.oco_group and (has_traded or (order.state in TERMINAL and not is_asked)):
+            ends = self._ends.setdefault(order.key, Counter())
+            ends[order.oco_group] += ENDS_MAX if has_traded else 1
+
     def settle(self, key: Key, effects: Effects) -> None:
         """Bring the orders around one position to what they should be; doing it again changes nothing.
 
@@ -171,6 +187,8 @@ class Protection:
         position = self._journal.ledger.position(*key)
         exits = self._orders.around(key, {Purpose.EXIT})
         resting = self._orders.around(key, PROTECTIVE)
+        if position is None:
+            self._ends.pop(key, None)
         if exits or position is None:
             for order in resting:
                 self._orders.cancel(order, "EXIT" if exits else REASON_POSITION_CLOSED, effects)
@@ -188,6 +206,12 @@ class Protection:
         if held == ZERO:
             text = f"{key[0]} holds {position.quantity} {key[1]}, less than one lot: it stays, and nothing rests for it"
             self._journal.note(f"dust {key[0]} {key[1]} {key[2]}", text, self._orders.market_ns, effects)
+        is_sure = self._journal.entries.get(key) is not None
+        is_sure = is_sure and not any(order.order_id in self._orders.doubted for order in resting)  # or one has traded
+        if is_sure and not wanted.keys() <= {order.purpose for order in resting} and self._is_group_over(key, resting):
+            for order in resting:
+                self._orders.cancel(order, REASON_LEVELS_CHANGED, effects)
+            return
         kept: set[Purpose] = set()
         for order in resting:
             level = wanted.get(order.purpose)
@@ -201,14 +225,14 @@ class Protection:
                         self._orders.resize(order, order.filled_quantity + held, level, effects)
                     continue
             self._orders.cancel(order, REASON_LEVELS_CHANGED, effects)
-        is_sure = not any(order.order_id in self._orders.doubted for order in resting)  # else one may just have traded
-        if is_sure and len(kept) == len(resting) and self._journal.entries.get(key) is not None:
+        if is_sure and len(kept) == len(resting):
             missing = {purpose: level for purpose, level in wanted.items() if purpose not in kept}
-            if missing and any(order.filled_quantity > ZERO for order in resting):  # its group has traded: it is over
-                for order in resting:
-                    self._orders.cancel(order, REASON_LEVELS_CHANGED, effects)
-                return
             self._place(key, position, missing, resting, effects)
+
+    def _is_group_over(self, key: Key, resting: list[Order]) -> bool:
+        """Say whether what rests belongs to a group that takes nobody in any more."""
+        ends = self._ends.get(key, {})
+        return any(order.filled_quantity > ZERO or ends.get(order.oco_group, 0) >= ENDS_MAX for order in resting)
 
     def _wanted_levels(self, key: Key, position: Position) -> dict[Purpose, Decimal]:
         """Say which levels of a position should rest at the venue now.

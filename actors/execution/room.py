@@ -676,6 +676,7 @@ class Execution(Room):
             self._resolver.doubt(order.order_id, effects)
         elif isinstance(report, OrderCancelled) and self._traits.is_remote and before.state in OPEN:
             self._doubt_siblings(order, effects)
+        self._protection.see_end(before, order)
         is_exit_done = order.exit_reason == REASON_FLATTEN and self._journal.ledger.position(*key) is None
         if self._protection.see_flat(key, effects) or is_exit_done:
             self._journal.note("flattened", f"{order.strategy} holds no {order.symbol} any more", report.ts_ns, effects)

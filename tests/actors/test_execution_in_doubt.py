@@ -420,6 +420,23 @@ def test_a_stop_that_is_placed_anew_joins_the_group_of_the_target_that_rests(beg
     assert len({o.command.oco_group for o in resting}) == 1
 
 
+def test_nothing_joins_a_group_of_which_the_venue_has_ended_both_legs(begin: Begin) -> None:
+    lone = begin(ALPACA)
+    lone.enter(1, target="103")
+    lone.run(5)
+    first = next(o for o in lone.exchange.orders if o.is_open).command.oco_group
+    for is_stop in (True, False):
+        leg = next(o for o in lone.exchange.orders if o.is_open and (o.command.stop_price is not None) == is_stop)
+        lone.exchange.cancel(leg.name)
+        lone.say(OrderCancelled(0, leg.command.order_id, "the group is over", False, 0, leg.filled))
+        lone.run(5)
+
+    resting = [o for o in lone.exchange.orders if o.is_open]
+    assert len(resting) == 2
+    assert {o.command.oco_group for o in resting}.isdisjoint({first, ""})
+    assert len({o.command.oco_group for o in resting}) == 1
+
+
 @BOTH
 def test_a_change_that_is_refused_is_not_asked_for_again_before_the_venue_has_told_why(
     begin: Begin, traits: VenueTraits
