@@ -1,7 +1,7 @@
 """One strategy with its book and its memory: each event is evaluated once, and kept before anything leaves."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from desk.units import NS_PER_S
 from runtime.effects import Effects
 from runtime.log import Log
 from runtime.store import Reader
-from strategies.base import Decision, Instance, NoTrade, NoTradeCode, Strategy
+from strategies.base import Decision, Instance, NoTrade, NoTradeCode, Signal, Strategy
 
 #: How long an intent is good for, in market time.
 INTENT_TTL_NS = 90 * NS_PER_S
@@ -204,7 +204,7 @@ class Evaluator:
         self._book.mark(bar.symbol, bar.close)
         view = self._book.view(bar.ts_ns, self._pending.values())
         if is_live:
-            decision: Decision = self._strategy.on_bar(bar, view)
+            decision = _decided(self._strategy.on_bar(bar, view), "on_bar")
             self.counters["bars"] += 1
         else:
             self._strategy.on_missed_bar(bar, view)
@@ -219,7 +219,7 @@ class Evaluator:
         self._book.mark(tick.symbol, tick.price)
         decision = self._strategy.on_tick(tick, self._book.view(tick.ts_ns, self._pending.values()))
         if decision is not None:
-            self._carry(decision, (f"tick{number}", tick.ts_ns), market_ns, 0, effects)
+            self._carry(_decided(decision, "on_tick"), (f"tick{number}", tick.ts_ns), market_ns, 0, effects)
         elif is_step:
             self._keep(effects)
 
@@ -343,6 +343,24 @@ class Evaluator:
             "rebuilt": self._rebuilt,
             "rebuilt_reason": self._rebuilt_reason,
         }
+
+
+def _decided(said: object, by: str) -> Decision:
+    """Give a strategy's answer as what it has to be.
+
+    Raises:
+        TypeError: It is something else; the text says what to write instead.
+    """
+    if isinstance(said, NoTrade):
+        return said
+    if isinstance(said, tuple | list):
+        signals = tuple(one for one in cast("Sequence[object]", said) if isinstance(one, Signal))
+        if len(signals) == len(said):
+            return signals
+        said = next(one for one in cast("Sequence[object]", said) if not isinstance(one, Signal))
+        by = f"{by}, in its answer,"
+    msg = f"{by} gave a {type(said).__name__}; give a tuple of Signal, an empty one too, or NoTrade with its reason"
+    raise TypeError(msg)
 
 
 def instance_of(told: StrategyArguments) -> Instance:

@@ -14,8 +14,10 @@ from typing_extensions import override
 from actors.strategy import EntryChangedError
 from actors.strategy_memory import BOOK, NOW, TABLE, TRADES, Kept, sealed, unsealed
 from actors.strategy_parameters import changes, in_force_next
+from desk.messages import Bar
 from desk.portfolio import Ledger, Position
 from runtime.effects import Delete, Put
+from strategies.base import Decision, View
 from tests.actors.lone_strategy import SYMBOLS, Chronicler, ChroniclerParameters, Lone, Outcome
 
 FALLS = ("", "", "before", "heard", "uncommitted", "unsent")
@@ -168,6 +170,38 @@ def test_a_state_that_could_not_be_given_back_falls_at_once_and_is_not_kept(
 
     assert lone.store is not None
     assert lone.store.get(TABLE, NOW) is None
+    lone.store.close()
+
+
+class Wordless(Chronicler):
+    """Answers with what is no decision."""
+
+    answer: ClassVar[object] = None
+
+    @override
+    def on_bar(self, bar: Bar, view: View) -> Decision:
+        return cast("Decision", self.answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (None, "on_bar gave a NoneType; give a tuple of Signal"),
+        ("BUY", "on_bar gave a str; give a tuple of Signal"),
+        ((1,), "on_bar, in its answer, gave a int; give a tuple of Signal"),
+    ],
+    ids=["nothing", "a word", "a number among signals"],
+)
+def test_an_answer_that_is_no_decision_falls_at_once_and_says_what_to_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: object, says: str
+) -> None:
+    monkeypatch.setattr(Wordless, "answer", answer)
+    lone = Lone(tmp_path, 1, is_stepped=True, kind=Wordless)
+
+    with pytest.raises(TypeError, match=says):
+        lone.step()
+
+    assert lone.store is not None
     lone.store.close()
 
 
