@@ -140,14 +140,18 @@ class StoredArchive:
 
         Of an order that still works a desk of before may have laid down how it was born: that is given then.
         """
-        place = self._store.get(ORDERS, order_id.encode())
-        if place is None:
+        place = self.place(order_id)
+        if not place:
             return None
-        data = self._store.record(int.from_bytes(place, "big"))
+        data = self._store.record(place)
         assert data is not None, "the index names a record that the log has"
         body = self._codec.decode(data).body
         assert isinstance(body, OrderChanged), "the index names a record of an order"
         return body.order
+
+    def place(self, order_id: str) -> int:
+        """Give the record that says how a finished order ended, 0 where there is no such order."""
+        return int.from_bytes(self._store.get(ORDERS, order_id.encode()) or b"", "big")
 
     def bearer(self, client_id: str) -> str:
         """Name the order of an attempt; the first one's name is the order's own."""

@@ -76,6 +76,7 @@ class Risk(Room):
         self._sentinel, self._is_stepped = sentinel, is_stepped
         self._venue, self._instruments = venue, Instruments(instruments or {})
         self._ledger = Ledger(keep_trades=False, keep_executions=False, finished_orders_max=0)
+        self._booked = StoredArchive(ledger, codec)
         self._cursor = self._counted_to = 0
         self._day = watch(self._ledger, store, sentinel, desk_limits)
         self._waiting: dict[str, Intent] = {}
@@ -233,8 +234,7 @@ class Risk(Room):
         self._cursor = fold.sequence
         if fold.sequence > self._counted_to:
             self._day.skip(fold.market_ns)
-        booked = StoredArchive(self._reader, self._codec)
-        for name in [name for name in self._unbooked if (self._ledger.order(name) or booked.order(name)) is not None]:
+        for name in filter(self._is_booked, tuple(self._unbooked)):
             del self._unbooked[name]
             effects.delete("unbooked", name.encode())
 
@@ -250,7 +250,23 @@ class Risk(Room):
                 if self._unbooked.pop(name, None) is not None:
                     effects.delete("unbooked", name.encode())
 
+    def _is_booked(self, name: str) -> bool:
+        """Say whether the journal, as far as it was read, has this order: as one that works, or as one that is over."""
+        return self._ledger.order(name) is not None or 0 < self._booked.place(name) <= self._cursor
+
+    def _forget_booked(self, effects: Effects) -> None:
+        """Leave unjudged what was judged in a life that risk's store has lost with the machine's power.
+
+        The journal is synced and risk's store is not. Nobody would book a second verdict on the same order, and what
+        it reserves would stay reserved.
+        """
+        for name in [name for name in self._waiting if self._is_booked(order_id(name))]:
+            del self._waiting[name]
+            effects.delete("waiting", name.encode())
+            self._repeated += 1
+
     def _judge_all(self, effects: Effects) -> None:
+        self._forget_booked(effects)
         queue = sorted(self._waiting.values(), key=_turn)
         if not queue:
             return

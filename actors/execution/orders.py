@@ -230,10 +230,11 @@ class Orders:
             self.change(order, OrderState.CANCELLED, reason, "ours", effects)
 
     def ask_cancel(self, order: Order, effects: Effects) -> None:
-        """Say (again) to the venue that it should cancel; twice is as once."""
+        """Say (again) to the venue that it should cancel; twice is as once, and in one turn it is said once."""
         if self.venue_epoch or not self.traits.is_remote:
             cancel = CancelOrder(order.client_id, order.reason, order.venue_order_id, self.venue_epoch)
-            effects.post(self.venue, cancel)
+            if all(post.word != cancel for post in effects.posts):
+                effects.post(self.venue, cancel)
 
     def cancel_stranger(self, client_id: str, venue_order_id: str, effects: Effects) -> None:
         """Cancel at the venue what bears a name of ours that is not in use any more."""

@@ -114,6 +114,8 @@ class Auditor:
         self._bare: dict[Key, int] = {}
         #: What was held as an operator wanted it flat, and has not been flat since.
         self._to_be_flat: set[Key] = set()
+        #: The first record of an execution from behind the day on which the run began, 0 before there is one.
+        self._day_passed_at = 0
 
     def limits(self, limits: DeskLimits) -> None:
         """Hear that other limits hold; those before may still be in use for a moment."""
@@ -136,6 +138,8 @@ class Auditor:
             else:
                 self._held[key] = held
             self._filled[body.order_id] = self._filled.get(body.order_id, ZERO) + body.quantity
+            if not self._day_passed_at and body.ts_ns >= _day_of(self._scenario.wall_ns)[1]:
+                self._day_passed_at = record.sequence
         elif isinstance(body, CapitalChanged):
             self._cash += body.amount
             self._capital += body.amount
@@ -433,7 +437,8 @@ class Auditor:
         if limit is None or judged is None or not is_whole or self._world.trouble.faults.power:
             return
         day_ns, _ = _day_of(judged.market_ns)
-        if day_ns != _day_of(self._scenario.wall_ns)[0]:
+        has_passed = 0 < self._day_passed_at <= judged.journal  # an execution may say so before the market does
+        if has_passed or day_ns != _day_of(self._scenario.wall_ns)[0]:
             return  # with what the account began a later day is not known to the last digit here
         equity = self._cash + sum((held * self._marks[key[1]] for key, held in self._held.items()), ZERO)
         if self._capital - equity >= limit:

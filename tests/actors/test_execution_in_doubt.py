@@ -23,6 +23,7 @@ from desk.messages import (
     Purpose,
     ReplaceOrder,
     SubmitOrder,
+    VenueWanted,
 )
 from desk.units import NS_PER_S, ZERO
 from desk.venue import ALPACA, KRAKEN, Instrument, VenueTraits
@@ -340,6 +341,23 @@ def test_an_exit_leaves_only_after_its_stop_is_gone_and_closes_what_is_held(begi
     assert lone.order(exit_name).state is OrderState.FILLED
     assert lone.exchange.positions() == {}
     assert not [o for o in lone.exchange.orders if o.is_open]
+
+
+@BOTH
+def test_a_look_that_still_finds_open_what_was_cancelled_has_it_cancelled_once_more(
+    begin: Begin, traits: VenueTraits
+) -> None:
+    lone = begin(traits)
+    lone.enter(1)
+    lone.run(5)
+    open_still = lone._snapshot(VenueWanted(99))
+    faults(lone, lost=1.0)
+    lone.leave(2, 1)
+    before = len(lone.sent)
+
+    lone.say(open_still)
+
+    assert len([word for word in lone.sent[before:] if isinstance(word, CancelOrder)]) == 1
 
 
 @BOTH

@@ -142,3 +142,7 @@ def test_a_change_that_is_refused_does_not_undo_an_earlier_one_that_went_through
 
 def test_a_leg_that_the_venue_ended_is_not_placed_again_before_the_other_one_was_asked_for() -> None:
     assert again(5497, Draw(has_later=False)) == ()
+
+
+def test_a_day_is_over_when_an_execution_comes_from_behind_it_and_the_market_has_not_said_so_yet() -> None:
+    assert again(40204, Draw("", None, 6)) == ()
