@@ -29,7 +29,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     perhaps after one more execution), ``over`` (it executes more than was ordered), ``drift`` (its clock goes wrong
     for a while, and its stream breaks). ``brake``: in the very moment in which an entry is approved or journalled, the
     desk is halted or the strategy put away, and perhaps the process dies before it says so. ``lagging``: what an order
-    has traded is shown in the order before it is in the list of executions.
+    has traded is shown in the order before it is in the list of executions. ``recoil``: a process dies when it has read
+    a refusal of the venue, and before it keeps anything of it.
     """
 
     kill: float = 0.0
@@ -67,12 +68,13 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     drift: float = 0.0
     brake: float = 0.0
     lagging: float = 0.0
+    recoil: float = 0.0
 
 
 #: Every kind, in the order of the Struct.
 KINDS: tuple[str, ...] = Faults.__struct_fields__
 #: Those that came later. Their chance and their numbers are apart, so that what an earlier seed draws stays as it was.
-LATER: tuple[str, ...] = ("brink", "ended", "over", "drift", "brake", "lagging")
+LATER: tuple[str, ...] = ("brink", "ended", "over", "drift", "brake", "lagging", "recoil")
 #: The number of the first occurrence of a kind that came later.
 LATER_FIRST = 1_000_000
 NEVER = 1 << 62

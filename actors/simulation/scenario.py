@@ -74,12 +74,13 @@ RATES: dict[str, tuple[float, ...]] = {
     "drift": (0.02, 0.1),
     "brake": (0.05, 0.2),
     "lagging": (0.2, 0.5),
+    "recoil": (0.05, 0.3),
 }
 #: What concerns a venue behind a wire, and a feed of ticks, only.
 REMOTE = frozenset({
     "refused", "lost", "unread", "late", "unsent", "garbled", "limited", "outage", "untold", "retold", "broken",
     "parts", "nonsense", "skew", "behind", "sluggish", "brink", "ended", "over", "drift",
-    "lagging",
+    "lagging", "recoil",
 })  # fmt: skip
 #: What a desk in simulated time has to bear without trading otherwise than if nothing had gone wrong.
 HARMLESS = ("kill", "hang", "slow", "delay", "cut", "repeat", "drop", "full", "root")

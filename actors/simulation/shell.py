@@ -13,6 +13,7 @@ import msgspec
 from actors.simulation.faults import NEVER
 from actors.simulation.link import ITEM, PARCEL, RECEIPT, Frame, Out, Sides, Way, Ways
 from actors.words import desk_codec
+from desk.messages import OrderRejected
 from runtime.bus_words import StreamItem
 from runtime.child import Context, Made
 from runtime.effects import Effects, Post, Publish
@@ -352,12 +353,24 @@ class Shell:
         assert self.store is not None, "a room without a store wants to keep something"
         if trouble.rates:
             self.may_die("commit")
+            if "recoil" in trouble.rates and any(type(word) is OrderRejected for word in heard.words):
+                self._may_recoil()
             if "full" in trouble.rates and trouble.happens("full"):
                 world.fill_disk(self)
         self.store.commit(effects.writes, is_durable=effects.is_durable)
         world.on_commit(self, heard)
         if trouble.kills:
             self.may_die("committed")
+
+    def _may_recoil(self) -> None:
+        """Die where a refusal has been read and is not kept yet, if the chance of the world wants it.
+
+        Raises:
+            KilledError: It does.
+        """
+        if self.world.trouble.happens_later("recoil"):
+            place = "commit"
+            raise KilledError(place)
 
     def _say(self, heard: Heard) -> None:
         """Send and publish; a death between two of them leaves the rest unsaid."""

@@ -16,7 +16,7 @@ from actors.arguments import MARKET_DATA, PAPER, store_path
 from actors.journal import read_journal
 from actors.strategy_memory import NOW, TABLE, Kept, unsealed
 from actors.words import desk_codec
-from desk.messages import Bar, FillBooked, OrderFilled
+from desk.messages import Bar, FillBooked, JournalBody, Order, OrderChanged, OrderFilled
 from desk.portfolio import Ledger
 from desk.simulation.matching import FinishedOrder, RestingOrder
 from runtime.clock import NS_PER_S
@@ -175,6 +175,14 @@ def venue_books(desk: Desk) -> Books:
     return Books(account.positions, account.cash, fills, orders)
 
 
+def _touched(body: JournalBody, ledger: Ledger) -> list[Order]:
+    """Give the order that an event is about as it then is: books forget those that finished long ago."""
+    if isinstance(body, OrderChanged):
+        return [body.order]
+    order = ledger.order(body.order_id) if isinstance(body, FillBooked) else None
+    return [] if order is None else [order]
+
+
 def desk_books(desk: Desk) -> Books:
     """Fold the desk's journal."""
     reader = Reader.open(store_path(desk.state, "execution"))
@@ -182,11 +190,11 @@ def desk_books(desk: Desk) -> Books:
         records = list(read_journal(reader, desk_codec()))
     finally:
         reader.close()
-    ledger = Ledger()
+    ledger, orders = Ledger(), dict[str, tuple[str, Decimal]]()
     for record in records:
         ledger.apply(record.body)
+        orders |= {each.order_id: (each.state.value, each.filled_quantity) for each in _touched(record.body, ledger)}
     fills = [record.body.execution_id for record in records if isinstance(record.body, FillBooked)]
-    orders = {order.order_id: (order.state.value, order.filled_quantity) for order in ledger.orders()}
     return Books(ledger.net_quantities(), ledger.cash, fills, orders)
 
 

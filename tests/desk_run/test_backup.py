@@ -16,7 +16,7 @@ def test_a_trading_desk_that_is_backed_up_and_restored_elsewhere_trades_on_as_if
     calm: Calm, tmp_path: Path, part: float
 ) -> None:
     backup = tmp_path / "backup"
-    held_at = "SPY", int(calm.bars("SPY") * part)
+    held_at = calm.last, int(calm.bars(calm.last) * part)  # the same symbol as where it goes on: so bars are counted on
     with a_desk(tmp_path / "a", calm.files, held_at, ()) as desk:
         until_all_run(desk.start())
         until_step(desk, int(calm.steps * (part - 0.1)))
