@@ -86,10 +86,11 @@ class _TracedExecution(Execution):
     trace: Trace
 
     @override
-    def hear(self, peer: str, epoch: int, word: Any) -> Effects:
-        if isinstance(word, IntentJudged):
-            self.trace.note_order(word.intent.bar_ts_ns, is_approved=word.is_approved)
-        return super().hear(peer, epoch, word)
+    def hear_many(self, peer: str, epoch: int, words: Sequence[Any]) -> Effects:
+        for word in words:
+            if isinstance(word, IntentJudged):
+                self.trace.note_order(word.intent.bar_ts_ns, is_approved=word.is_approved)
+        return super().hear_many(peer, epoch, words)
 
 
 def market_data(context: Context, arguments: bytes) -> Made:
