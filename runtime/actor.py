@@ -47,6 +47,10 @@ ANNOUNCE_NS = 100 * NS_PER_MS
 AGAIN_NS = NS_PER_S
 #: How long a start waits for the link to root, so that READY is out before the first word is heard.
 CONNECT_MS_MAX = 1000
+#: So many reports without a message in between, and a process is at rest.
+RESTED = 2
+#: How often in a row such a process says the same again before it looks at itself anew.
+STILLS = 59
 ROOT = "root"
 
 
@@ -150,6 +154,8 @@ class RoomActor(pykka.Actor):
         self._turn_sent = 0
         self._answer: Settled | None = None
         self._turns = self._handled = self._refused = 0
+        self._rested = self._rested_since = self._stills = 0
+        self._still, self._has_rested = b"", False
         self._due_ns = {"progress": 0, "announce": 0, "again": 0}
         self._beacon, self._measure, self._stuck = beacon, Turns(DRAIN_MAX), Stuck()
         self._peers_version: int | None = None
@@ -157,6 +163,8 @@ class RoomActor(pykka.Actor):
         self.failure: BaseException | None = None
         #: Called once READY has been said.
         self.when_ready: Callable[[], object] = lambda: None
+        #: Called with the time once nothing has been heard for some seconds, and again each second until it says True.
+        self.at_rest: Callable[[int], bool] = lambda _now_ns: True
         #: Called as each turn begins; None costs nothing.
         self.before_turn: Callable[[], object] | None = None
 
@@ -200,6 +208,8 @@ class RoomActor(pykka.Actor):
 
     @override
     def on_receive(self, message: Any) -> None:
+        if not message and self._says_still():
+            return
         if self.before_turn is not None:
             self.before_turn()
         began_ns, before = self._clock.monotonic_ns(), self._taken()
@@ -511,7 +521,41 @@ class RoomActor(pykka.Actor):
                 self._stuck.look(self._oldest(), now_ns),
                 self._clock.process_ns(),
             )
-            try_send(self._progress, [self._codec.encode(report)])
+            body = self._codec.encode(report)
+            try_send(self._progress, [body])
+            self._note_rest(body, now_ns)
+
+    def _note_rest(self, said: bytes, now_ns: int) -> None:
+        """Count reports in a row between which nothing was heard; what such a one says may be said again."""
+        is_resting = self._taken() == self._rested_since
+        self._rested, self._rested_since = self._rested + 1 if is_resting else 0, self._taken()
+        is_plain = self._hub is None and self._publisher is None and self._doors is None
+        self._still = said if is_resting and is_plain and not self._waiting() else b""
+        self._stills = STILLS
+        self._rest(now_ns)
+
+    def _rest(self, now_ns: int) -> None:
+        if self._rested < RESTED:
+            self._has_rested = False
+        elif not self._has_rested:
+            self._has_rested = self.at_rest(now_ns)
+
+    def _says_still(self) -> bool:
+        """Repeat the last report where nothing has happened since, and say whether that was all there was to do.
+
+        A thousand processes at rest do little else. What they do not do costs no time, and writes to no page.
+        """
+        now_ns, due_ns = self._clock.monotonic_ns(), self._due_ns
+        if not self._still or not self._stills or self._is_stopping or now_ns < due_ns["progress"]:
+            return False
+        if self._taken() != self._rested_since or any(at_ns <= now_ns for at_ns in self._timers.values()):
+            return False
+        due_ns["progress"] = now_ns + PROGRESS_NS
+        self._stills -= 1
+        self._rested += 1
+        try_send(self._progress, [self._still])
+        self._rest(now_ns)
+        return True
 
     def _send_again(self) -> None:
         if self._hub is not None:

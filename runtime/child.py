@@ -22,6 +22,7 @@ from runtime.beacon import Beacon
 from runtime.bus import Address, Bus
 from runtime.clock import Clock
 from runtime.codec import Codec
+from runtime.commons import Borrowed, Commons
 from runtime.disk import MACHINE, Disk
 from runtime.gentle import Way, leave_gently
 from runtime.landlock import Ground
@@ -90,11 +91,12 @@ class Context(NamedTuple):
 
 
 class Walls(NamedTuple):
-    """What confines a child, as far as it is the same for all: made once, before the first fork."""
+    """What confines a child, and what it shares with others: made once, before the first fork."""
 
     ground: Ground = Ground()
     no_processes: Filter = Filter()
     way: Way = Way.BATCH
+    commons: Commons = Commons()
 
     @classmethod
     def prepare(cls) -> Self:
@@ -123,10 +125,13 @@ def run(request: ChildRequest, walls: Walls | None = None) -> int:
         beacon = Beacon(Path(request.sockets), request.path)  # while it may still make a file there
         beacon.word("start")
         beacon.turn(clock.monotonic_ns(), 0)
-        _confine(request, walls or Walls())  # before the first line of the room's own code, and before any thread
+        walls = walls or Walls()
+        borrowed = Borrowed(walls.commons)
+        _confine(request, walls)  # before the first line of the room's own code, and before any thread
         actor = make_actor(
             request, Bus(Path(request.sockets), Address(request.path, request.epoch)), clock, log, beacon
         )
+        actor.at_rest = borrowed.rest
         actor.before_turn = _turn_limit(request.limits.cpu_s_per_handler, stacks)
         if request.is_gentle:  # nobody waits for its start, and root shall not let it up at the same moment
             os.nice(request.limits.nice)

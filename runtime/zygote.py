@@ -23,6 +23,7 @@ import msgspec
 import setproctitle
 
 from runtime import child, heap, log, spare
+from runtime.commons import Commons
 from runtime.gentle import Way, stand_back, stand_up
 from runtime.packets import Spawned, receive_packet
 from runtime.rehearsal import rehearse
@@ -61,6 +62,7 @@ def main() -> None:
     gc.collect()
     heap.fill_holes()
     gc.freeze()
+    walls = walls._replace(commons=Commons.lay_out())
     stand_back(Way.BATCH)  # a fork copies for a millisecond, and whoever wakes up meanwhile shall not wait for it
     decoder = msgspec.msgpack.Decoder(child.ChildRequest)
     while data := receive_packet(channel):

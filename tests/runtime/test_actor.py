@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from runtime.actor import STILLS
 from runtime.bus import READABLE, Address, Bus, Hub, Poller, drain
 from runtime.child import EXIT_FALLEN, ChildRequest, last_words_file
 from runtime.clock import NS_PER_S, Clock
@@ -532,3 +533,92 @@ def test_what_was_published_is_heard_before_what_somebody_wants_on_account_of_it
     )
 
     assert done.stdout == "tick intent\n", done.stderr
+
+
+# --- rest ---------------------------------------------------------------------------------------------
+
+
+#: Lets seconds pass for a room to which nobody says anything, but for one word in the middle. Of each second it prints
+#: "new" or "same", as the report is, and "rests" where the shell says that the room is at rest.
+REST = """
+import sys
+from pathlib import Path
+import zmq
+from runtime.actor import STILLS, RoomActor
+from runtime.beacon import Beacon
+from runtime.bus import READABLE, Address, Bus, Poller, drain
+from runtime.clock import NS_PER_S, Clock
+from runtime.effects import Effects
+from runtime.log import Log
+from runtime.room import Room, Wiring
+from tests.runtime.scribe import CODEC, Noted
+
+class Quiet(Room):
+    def facts(self):
+        return {"asked": seconds}
+    def hear(self, peer, epoch, word):
+        return Effects()
+
+class Told(Clock):
+    now_ns = 1_000 * NS_PER_S
+    def monotonic_ns(self):
+        return self.now_ns
+
+def until_ready(socket):
+    poller = Poller()
+    poller.register(socket, READABLE)
+    assert poller.poll(10_000)
+
+state, seconds, said = Path(sys.argv[1]), 0, []
+(state / "s").mkdir(parents=True, mode=0o700)
+clock, log = Told(), Log.open(state / "log", "risk", "INFO")
+root_bus, peer_bus, bus = (Bus(state / "s", Address(name, 1)) for name in ("root", "market", "risk"))
+root, sink, market = root_bus.hub(), root_bus.progress_sink(), peer_bus.hub()
+actor = RoomActor(
+    Quiet(), Wiring(spokes=("market",)), None, bus, CODEC, clock, log, Beacon(state / "s", "risk")
+)
+actor.at_rest = lambda now_ns: said.append("rests") is None
+actor.on_start()
+socket = actor._spokes["market"].socket
+for hub, spoke in ((market, socket), (root, actor._spokes["root"].socket)):
+    while not spoke.poll(10):
+        list(hub.receive())  # in its turn a hub says that the connection stands
+        hub.acknowledge()
+    actor.on_receive({spoke: READABLE})
+until_ready(market.socket)
+list(market.receive())
+until_ready(sink)
+list(drain(sink))
+before = b""
+for seconds in range(1, STILLS + 12):
+    clock.now_ns += NS_PER_S
+    if seconds == 4:
+        market.post("risk", CODEC.encode(Noted("something")), is_sure=False)
+        until_ready(socket)
+    assert actor._progress.poll(10_000, zmq.POLLOUT)
+    actor.on_receive(actor.actor_inbox.get().message)
+    until_ready(sink)
+    [frames] = drain(sink)
+    said.append("same" if frames[0] == before else "new")
+    before = frames[0]
+print(*said, flush=True)
+for one in (root_bus, peer_bus, bus):
+    one.close()
+"""
+
+
+def test_a_room_to_which_nobody_speaks_says_the_same_again_and_is_at_rest(stage: Stage) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REST, str(stage.state / "rest")],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.stdout.split() == [
+        *("rests", "new", "same", "same"),
+        *("new", "new", "rests", *["same"] * STILLS),  # something was heard
+        *("new", *["same"] * 5),
+    ], done.stderr
