@@ -4,8 +4,7 @@ import os
 import random
 import select
 import signal
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import msgspec
 
 from runtime import landlock
-from runtime.beacon import beacon_file, read_beacon
+from runtime.beacon import beacon_file
 from runtime.births import Births
 from runtime.bus import DRAIN_MAX, READABLE, Address, Bus, Hub, Poller, drain
 from runtime.child import ChildRequest, last_words_file, log_file, nobody
@@ -24,7 +23,6 @@ from runtime.gentle import stand_up
 from runtime.keeper import Keeper
 from runtime.knowledge import Knowledge, patience_words
 from runtime.log import Log
-from runtime.patience import Patience
 from runtime.process import (
     Running,
     Zygote,
@@ -35,14 +33,16 @@ from runtime.process import (
     signal_group,
     strangers,
 )
-from runtime.report import watched
+from runtime.report import Table, watched
 from runtime.restart import Exit, ExitKind
+from runtime.rounds import ROUND_NS, Rounds
 from runtime.seccomp import Filter
+from runtime.service_manager import ServiceManager
 from runtime.spares import Spares
 from runtime.spec import NodeSpec, WorkerSpec
 from runtime.supervision import Supervision
 from runtime.supervision_places import check_root
-from runtime.supervision_rows import PUT_AWAY, peer_of
+from runtime.supervision_rows import peer_of
 from runtime.supervision_words import (
     Action,
     AllStopped,
@@ -59,7 +59,7 @@ from runtime.supervision_words import (
     Signal,
     Spawn,
 )
-from runtime.warden import Warden, file_bytes
+from runtime.watch import Watch
 from runtime.words import PeersChanged as PeersWord
 from runtime.words import (
     Progress,
@@ -73,17 +73,14 @@ from runtime.words import (
     WatchTable,
 )
 
-ROUND_NS = NS_PER_S // 2
-#: Root's own lateness that excuses everyone's, and for how long.
+#: Root's own lateness that excuses everyone's.
 LAG_NS = NS_PER_S
-EXCUSE_NS = 3 * NS_PER_S
 #: How often root looks at its own end for orphans that its killing has made.
 LAST_STRANGERS_ROUNDS_MAX = 1000
 #: How often in one turn root takes a fair share of the reports that wait.
 DRAINS_MAX = 16
-#: Rounds from one table for the watchdog to the next, and the most rows of one part of it.
+#: Rounds from one table for the watchdog to the next.
 ROUNDS_A_TABLE = 2
-ROWS_A_PART = 200
 
 
 class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,10 +155,8 @@ class Root:
         self._running: dict[str, Running] = {}
         self._by_pidfd: dict[int, str] = {}
         self._specs: dict[str, WorkerSpec] = {}
-        #: How long the file of stacks was when a silent child was asked for its own.
-        self._dumped: dict[str, int] = {}
-        self._warden, self._patience = Warden(settings.state, log), Patience()
-        self._known = Knowledge(settings.sockets, self._warden)
+        self._watch = Watch(settings.state, settings.sockets, log)
+        self._known = Knowledge(settings.sockets, self._watch.warden)
         self._answers: dict[str, RootAnswered] = {}
         rehearsal = (settings.rehearsal if settings.spares else "", str(settings.sockets))
         zygote = Zygote(settings.preload, (settings.lock_descriptor,), rehearsal)
@@ -169,14 +164,14 @@ class Root:
         self._poller = Poller()
         self._epoll = select.epoll()
         self._is_warm = self._is_ended = False
-        self._is_notified = False
-        self._headline = ""
+        self._manager = ServiceManager()
         self._peers_version = 0
-        self._up = (-1, False)
         self._informed: set[str] = set()
         self._is_news = False
-        self._turns = self._rounds = 0
-        self._excused_until_ns = 0
+        self._turns = 0
+        self._rounds = Rounds(clock.monotonic_ns())
+        self._told = 0
+        self._table: Table | None = None
         self._landlock, self._has_seccomp = 0, False
         self.started_ns = clock.monotonic_ns()
         self.stop_reason = ""
@@ -213,11 +208,11 @@ class Root:
         self._poller.register(self._wake, READABLE)
         self._epoll.register(self._births.fileno(), select.EPOLLIN)
         self._do(self._supervision.start(self._now()))
-        next_round_ns = turned_ns = self._now()
+        turned_ns = self._now()
         while not self._is_ended:
             before_ns = self._now()
             timer_ns = self._supervision.next_timer_ns()
-            due_ns = min(next_round_ns, timer_ns if timer_ns is not None else next_round_ns)
+            due_ns = min(self._rounds.due_ns, timer_ns if timer_ns is not None else self._rounds.due_ns)
             ready = dict(self._poller.poll(max(0, -(-(due_ns - before_ns) // NS_PER_MS))))
             heard_ns = self._now()
             self._turns += 1
@@ -226,20 +221,28 @@ class Root:
             if heard_ns - max(due_ns, before_ns) > LAG_NS or now_ns - turned_ns > ROUND_NS + LAG_NS:
                 self._excuse_all(now_ns)
             turned_ns = now_ns
-            self._do(self._supervision.on_timer(self._now()))
-            if self._now() >= next_round_ns:
-                next_round_ns = self._now() + ROUND_NS
-                self._round()
+            self._end_deadlines()
+            if self._now() >= self._rounds.due_ns:
+                self._look()
             self._tell_peers()
         self._births.close(self._settings.sockets)
         self._leave_nothing()
-        self._notify("STOPPING=1")
+        self._manager.stopping()
         self._bus.close()
         return self.exit_code
 
+    def _end_deadlines(self) -> None:
+        """Do what is due by now; who is not born yet has its time to start anew, for the zygote has its own limit."""
+        now_ns, due_ns = self._now(), self._supervision.next_timer_ns()
+        if due_ns is None or now_ns < due_ns:
+            return
+        for request in self._births.under_way():
+            self._supervision.on_unborn(request.path, request.epoch, now_ns)
+        self._do(self._supervision.on_timer(now_ns))
+
     def _excuse_all(self, now_ns: int) -> None:
         """Root itself was late: nobody is silent for a while, and who starts has its time anew."""
-        self._excused_until_ns = now_ns + EXCUSE_NS
+        self._watch.excuse_all(now_ns)
         for child in self._running.values():
             if child.path not in self._known.reports:
                 self._supervision.on_unborn(child.path, child.epoch, now_ns)
@@ -257,8 +260,8 @@ class Root:
         if not self.stop_reason:
             self.stop_reason = reason
             self._log.info("stopping", reason=reason)
-            self._notify("STOPPING=1")
-            self._notify(f"STATUS=stopping: {' '.join(reason.split())}")
+            self._manager.stopping()
+            self._manager.status(f"stopping: {reason}")
             self._do(self._supervision.stop(self._now()))
 
     def _now(self) -> int:
@@ -354,9 +357,7 @@ class Root:
         text = _last_words(self._settings.state, child) or self._explained(child, ended.text)
         ended = Exit(ended.kind, text)
         self._known.see_end(path)
-        self._dumped.pop(path, None)
-        self._warden.forget(path)
-        self._patience.forget(path)
+        self._watch.forget(path)
         beacon_file(self._settings.sockets, path).unlink(missing_ok=True)
         self._do(self._supervision.on_exit(path, child.epoch, ended, self._now()))
 
@@ -632,93 +633,87 @@ class Root:
         self._log.info("tree.changed", reason=told.reason, restarts=list(told.restart))
         self._do(actions)
 
-    # --- once a second --------------------------------------------------------------------------
+    # --- the rounds -----------------------------------------------------------------------------
 
-    def _round(self) -> None:
-        now_ns = self._now()
-        if self._settings.duration_ns and now_ns - self.started_ns >= self._settings.duration_ns:
-            self.stop("the given duration is over")
+    def _look(self) -> None:
+        """Look at the children whose turn has come, and begin a round where the one before is over."""
         self._hear_progress()  # or one whose report waits would be called silent
-        for child in tuple(self._running.values()):
-            self._watch(child, now_ns)
+        now_ns = self._now()
+        is_over = self._rounds.is_over(now_ns)
+        self._look_at(self._rounds.take(now_ns), now_ns)
+        if is_over:
+            if self._settings.duration_ns and now_ns - self.started_ns >= self._settings.duration_ns:
+                self.stop("the given duration is over")
+            self._rounds.begin(self._running.values(), now_ns)
+            self._tell_watchdog()
+            self._look_at(self._rounds.take(now_ns), now_ns)
+            self._round(now_ns)
+
+    def _look_at(self, children: Iterable[Running], now_ns: int) -> None:
+        for child in children:
+            if self._running.get(child.path) is child:
+                self._watch_one(child, now_ns)
+        if self._table is not None and self._rounds.is_complete:
+            self._send_part(self._table, self._table.end())
+            self._table = None
+
+    def _round(self, now_ns: int) -> None:
+        """Do what is done once a round."""
         for path in [path for path, since_ns in self._gentle.items() if now_ns - since_ns > self._settings.gentle_ns]:
             self._let_stand_up(self._running[path])
-        for request in self._births.under_way():  # the zygote has its own limit for silence
-            self._supervision.on_unborn(request.path, request.epoch, self._now())
         self._births.look(now_ns)
         self._end_strangers()
         self._ask_for_spare()
         self._hub.send_again()
-        if self._settings.watchdog in self._running:
-            self._hub.post(self._settings.watchdog, self._codec.encode(RootAlive(self._turns)), is_sure=False)
-            self._rounds += 1
-            if self._rounds % ROUNDS_A_TABLE == 0:
-                self._tell_watchdog(now_ns)
-        if not self._is_notified and self.is_up():
-            self._is_notified = True
-            self._notify("READY=1")
-        self._notify("WATCHDOG=1")
+        if self.is_up():
+            self._manager.ready()
+        if not self.stop_reason:
+            self._manager.status(f"{len(self._known.reports)} of {len(self._running)} processes ready")
+        self._manager.alive()
         self._tell_peers()
-        headline = f"STATUS={len(self._known.reports)} of {len(self._running)} processes ready"
-        if headline != self._headline and not self.stop_reason:
-            self._headline = headline
-            self._notify(headline)
         self._on_round(self)
 
-    def _tell_watchdog(self, now_ns: int) -> None:
-        """Send what is known of every child, in parts that fit a frame."""
-        rows = [
-            watched(
-                report,
-                now_ns - heard_ns,
-                (self._warden.memory_bytes(path), self._specs[path].limits.memory_soft_bytes),
-                self._settings.watched_facts,
-            )
-            for path, (report, heard_ns) in self._known.reports.items()
-        ]
-        starts = range(0, max(1, len(rows)), ROWS_A_PART)
-        for start in starts:
-            part = WatchTable(self._rounds, tuple(rows[start : start + ROWS_A_PART]), start == starts[-1])
-            self._hub.post(self._settings.watchdog, self._codec.encode(part), is_sure=False)
+    def _tell_watchdog(self) -> None:
+        """Say that root's loop goes on, and begin a table of all children; it is filled while the round goes on."""
+        watchdog = self._running.get(self._settings.watchdog)
+        self._table = None
+        if watchdog is None:
+            return
+        self._hub.post(watchdog.path, self._codec.encode(RootAlive(self._turns)), is_sure=False)
+        self._told += 1
+        if self._told % ROUNDS_A_TABLE == 0:
+            self._table = Table(self._told, watchdog)
 
-    def _watch(self, child: Running, now_ns: int) -> None:
+    def _add_to_table(self, table: Table, path: str, heard: tuple[Progress, int], now_ns: int) -> None:
+        memory = (self._watch.warden.memory_bytes(path), self._specs[path].limits.memory_soft_bytes)
+        part = table.add(watched(heard[0], now_ns - heard[1], memory, self._settings.watched_facts))
+        if part is not None:
+            self._send_part(table, part)
+
+    def _send_part(self, table: Table, part: WatchTable) -> None:
+        if self._running.get(table.to.path) is table.to:
+            self._hub.post(table.to.path, self._codec.encode(part), is_sure=False)
+
+    def _watch_one(self, child: Running, now_ns: int) -> None:
         """Look for silence and for limits that are not kept; either ends the child, and counts as a fall."""
-        spec = self._specs[child.path]
-        excess = self._warden.look(child, spec.limits, now_ns)
-        if excess:
-            self._do(self._supervision.on_hang(child.path, child.epoch, self._now(), excess))
-        heard = self._known.reports.get(child.path)
+        path, spec = child.path, self._specs[child.path]
+        reason = self._watch.excess(child, spec, now_ns)
+        if reason:
+            self._do(self._supervision.on_hang(path, child.epoch, self._now(), reason))
+        heard = self._known.reports.get(path)
         if heard is None:
-            if self._patience.is_kept_waiting(child, now_ns):
-                self._supervision.on_unborn(child.path, child.epoch, self._now())  # another's fall may lie in between
+            if self._watch.is_kept_waiting(child, now_ns):
+                self._supervision.on_unborn(path, child.epoch, self._now())  # another's fall may lie in between
             return
-        silent_ns = self._patience.silent_ns(child, heard[1], now_ns, spec.progress_timeout_ns)
-        if now_ns < self._excused_until_ns or silent_ns < spec.progress_timeout_ns:
-            self._dumped.pop(child.path, None)
-            return
-        stacks = log_file(self._settings.state, child.path, "stack")
-        if child.path not in self._dumped:
-            self._dumped[child.path] = file_bytes(stacks)
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(child.pidfd, signal.SIGUSR2)
-            return  # until the next round it may write its stack
-        text = f"no progress for {silent_ns / NS_PER_S:.1f} s{self._at_what(child.path)}"
-        has_written = file_bytes(stacks) > self._dumped[child.path]
-        text += f"; its stack is in log/{stacks.name}" if has_written else "; it wrote no stack, as one that is stopped"
-        self._do(self._supervision.on_hang(child.path, child.epoch, self._now(), text))
-
-    def _at_what(self, path: str) -> str:
-        """Say at which word a process that is silent stands still, where it said so."""
-        now = read_beacon(self._settings.sockets, path)
-        return f", at {now.word}" if now is not None and now.began_ns and now.word else ""
+        reason = self._watch.silence(child, spec, heard[1], now_ns)
+        if reason:
+            self._do(self._supervision.on_hang(path, child.epoch, self._now(), reason))
+        if self._table is not None:
+            self._add_to_table(self._table, path, heard, now_ns)
 
     def is_up(self) -> bool:
         """Say whether everything that shall run runs, and the first verdict is there."""
-        if self._is_news or self._up[0] != self._peers_version:
-            rows = [row for row in self._supervision.tree(self._now()) if row.kind != "node"]
-            is_settled = all(row.state is ChildState.RUNNING or row.state in PUT_AWAY for row in rows)
-            self._up = (self._peers_version, is_settled)
-        if not self._up[1]:
+        if not self._supervision.is_settled:
             return False
         path, fact = self._settings.verdict
         return not path or bool(self.facts(path).get(fact))
@@ -778,14 +773,6 @@ class Root:
         if row.state is ChildState.QUARANTINED and not last_error:
             last_error = self._keeper.quarantine_reason(row.path)
         return self._known.row(row, child, self._specs.get(row.path), last_error=last_error, now_ns=now_ns)
-
-    def _notify(self, text: str) -> None:
-        """Tell the service manager, where there is one."""
-        address = os.environ.get("NOTIFY_SOCKET")
-        if not address:
-            return
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-            out.sendto(text.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 
 def _last_words(state: Path, child: Running) -> str:
