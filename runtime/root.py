@@ -1,5 +1,6 @@
 """The root supervisor's process: one thread, one loop; it does what the pure supervision decides."""
 
+import gc
 import os
 import random
 import select
@@ -79,6 +80,8 @@ LAG_NS = NS_PER_S
 LAST_STRANGERS_ROUNDS_MAX = 1000
 #: How often in one turn root takes a fair share of the reports that wait.
 DRAINS_MAX = 16
+#: While the tree comes up rooms hear at most so often how it goes on: each of them hears of each child.
+NEWS_NS = 100 * NS_PER_MS
 #: Rounds from one table for the watchdog to the next.
 ROUNDS_A_TABLE = 2
 
@@ -168,6 +171,7 @@ class Root:
         self._peers_version = 0
         self._informed: set[str] = set()
         self._is_news = False
+        self._news_due_ns = 0
         self._turns = 0
         self._rounds = Rounds(clock.monotonic_ns())
         self._told = 0
@@ -207,12 +211,15 @@ class Root:
         self._poller.register(self._epoll.fileno(), READABLE)
         self._poller.register(self._wake, READABLE)
         self._epoll.register(self._births.fileno(), select.EPOLLIN)
+        gc.freeze()  # what the desk was made of stays, so that no collection looks through it
         self._do(self._supervision.start(self._now()))
         turned_ns = self._now()
         while not self._is_ended:
             before_ns = self._now()
             timer_ns = self._supervision.next_timer_ns()
-            due_ns = min(self._rounds.due_ns, timer_ns if timer_ns is not None else self._rounds.due_ns)
+            due_ns = self._rounds.due_ns if timer_ns is None else min(self._rounds.due_ns, timer_ns)
+            if self._is_news:
+                due_ns = min(due_ns, self._news_due_ns)
             ready = dict(self._poller.poll(max(0, -(-(due_ns - before_ns) // NS_PER_MS))))
             heard_ns = self._now()
             self._turns += 1
@@ -224,7 +231,8 @@ class Root:
             self._end_deadlines()
             if self._now() >= self._rounds.due_ns:
                 self._look()
-            self._tell_peers()
+            if self._is_news and self._are_news_due:
+                self._tell_peers()
         self._births.close(self._settings.sockets)
         self._leave_nothing()
         self._manager.stopping()
@@ -415,7 +423,7 @@ class Root:
                 case Released():
                     self._keeper.drop_quarantine(action.path)
                 case PeersChanged():
-                    self._is_news = True  # told before the next Spawn, at the latest at the end of this turn
+                    self._is_news = True  # told before the next Spawn, as a rule at the end of this turn at the latest
                 case AllStopped():
                     self._is_ended = True
                 case GiveUp():
@@ -477,11 +485,18 @@ class Root:
         peers = self._supervision.peers()
         return PeersWord(self._peers_version, peers)
 
+    @property
+    def _are_news_due(self) -> bool:
+        """Whether rooms shall hear at once: always but while the tree comes up for the first time."""
+        is_coming_up = not (self._manager.is_ready or self._supervision.is_settled)
+        return not is_coming_up or self._now() >= self._news_due_ns
+
     def _tell_peers(self) -> None:
         """Tell those that have the whole table what is another than in the version before."""
         if not self._is_news:
             return
         self._is_news = False
+        self._news_due_ns = self._now() + NEWS_NS
         changes = self._supervision.take_changes()
         self._peers_version += 1
         peers = tuple(peer_of(one.path, one.epoch, one.state) for one in changes)
@@ -670,7 +685,6 @@ class Root:
         if not self.stop_reason:
             self._manager.status(f"{len(self._known.reports)} of {len(self._running)} processes ready")
         self._manager.alive()
-        self._tell_peers()
         self._on_round(self)
 
     def _tell_watchdog(self) -> None:

@@ -125,9 +125,9 @@ class Warden:
         if not limits.processes or (limits.processes == 1 and (watched.is_filtered or now_ns < watched.family_due_ns)):
             return ""
         watched.family_due_ns = now_ns + FAMILY_NS
-        # A filter is for good, and what was born before it would be seen now: the family is counted after it.
-        watched.is_filtered = limits.processes == 1 and filters(child.pid) > self._own_filters
-        watched.family = family(child.pid)
+        has_filter = limits.processes == 1 and filters(child.pid) > self._own_filters
+        watched.family = family(child.pid)  # after the filter, which is for good: what was born before it is seen now
+        watched.is_filtered = has_filter and len(watched.family) == 1
         if len(watched.family) <= limits.processes:
             return ""
         return f"{len(watched.family)} processes, over the limit of {limits.processes}"

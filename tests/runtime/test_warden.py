@@ -156,6 +156,7 @@ def test_a_filter_does_not_hide_what_was_forked_before_it(warden: Warden) -> Non
     warden.look(child, alone, 0)
 
     assert warden.look(child, alone, 2 * FAMILY_NS) == "2 processes, over the limit of 1"
+    assert warden.look(child, alone, 4 * FAMILY_NS) == "2 processes, over the limit of 1"
 
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
