@@ -36,7 +36,7 @@ from runtime.process import (
 )
 from runtime.report import Table, watched
 from runtime.restart import Exit, ExitKind
-from runtime.rounds import ROUND_NS, Rounds
+from runtime.rounds import FEW, ROUND_NS, Rounds
 from runtime.seccomp import Filter
 from runtime.service_manager import ServiceManager
 from runtime.spares import Spares
@@ -80,6 +80,8 @@ LAG_NS = NS_PER_S
 LAST_STRANGERS_ROUNDS_MAX = 1000
 #: How often in one turn root takes a fair share of the reports that wait.
 DRAINS_MAX = 16
+#: From so many children on their reports are taken with each look at some of them, ten times a second or more.
+MANY = 5 * FEW
 #: While the tree comes up rooms hear at most so often how it goes on: each of them hears of each child.
 NEWS_NS = 100 * NS_PER_MS
 #: Rounds from one table for the watchdog to the next.
@@ -172,6 +174,7 @@ class Root:
         self._informed: set[str] = set()
         self._is_news = False
         self._news_due_ns = 0
+        self._is_sink_polled = True
         self._turns = 0
         self._rounds = Rounds(clock.monotonic_ns())
         self._told = 0
@@ -301,7 +304,10 @@ class Root:
             self._epoll.register(descriptor, select.EPOLLIN)
 
     def _hear_descriptors(self) -> None:
-        for descriptor, _ in self._epoll.poll(0):
+        ready = [descriptor for descriptor, _ in self._epoll.poll(0)]
+        if not self._is_sink_polled and not self._by_pidfd.keys().isdisjoint(ready):
+            self._hear_progress()  # what it said last before its end counts
+        for descriptor in ready:
             path = self._by_pidfd.get(descriptor)
             if path is not None:
                 self._bury(path)
@@ -506,6 +512,13 @@ class Root:
 
     # --- hearing children -----------------------------------------------------------------------
 
+    def _poll_progress(self) -> None:
+        """Let no report end the poll where so many children report that their looks come often: they take them all."""
+        is_polled = len(self._running) <= MANY
+        if is_polled is not self._is_sink_polled:
+            self._is_sink_polled = is_polled
+            _ = self._poller.register(self._sink, READABLE) if is_polled else self._poller.unregister(self._sink)
+
     def _hear_progress(self) -> None:
         """Take all reports that wait: with a thousand children those of one turn are more than a drain's fair share."""
         for _ in range(DRAINS_MAX):
@@ -676,6 +689,7 @@ class Root:
         """Do what is done once a round."""
         for path in [path for path, since_ns in self._gentle.items() if now_ns - since_ns > self._settings.gentle_ns]:
             self._let_stand_up(self._running[path])
+        self._poll_progress()
         self._births.look(now_ns)
         self._end_strangers()
         self._ask_for_spare()
