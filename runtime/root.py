@@ -174,6 +174,7 @@ class Root:
         self._informed: set[str] = set()
         self._is_news = False
         self._news_due_ns = 0
+        self._changed: dict[str, None] = {}
         self._is_sink_polled = True
         self._turns = 0
         self._rounds = Rounds(clock.monotonic_ns())
@@ -504,6 +505,7 @@ class Root:
         self._is_news = False
         self._news_due_ns = self._now() + NEWS_NS
         changes = self._supervision.take_changes()
+        self._changed.update(dict.fromkeys(one.path for one in changes))
         self._peers_version += 1
         peers = tuple(peer_of(one.path, one.epoch, one.state) for one in changes)
         body = self._codec.encode(PeersWord(self._peers_version, peers, is_whole=False))
@@ -750,18 +752,16 @@ class Root:
         """Give what a child last said of itself; nothing where it said nothing yet."""
         return self._known.facts(path)
 
-    @property
-    def version(self) -> int:
-        """Goes up whenever some worker's state or epoch is another one: who looks often asks this first."""
-        return self._peers_version
+    def changed_workers(self) -> list[tuple[Row, int | None]]:
+        """Give the row and the pid of each worker that is another than when this was asked last.
 
-    def workers(self) -> list[tuple[Row, int | None]]:
-        """Give each worker's row and its pid, without what a look at the process itself would cost."""
+        It costs no look at a process, and none at a worker that is as it was.
+        """
+        changed, self._changed = self._changed, {}
+        rows = [self._supervision.row(path) for path in changed]
         running = self._running
         return [
-            (row, running[row.path].pid if row.path in running else None)
-            for row in self._supervision.tree(self._now())
-            if row.kind != "node"
+            (row, running[row.path].pid if row.path in running else None) for row in rows if row and row.kind != "node"
         ]
 
     def status(self, path: str = "") -> dict[str, Any]:
