@@ -562,6 +562,7 @@ class Root:
                 self._births.end(heard.peer)
                 self._begin_watch(heard.peer, heard.epoch)
                 self._do(self._supervision.on_ready(heard.peer, heard.epoch, self._now()))
+                self._ask_for_spare()  # the next to fall may do so before the next round
                 spec = self._specs.get(heard.peer)
                 is_here = heard.peer in self._running or self._births.awaits(heard.peer)
                 if is_here and spec is not None and spec.kind in self._settings.told_kinds:
