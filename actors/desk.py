@@ -66,14 +66,15 @@ def run_desk(
     if converted:
         log.info("stores.converted", stores=", ".join(str(folder.relative_to(state)) for folder in converted))
     settings = carry_over(settings, state)
-    refuse_missing(state, [path for path in store_paths(settings) if path not in configured(settings)])
+    wanted = configured(settings)
+    refuse_missing(state, [path for path in store_paths(settings) if path not in wanted])
     sockets = socket_folder(state)
     _clear(sockets)
     keep_from_cleaners(sockets)
     replace_file(state / "endpoints", f"{sockets}\n".encode())  # at once, or a client could read half of it
     on_low = halting_on_low(Sentinel(state), log)
     kept = Store.open(state / "supervisor", is_synced=False, reserve_bytes=SUPERVISOR_RESERVE_BYTES, on_low=on_low)
-    keeper = Keeper(kept, configured(settings))
+    keeper = Keeper(kept, wanted)
     shelf = CodeShelf(state)
     pins = shelf.begin(settings, clock.wall_ns())
     root = Root(

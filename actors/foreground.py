@@ -19,7 +19,6 @@ class Foreground:
         self._settings, self._sentinel, self._clock, self._say = settings, sentinel, clock, say
         self._states: dict[str, tuple[str, int]] = {}
         self._fills = 0
-        self._version = -1
         self._is_up = False
         self._is_stopping = False
 
@@ -28,10 +27,8 @@ class Foreground:
         if root.stop_reason and not self._is_stopping:
             self._is_stopping = True
             self._say(f"stopping: {root.stop_reason}")
-        if root.version != self._version:  # only then the tree is walked, which takes a while where it is large
-            self._version = root.version
-            for worker in root.workers():
-                self._show_process(*worker)
+        for worker in root.changed_workers():
+            self._show_process(*worker)
         if not self._is_up and root.is_up():
             self._is_up = True
             status = root.status()

@@ -53,21 +53,21 @@ def load(
     reader = Reader(str(path))
     own_folder = adopt_folder(path.parent / "strategies")
     text = _read_text(path, reader)
-    settings = None if text is None else _read_settings(text, path, reader, find, names)
+    tree = None if text is None else _planted(text, reader)
+    settings = None if tree is None else _read_settings(tree, path, reader, find, names)
     if settings is not None:
         venues_folder = own_venues(path.parent) if settings.venue.is_remote else ""
         settings = msgspec.structs.replace(settings, strategies_folder=own_folder, venues_folder=venues_folder)
     problems = tuple(sorted(dict.fromkeys(reader.problems), key=lambda problem: problem.line))
     if problems or settings is None or text is None:
         return Loaded(settings=None, problems=problems)
-    return Loaded(settings=settings, problems=(), text=text, lines=_lines(text))
+    return Loaded(settings=settings, problems=(), text=text, lines={} if tree is None else _lines(tree))
 
 
-def _lines(text: str) -> dict[str, int]:
+def _lines(tree: Branch) -> dict[str, int]:
     """Give the line of each key of a text that has no problems."""
-    tree, _ = plant(text)
     lines: dict[str, int] = {}
-    for pair in tree.pairs if isinstance(tree, Branch) else ():
+    for pair in tree.pairs:
         if isinstance(pair.node, Row):
             for node in pair.node.nodes:
                 name = node.pair("name") if isinstance(node, Branch) else None
@@ -111,13 +111,8 @@ def _read_text(path: Path, reader: Reader) -> str | None:
         return None
 
 
-def _read_settings(
-    text: str,
-    path: Path,
-    reader: Reader,
-    find: Callable[[str], type[Strategy] | None],
-    names: Callable[[], tuple[str, ...]],
-) -> Settings | None:
+def _planted(text: str, reader: Reader) -> Branch | None:
+    """Read the text as far as it is a mapping; it is read once, for that takes longer than all the rest."""
     tree, faults = plant(text)
     for fault in faults:
         reader.blame(Spot(fault.line, fault.path), fault=fault.words)
@@ -128,6 +123,16 @@ def _read_settings(
     if not isinstance(tree, Branch):
         reader.misfit(Spot(tree.line, ""), tree, "write a mapping with the keys strategies and global")
         return None
+    return tree
+
+
+def _read_settings(
+    tree: Branch,
+    path: Path,
+    reader: Reader,
+    find: Callable[[str], type[Strategy] | None],
+    names: Callable[[], tuple[str, ...]],
+) -> Settings | None:
     reader.refuse_unknown(tree, "", ("strategies", "global"))
     entries = read_entries(reader, tree, path.parent, find, names)
 

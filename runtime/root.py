@@ -1,11 +1,11 @@
 """The root supervisor's process: one thread, one loop; it does what the pure supervision decides."""
 
+import gc
 import os
 import random
 import select
 import signal
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from runtime import landlock
-from runtime.beacon import beacon_file, read_beacon
+from runtime.beacon import beacon_file
 from runtime.births import Births
 from runtime.bus import DRAIN_MAX, READABLE, Address, Bus, Hub, Poller, drain
 from runtime.child import ChildRequest, last_words_file, log_file, nobody
@@ -24,7 +24,6 @@ from runtime.gentle import stand_up
 from runtime.keeper import Keeper
 from runtime.knowledge import Knowledge, patience_words
 from runtime.log import Log
-from runtime.patience import Patience
 from runtime.process import (
     Running,
     Zygote,
@@ -35,14 +34,16 @@ from runtime.process import (
     signal_group,
     strangers,
 )
-from runtime.report import watched
+from runtime.report import Table, watched
 from runtime.restart import Exit, ExitKind
+from runtime.rounds import FEW, ROUND_NS, Rounds
 from runtime.seccomp import Filter
+from runtime.service_manager import ServiceManager
 from runtime.spares import Spares
 from runtime.spec import NodeSpec, WorkerSpec
 from runtime.supervision import Supervision
 from runtime.supervision_places import check_root
-from runtime.supervision_rows import PUT_AWAY, peer_of
+from runtime.supervision_rows import peer_of
 from runtime.supervision_words import (
     Action,
     AllStopped,
@@ -59,7 +60,7 @@ from runtime.supervision_words import (
     Signal,
     Spawn,
 )
-from runtime.warden import Warden, file_bytes
+from runtime.watch import Watch
 from runtime.words import PeersChanged as PeersWord
 from runtime.words import (
     Progress,
@@ -73,17 +74,18 @@ from runtime.words import (
     WatchTable,
 )
 
-ROUND_NS = NS_PER_S // 2
-#: Root's own lateness that excuses everyone's, and for how long.
+#: Root's own lateness that excuses everyone's.
 LAG_NS = NS_PER_S
-EXCUSE_NS = 3 * NS_PER_S
 #: How often root looks at its own end for orphans that its killing has made.
 LAST_STRANGERS_ROUNDS_MAX = 1000
 #: How often in one turn root takes a fair share of the reports that wait.
 DRAINS_MAX = 16
-#: Rounds from one table for the watchdog to the next, and the most rows of one part of it.
+#: From so many children on their reports are taken with each look at some of them, ten times a second or more.
+MANY = 5 * FEW
+#: While the tree comes up rooms hear at most so often how it goes on: each of them hears of each child.
+NEWS_NS = 100 * NS_PER_MS
+#: Rounds from one table for the watchdog to the next.
 ROUNDS_A_TABLE = 2
-ROWS_A_PART = 200
 
 
 class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,10 +160,8 @@ class Root:
         self._running: dict[str, Running] = {}
         self._by_pidfd: dict[int, str] = {}
         self._specs: dict[str, WorkerSpec] = {}
-        #: How long the file of stacks was when a silent child was asked for its own.
-        self._dumped: dict[str, int] = {}
-        self._warden, self._patience = Warden(settings.state, log), Patience()
-        self._known = Knowledge(settings.sockets, self._warden)
+        self._watch = Watch(settings.state, settings.sockets, log)
+        self._known = Knowledge(settings.sockets, self._watch.warden)
         self._answers: dict[str, RootAnswered] = {}
         rehearsal = (settings.rehearsal if settings.spares else "", str(settings.sockets))
         zygote = Zygote(settings.preload, (settings.lock_descriptor,), rehearsal)
@@ -169,14 +169,17 @@ class Root:
         self._poller = Poller()
         self._epoll = select.epoll()
         self._is_warm = self._is_ended = False
-        self._is_notified = False
-        self._headline = ""
+        self._manager = ServiceManager()
         self._peers_version = 0
-        self._up = (-1, False)
         self._informed: set[str] = set()
         self._is_news = False
-        self._turns = self._rounds = 0
-        self._excused_until_ns = 0
+        self._news_due_ns = 0
+        self._changed: dict[str, None] = {}
+        self._is_sink_polled = True
+        self._turns = 0
+        self._rounds = Rounds(clock.monotonic_ns())
+        self._told = 0
+        self._table: Table | None = None
         self._landlock, self._has_seccomp = 0, False
         self.started_ns = clock.monotonic_ns()
         self.stop_reason = ""
@@ -212,12 +215,15 @@ class Root:
         self._poller.register(self._epoll.fileno(), READABLE)
         self._poller.register(self._wake, READABLE)
         self._epoll.register(self._births.fileno(), select.EPOLLIN)
+        gc.freeze()  # what the desk was made of stays, so that no collection looks through it
         self._do(self._supervision.start(self._now()))
-        next_round_ns = turned_ns = self._now()
+        turned_ns = self._now()
         while not self._is_ended:
             before_ns = self._now()
             timer_ns = self._supervision.next_timer_ns()
-            due_ns = min(next_round_ns, timer_ns if timer_ns is not None else next_round_ns)
+            due_ns = self._rounds.due_ns if timer_ns is None else min(self._rounds.due_ns, timer_ns)
+            if self._is_news:
+                due_ns = min(due_ns, self._news_due_ns)
             ready = dict(self._poller.poll(max(0, -(-(due_ns - before_ns) // NS_PER_MS))))
             heard_ns = self._now()
             self._turns += 1
@@ -226,20 +232,29 @@ class Root:
             if heard_ns - max(due_ns, before_ns) > LAG_NS or now_ns - turned_ns > ROUND_NS + LAG_NS:
                 self._excuse_all(now_ns)
             turned_ns = now_ns
-            self._do(self._supervision.on_timer(self._now()))
-            if self._now() >= next_round_ns:
-                next_round_ns = self._now() + ROUND_NS
-                self._round()
-            self._tell_peers()
+            self._end_deadlines()
+            if self._now() >= self._rounds.due_ns:
+                self._look()
+            if self._is_news and self._are_news_due:
+                self._tell_peers()
         self._births.close(self._settings.sockets)
         self._leave_nothing()
-        self._notify("STOPPING=1")
+        self._manager.stopping()
         self._bus.close()
         return self.exit_code
 
+    def _end_deadlines(self) -> None:
+        """Do what is due by now; who is not born yet has its time to start anew, for the zygote has its own limit."""
+        now_ns, due_ns = self._now(), self._supervision.next_timer_ns()
+        if due_ns is None or now_ns < due_ns:
+            return
+        for request in self._births.under_way():
+            self._supervision.on_unborn(request.path, request.epoch, now_ns)
+        self._do(self._supervision.on_timer(now_ns))
+
     def _excuse_all(self, now_ns: int) -> None:
         """Root itself was late: nobody is silent for a while, and who starts has its time anew."""
-        self._excused_until_ns = now_ns + EXCUSE_NS
+        self._watch.excuse_all(now_ns)
         for child in self._running.values():
             if child.path not in self._known.reports:
                 self._supervision.on_unborn(child.path, child.epoch, now_ns)
@@ -257,8 +272,8 @@ class Root:
         if not self.stop_reason:
             self.stop_reason = reason
             self._log.info("stopping", reason=reason)
-            self._notify("STOPPING=1")
-            self._notify(f"STATUS=stopping: {' '.join(reason.split())}")
+            self._manager.stopping()
+            self._manager.status(f"stopping: {reason}")
             self._do(self._supervision.stop(self._now()))
 
     def _now(self) -> int:
@@ -290,7 +305,10 @@ class Root:
             self._epoll.register(descriptor, select.EPOLLIN)
 
     def _hear_descriptors(self) -> None:
-        for descriptor, _ in self._epoll.poll(0):
+        ready = [descriptor for descriptor, _ in self._epoll.poll(0)]
+        if not self._is_sink_polled and not self._by_pidfd.keys().isdisjoint(ready):
+            self._hear_progress()  # what it said last before its end counts
+        for descriptor in ready:
             path = self._by_pidfd.get(descriptor)
             if path is not None:
                 self._bury(path)
@@ -354,9 +372,7 @@ class Root:
         text = _last_words(self._settings.state, child) or self._explained(child, ended.text)
         ended = Exit(ended.kind, text)
         self._known.see_end(path)
-        self._dumped.pop(path, None)
-        self._warden.forget(path)
-        self._patience.forget(path)
+        self._watch.forget(path)
         beacon_file(self._settings.sockets, path).unlink(missing_ok=True)
         self._do(self._supervision.on_exit(path, child.epoch, ended, self._now()))
 
@@ -414,7 +430,7 @@ class Root:
                 case Released():
                     self._keeper.drop_quarantine(action.path)
                 case PeersChanged():
-                    self._is_news = True  # told before the next Spawn, at the latest at the end of this turn
+                    self._is_news = True  # told before the next Spawn, as a rule at the end of this turn at the latest
                 case AllStopped():
                     self._is_ended = True
                 case GiveUp():
@@ -476,12 +492,20 @@ class Root:
         peers = self._supervision.peers()
         return PeersWord(self._peers_version, peers)
 
+    @property
+    def _are_news_due(self) -> bool:
+        """Whether rooms shall hear at once: always but while the tree comes up for the first time."""
+        is_coming_up = not (self._manager.is_ready or self._supervision.is_settled)
+        return not is_coming_up or self._now() >= self._news_due_ns
+
     def _tell_peers(self) -> None:
         """Tell those that have the whole table what is another than in the version before."""
         if not self._is_news:
             return
         self._is_news = False
+        self._news_due_ns = self._now() + NEWS_NS
         changes = self._supervision.take_changes()
+        self._changed.update(dict.fromkeys(one.path for one in changes))
         self._peers_version += 1
         peers = tuple(peer_of(one.path, one.epoch, one.state) for one in changes)
         body = self._codec.encode(PeersWord(self._peers_version, peers, is_whole=False))
@@ -489,6 +513,13 @@ class Root:
             self._hub.post(path, body, is_sure=True)
 
     # --- hearing children -----------------------------------------------------------------------
+
+    def _poll_progress(self) -> None:
+        """Let no report end the poll where so many children report that their looks come often: they take them all."""
+        is_polled = len(self._running) <= MANY
+        if is_polled is not self._is_sink_polled:
+            self._is_sink_polled = is_polled
+            _ = self._poller.register(self._sink, READABLE) if is_polled else self._poller.unregister(self._sink)
 
     def _hear_progress(self) -> None:
         """Take all reports that wait: with a thousand children those of one turn are more than a drain's fair share."""
@@ -531,6 +562,7 @@ class Root:
                 self._births.end(heard.peer)
                 self._begin_watch(heard.peer, heard.epoch)
                 self._do(self._supervision.on_ready(heard.peer, heard.epoch, self._now()))
+                self._ask_for_spare()  # the next to fall may do so before the next round
                 spec = self._specs.get(heard.peer)
                 is_here = heard.peer in self._running or self._births.awaits(heard.peer)
                 if is_here and spec is not None and spec.kind in self._settings.told_kinds:
@@ -632,93 +664,87 @@ class Root:
         self._log.info("tree.changed", reason=told.reason, restarts=list(told.restart))
         self._do(actions)
 
-    # --- once a second --------------------------------------------------------------------------
+    # --- the rounds -----------------------------------------------------------------------------
 
-    def _round(self) -> None:
-        now_ns = self._now()
-        if self._settings.duration_ns and now_ns - self.started_ns >= self._settings.duration_ns:
-            self.stop("the given duration is over")
+    def _look(self) -> None:
+        """Look at the children whose turn has come, and begin a round where the one before is over."""
         self._hear_progress()  # or one whose report waits would be called silent
-        for child in tuple(self._running.values()):
-            self._watch(child, now_ns)
+        now_ns = self._now()
+        is_over = self._rounds.is_over(now_ns)
+        self._look_at(self._rounds.take(now_ns), now_ns)
+        if is_over:
+            if self._settings.duration_ns and now_ns - self.started_ns >= self._settings.duration_ns:
+                self.stop("the given duration is over")
+            self._rounds.begin(self._running.values(), now_ns)
+            self._tell_watchdog()
+            self._look_at(self._rounds.take(now_ns), now_ns)
+            self._round(now_ns)
+
+    def _look_at(self, children: Iterable[Running], now_ns: int) -> None:
+        for child in children:
+            if self._running.get(child.path) is child:
+                self._watch_one(child, now_ns)
+        if self._table is not None and self._rounds.is_complete:
+            self._send_part(self._table, self._table.end())
+            self._table = None
+
+    def _round(self, now_ns: int) -> None:
+        """Do what is done once a round."""
         for path in [path for path, since_ns in self._gentle.items() if now_ns - since_ns > self._settings.gentle_ns]:
             self._let_stand_up(self._running[path])
-        for request in self._births.under_way():  # the zygote has its own limit for silence
-            self._supervision.on_unborn(request.path, request.epoch, self._now())
+        self._poll_progress()
         self._births.look(now_ns)
         self._end_strangers()
         self._ask_for_spare()
         self._hub.send_again()
-        if self._settings.watchdog in self._running:
-            self._hub.post(self._settings.watchdog, self._codec.encode(RootAlive(self._turns)), is_sure=False)
-            self._rounds += 1
-            if self._rounds % ROUNDS_A_TABLE == 0:
-                self._tell_watchdog(now_ns)
-        if not self._is_notified and self.is_up():
-            self._is_notified = True
-            self._notify("READY=1")
-        self._notify("WATCHDOG=1")
-        self._tell_peers()
-        headline = f"STATUS={len(self._known.reports)} of {len(self._running)} processes ready"
-        if headline != self._headline and not self.stop_reason:
-            self._headline = headline
-            self._notify(headline)
+        if self.is_up():
+            self._manager.ready()
+        if not self.stop_reason:
+            self._manager.status(f"{len(self._known.reports)} of {len(self._running)} processes ready")
+        self._manager.alive()
         self._on_round(self)
 
-    def _tell_watchdog(self, now_ns: int) -> None:
-        """Send what is known of every child, in parts that fit a frame."""
-        rows = [
-            watched(
-                report,
-                now_ns - heard_ns,
-                (self._warden.memory_bytes(path), self._specs[path].limits.memory_soft_bytes),
-                self._settings.watched_facts,
-            )
-            for path, (report, heard_ns) in self._known.reports.items()
-        ]
-        starts = range(0, max(1, len(rows)), ROWS_A_PART)
-        for start in starts:
-            part = WatchTable(self._rounds, tuple(rows[start : start + ROWS_A_PART]), start == starts[-1])
-            self._hub.post(self._settings.watchdog, self._codec.encode(part), is_sure=False)
+    def _tell_watchdog(self) -> None:
+        """Say that root's loop goes on, and begin a table of all children; it is filled while the round goes on."""
+        watchdog = self._running.get(self._settings.watchdog)
+        self._table = None
+        if watchdog is None:
+            return
+        self._hub.post(watchdog.path, self._codec.encode(RootAlive(self._turns)), is_sure=False)
+        self._told += 1
+        if self._told % ROUNDS_A_TABLE == 0:
+            self._table = Table(self._told, watchdog)
 
-    def _watch(self, child: Running, now_ns: int) -> None:
+    def _add_to_table(self, table: Table, path: str, heard: tuple[Progress, int], now_ns: int) -> None:
+        memory = (self._watch.warden.memory_bytes(path), self._specs[path].limits.memory_soft_bytes)
+        part = table.add(watched(heard[0], now_ns - heard[1], memory, self._settings.watched_facts))
+        if part is not None:
+            self._send_part(table, part)
+
+    def _send_part(self, table: Table, part: WatchTable) -> None:
+        if self._running.get(table.to.path) is table.to:
+            self._hub.post(table.to.path, self._codec.encode(part), is_sure=False)
+
+    def _watch_one(self, child: Running, now_ns: int) -> None:
         """Look for silence and for limits that are not kept; either ends the child, and counts as a fall."""
-        spec = self._specs[child.path]
-        excess = self._warden.look(child, spec.limits, now_ns)
-        if excess:
-            self._do(self._supervision.on_hang(child.path, child.epoch, self._now(), excess))
-        heard = self._known.reports.get(child.path)
+        path, spec = child.path, self._specs[child.path]
+        reason = self._watch.excess(child, spec, now_ns)
+        if reason:
+            self._do(self._supervision.on_hang(path, child.epoch, self._now(), reason))
+        heard = self._known.reports.get(path)
         if heard is None:
-            if self._patience.is_kept_waiting(child, now_ns):
-                self._supervision.on_unborn(child.path, child.epoch, self._now())  # another's fall may lie in between
+            if self._watch.is_kept_waiting(child, now_ns):
+                self._supervision.on_unborn(path, child.epoch, self._now())  # another's fall may lie in between
             return
-        silent_ns = self._patience.silent_ns(child, heard[1], now_ns, spec.progress_timeout_ns)
-        if now_ns < self._excused_until_ns or silent_ns < spec.progress_timeout_ns:
-            self._dumped.pop(child.path, None)
-            return
-        stacks = log_file(self._settings.state, child.path, "stack")
-        if child.path not in self._dumped:
-            self._dumped[child.path] = file_bytes(stacks)
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(child.pidfd, signal.SIGUSR2)
-            return  # until the next round it may write its stack
-        text = f"no progress for {silent_ns / NS_PER_S:.1f} s{self._at_what(child.path)}"
-        has_written = file_bytes(stacks) > self._dumped[child.path]
-        text += f"; its stack is in log/{stacks.name}" if has_written else "; it wrote no stack, as one that is stopped"
-        self._do(self._supervision.on_hang(child.path, child.epoch, self._now(), text))
-
-    def _at_what(self, path: str) -> str:
-        """Say at which word a process that is silent stands still, where it said so."""
-        now = read_beacon(self._settings.sockets, path)
-        return f", at {now.word}" if now is not None and now.began_ns and now.word else ""
+        reason = self._watch.silence(child, spec, heard[1], now_ns)
+        if reason:
+            self._do(self._supervision.on_hang(path, child.epoch, self._now(), reason))
+        if self._table is not None:
+            self._add_to_table(self._table, path, heard, now_ns)
 
     def is_up(self) -> bool:
         """Say whether everything that shall run runs, and the first verdict is there."""
-        if self._is_news or self._up[0] != self._peers_version:
-            rows = [row for row in self._supervision.tree(self._now()) if row.kind != "node"]
-            is_settled = all(row.state is ChildState.RUNNING or row.state in PUT_AWAY for row in rows)
-            self._up = (self._peers_version, is_settled)
-        if not self._up[1]:
+        if not self._supervision.is_settled:
             return False
         path, fact = self._settings.verdict
         return not path or bool(self.facts(path).get(fact))
@@ -727,18 +753,16 @@ class Root:
         """Give what a child last said of itself; nothing where it said nothing yet."""
         return self._known.facts(path)
 
-    @property
-    def version(self) -> int:
-        """Goes up whenever some worker's state or epoch is another one: who looks often asks this first."""
-        return self._peers_version
+    def changed_workers(self) -> list[tuple[Row, int | None]]:
+        """Give the row and the pid of each worker that is another than when this was asked last.
 
-    def workers(self) -> list[tuple[Row, int | None]]:
-        """Give each worker's row and its pid, without what a look at the process itself would cost."""
+        It costs no look at a process, and none at a worker that is as it was.
+        """
+        changed, self._changed = self._changed, {}
+        rows = [self._supervision.row(path) for path in changed]
         running = self._running
         return [
-            (row, running[row.path].pid if row.path in running else None)
-            for row in self._supervision.tree(self._now())
-            if row.kind != "node"
+            (row, running[row.path].pid if row.path in running else None) for row in rows if row and row.kind != "node"
         ]
 
     def status(self, path: str = "") -> dict[str, Any]:
@@ -778,14 +802,6 @@ class Root:
         if row.state is ChildState.QUARANTINED and not last_error:
             last_error = self._keeper.quarantine_reason(row.path)
         return self._known.row(row, child, self._specs.get(row.path), last_error=last_error, now_ns=now_ns)
-
-    def _notify(self, text: str) -> None:
-        """Tell the service manager, where there is one."""
-        address = os.environ.get("NOTIFY_SOCKET")
-        if not address:
-            return
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-            out.sendto(text.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 
 def _last_words(state: Path, child: Running) -> str:

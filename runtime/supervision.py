@@ -70,6 +70,7 @@ class Supervision:
         self._shown_shape = -1
         self._due_ns: int | None = None
         for worker in workers(self._root):
+            self._outbox.absent.add(worker.path)
             self._moves.rest(worker)
         _ = self._outbox.take()
 
@@ -400,6 +401,11 @@ class Supervision:
         """
         return self._outbox.take_changes()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether every worker runs, but for those that were put away."""
+        return not self._outbox.absent
+
     def next_timer_ns(self) -> int | None:
         """Say when ``on_timer`` has something to do; None while only news can change anything."""
         return self._due_ns
@@ -421,6 +427,11 @@ class Supervision:
             for place in places(self._root)
             if isinstance(place, WorkerPlace) or place is self._root or not place.spec.is_collapsed
         ]
+
+    def row(self, path: str) -> Row | None:
+        """Say how the worker or node at a path is, as of the last input; None where there is none."""
+        place = self._find(path)
+        return None if place is None else row(place, self._moves.now_ns)
 
     def peers(self) -> tuple[Peer, ...]:
         """Say of all workers how they are, in the order of their start, as one is told who has just come up."""

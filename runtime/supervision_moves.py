@@ -440,6 +440,8 @@ def _to_look_at(node: NodePlace, looked: set[ChildPlace]) -> Sequence[ChildPlace
     if not node.is_crowd:
         return tuple(node.children)
     looked |= node.stirred
+    if len(looked) <= 1:
+        return tuple(looked)
     if len(looked) <= FEW:
         return sorted(looked, key=node.children.index)
     return [child for child in node.children if child in looked]

@@ -109,6 +109,8 @@ class NodePlace(Place):
     """Whether something at or below it is another than when it was last looked at."""
     stirred: set[WorkerPlace | NodePlace] = field(default_factory=set["WorkerPlace | NodePlace"])
     """The children at or below which that is so."""
+    straggler: WorkerPlace | NodePlace | None = None
+    """A child that held up the start when this was asked last: asked first, it spares a look at a thousand others."""
 
     @property
     def is_crowd(self) -> bool:
@@ -146,9 +148,16 @@ def is_settled(child: ChildPlace) -> bool:
         return True
     if not child.is_open:
         return False
-    if child.spec.start == "parallel":
-        return all(grandchild.is_attempted or is_settled(grandchild) for grandchild in child.children)
-    return all(is_settled(grandchild) for grandchild in child.children)
+    straggler = child.straggler  # one that has left the tree since is settled, and so holds up nobody
+    if straggler is None or not _holds_up(straggler, child):
+        straggler = next((each for each in reversed(child.children) if _holds_up(each, child)), None)
+        child.straggler = straggler  # the last one is born last, so it is found soon, and seldom
+    return straggler is None
+
+
+def _holds_up(child: ChildPlace, node: NodePlace) -> bool:
+    """Say whether the start of a node waits for this child."""
+    return not ((node.spec.start == "parallel" and child.is_attempted) or is_settled(child))
 
 
 def places(place: ChildPlace) -> Iterator[ChildPlace]:

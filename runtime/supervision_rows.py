@@ -1,11 +1,8 @@
 """How what is supervised is: the rows of the status dump, and what its peers are told."""
 
 from runtime.supervision_places import ChildPlace, NodePlace
-from runtime.supervision_words import ChildState, Row
+from runtime.supervision_words import PUT_AWAY, ChildState, Row
 from runtime.words import REMOVED, Peer
-
-#: Who is like this comes back by a person's wish only.
-PUT_AWAY = frozenset({ChildState.QUARANTINED, ChildState.DISABLED})
 
 
 def row(place: ChildPlace, now_ns: int) -> Row:

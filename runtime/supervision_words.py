@@ -136,11 +136,17 @@ Action = (
 )
 
 
+#: Who is like this comes back by a person's wish only.
+PUT_AWAY = frozenset({ChildState.QUARANTINED, ChildState.DISABLED})
+
+
 class Outbox:
     """The actions of one input, in the order in which the caller has to carry them out."""
 
     def __init__(self) -> None:
         """Begin empty."""
+        self.absent: set[str] = set()
+        """The workers that shall run and do not, by path; told change by change, so that nobody has to look at all."""
         self._is_changed = False
         self._changes: dict[str, Change] = {}
         self._actions: list[Action] = []
@@ -164,6 +170,10 @@ class Outbox:
         """Note how a worker is now; of several notes on one path the last one counts."""
         self._is_changed = True
         self._changes[path] = Change(path=path, epoch=epoch, state=state)
+        if state is None or state is ChildState.RUNNING or state in PUT_AWAY:
+            self.absent.discard(path)
+        else:
+            self.absent.add(path)
 
     def take(self) -> list[Action]:
         """Hand over what was noted and begin anew.

@@ -36,6 +36,9 @@ AGAIN_NS = 2 * NS_PER_S
 HOLDERS_NS_MAX = 3 * NS_PER_S
 #: How often it is asked whether a strategy is flat by now.
 FLAT_AGAIN_NS = NS_PER_S
+#: How long the first reading, of what the desk itself has just read, waits until the desk is up: it takes a processor
+#: for seconds where there are many strategies.
+COMING_UP_NS_MAX = 30 * NS_PER_S
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -63,6 +66,9 @@ class Desired:
         self.alarms: tuple[str, ...] = ()
         #: True while somebody else changes the tree: two changes on their way would undo each other.
         self.is_held = False
+        #: True while the desk comes up.
+        self.is_coming_up = False
+        self._began_ns = clock.monotonic_ns()
         self._shelf = CodeShelf(state)
         self._file, self._state, self._clock, self._log = file, state, clock, log
         self._mark: tuple[int, int, int] | None = None
@@ -194,6 +200,8 @@ class Desired:
     def _begin(self, now_ns: int, effects: Effects) -> None:
         mark = mark_of(self._file)
         is_still, self._seen = mark == self._seen, mark
+        if self._mark is None and not self._later and self._is_early(now_ns):
+            return
         is_other = mark != self._mark or (self._is_refused and _marks_beside(self._file) != self._beside)
         if (is_still and is_other) or (self._later and (is_still or not self._is_torn)):
             self._wanted, self._later = self._later, {}
@@ -203,6 +211,10 @@ class Desired:
             self._reading = ReadingApart(self._file, self._clock, self._shelf.folders())
         elif self._waits_for_flat and now_ns >= self._flat_due_ns:
             self._ask_holders(effects)
+
+    def _is_early(self, now_ns: int) -> bool:
+        """Say whether the first reading has time, for the desk comes up and needs its processors."""
+        return self.is_coming_up and now_ns - self._began_ns < COMING_UP_NS_MAX
 
     def _read_again(self) -> None:
         """Take nothing of a file that was written to meanwhile: half of an edit may hold together, and mean much."""

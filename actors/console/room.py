@@ -395,6 +395,7 @@ class Console(Room):
     def timer(self, name: str) -> Effects:
         effects = Effects()
         later_ns = self._swapping.look(effects)
+        self._desired.is_coming_up = any(peer.state in _COMING for peer in self._peers.values())
         due_ns = self._clock.monotonic_ns() + min(self._desired.look(effects), later_ns or NS_PER_S)
         self._answer_reloads(effects)
         self._see_halt(effects)
@@ -429,4 +430,6 @@ class Console(Room):
 
 
 #: States in which a restart changes nothing, and what would.
+#: The states in which a process is not up yet, and may be soon.
+_COMING = frozenset({"WAITING", "STARTING"})
 _PUT_AWAY = {"DISABLED": "enable it first", "QUARANTINED": "release it first"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.console.audit import Audit
-from actors.console.desired import Desired
+from actors.console.desired import COMING_UP_NS_MAX, Desired
 from actors.console.room import Console
 from actors.settings import Settings
 from actors.settings_file import load
@@ -137,6 +137,44 @@ def test_a_file_is_read_once_it_stands_still(watched: tuple[Desired, Path]) -> N
         idle.append(desired.is_idle)
 
     assert idle == [True, True, True, False]
+
+
+def test_a_file_that_the_desk_has_just_read_is_read_again_when_the_desk_is_up(watched: tuple[Desired, Path]) -> None:
+    desired, _ = watched
+    idle: list[bool] = []
+
+    for is_coming_up in (True, True, True, False):
+        desired.is_coming_up = is_coming_up
+        look(desired)
+        idle.append(desired.is_idle)
+
+    assert idle == [True, True, True, False]
+
+
+def test_a_desk_that_does_not_come_up_does_not_keep_its_file_from_being_read(watched: tuple[Desired, Path]) -> None:
+    desired, _ = watched
+    desired.is_coming_up = True
+    look(desired)
+    look(desired)
+    assert desired.is_idle
+
+    clock = desired._clock
+    assert isinstance(clock, HandClock)
+    clock.advance_ns(COMING_UP_NS_MAX)
+    look(desired)
+
+    assert not desired.is_idle
+
+
+def test_a_reload_is_not_kept_waiting_by_a_desk_that_comes_up(watched: tuple[Desired, Path]) -> None:
+    desired, _ = watched
+    desired.is_coming_up = True
+    look(desired)
+
+    desired.reload("token", is_dry=False)
+    look(desired)
+
+    assert not desired.is_idle
 
 
 @pytest.mark.parametrize("is_wanted_now", [False, True], ids=["watched", "reload"])

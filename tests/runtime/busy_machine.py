@@ -2,7 +2,7 @@
 
 import sys
 
-from runtime import patience, root
+from runtime import patience, watch
 from runtime.process import Running
 from tests.runtime import bakery
 
@@ -17,5 +17,5 @@ class Kept(patience.Patience):
 
 
 if __name__ == "__main__":
-    root.Patience = Kept
+    watch.Patience = Kept
     sys.exit(bakery.main())

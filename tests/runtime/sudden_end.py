@@ -10,7 +10,7 @@ from tests.runtime import bakery
 
 def end_with_the_hang(root: Root) -> None:
     """Let the given time be over at the next round, once a silent child was asked for its stack."""
-    if root._dumped:
+    if root._watch._dumped:
         root._settings = structs.replace(root._settings, duration_ns=1)
 
 

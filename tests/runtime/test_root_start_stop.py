@@ -231,6 +231,20 @@ def test_whoever_is_kept_waiting_for_a_processor_may_start_later_while_another_h
         assert [(rows[name]["epoch"], rows[name]["restarts"]) for name in ("silent", "door")] == [(2, 1), (1, 0)]
 
 
+def test_among_very_many_children_each_is_heard_and_one_that_hangs_is_replaced(state: Path) -> None:
+    """Their reports end no poll then, and each is looked at in a turn of its own."""
+    silent = apprentice("silent", "hangs", shutdown_ns=NS_PER_S // 10, progress_timeout_ns=NS_PER_S)
+    house = Bakehouse(state, oven(), silent, baker("alpha"))
+    house.program = "tests.runtime.crowded"
+    with house:
+        row = house.replaced("silent")
+        house.until(lambda rows: all(rows[name]["turns"] > 0 for name in ("oven", "alpha")))
+
+        rows = house.all_running()
+        assert row["last_error"].startswith("no progress for ")
+        assert [rows[name]["restarts"] for name in ("oven", "silent", "alpha")] == [0, 1, 0]
+
+
 def test_an_end_in_the_round_in_which_a_hang_is_told_is_an_end_in_good_order(state: Path) -> None:
     silent = apprentice("silent", "hangs", shutdown_ns=NS_PER_S // 10, progress_timeout_ns=NS_PER_S // 2)
     house = Bakehouse(state, silent)

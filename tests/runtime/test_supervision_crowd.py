@@ -92,6 +92,35 @@ def test_whoever_takes_all_changes_in_order_has_the_table_of_the_tree() -> None:
         assert desk.supervision.take_changes() == []
 
 
+def test_whether_all_that_shall_run_do_is_told_change_by_change_as_the_tree_has_it() -> None:
+    away = {ChildState.RUNNING, ChildState.QUARANTINED, ChildState.DISABLED}
+    for seed in range(40):
+        chance = random.Random(seed)
+        desk = table(a_desk(Strategy.ONE_FOR_ONE), full_jitter)
+        desk.start()
+        for _ in range(60):
+            disturb(chance, desk)
+
+            states = {row.state for row in desk.supervision.tree() if row.kind != "node"}
+            assert desk.supervision.is_settled is (states <= away), f"seed {seed}"
+
+
+def test_a_crowd_is_up_when_none_of_it_holds_up_the_start_whoever_was_asked_first() -> None:
+    """The order in which they come up, and go, differs; what is told of the node does not depend on it."""
+    for seed in range(40):
+        chance = random.Random(seed)
+        desk = table(node("desk", node("strategies", *(strategy_node(name) for name in NAMES), start="parallel")))
+        for name in NAMES:
+            desk.manners(f"strategies/{name}").is_prompt = False
+        desk.start()
+        order = chance.sample(NAMES, len(NAMES))
+        for number, name in enumerate(order):
+            assert desk.row("strategies").state is ChildState.STARTING, f"seed {seed}"
+            verb = chance.choice([desk.ready, desk.ready, desk.disable, desk.remove])
+            verb(f"strategies/{name}")
+            assert (desk.row("strategies").state is ChildState.RUNNING) is (number == len(NAMES) - 1), f"seed {seed}"
+
+
 def test_one_fall_among_a_thousand_stirs_one_place() -> None:
     crowd = node("strategies", *(strategy_node(f"s{i}") for i in range(1000)), start="parallel")
     desk = table(node("desk", worker("first"), crowd))

@@ -1,7 +1,9 @@
 """What the warden says of a child, of real processes and real files."""
 
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from runtime.child import log_file
 from runtime.clock import NS_PER_S
 from runtime.log import Log
-from runtime.process import Running
+from runtime.process import Running, open_files
 from runtime.spec import Limits
 from runtime.warden import FAMILY_NS, FLOOD_NS, TAIL_BYTES, Warden, cut
 
@@ -111,3 +113,51 @@ def test_a_cut_keeps_the_end_and_the_writer_goes_on_behind_it(out: Path, warden:
     os.write(writer, b"c")
     os.close(writer)
     assert out.read_bytes() == b"[100000 bytes were dropped here]\n" + b"b" * TAIL_BYTES + b"c"
+
+
+def test_who_was_forgotten_is_measured_anew_and_leaves_no_file_open(warden: Warden) -> None:
+    limits = Limits(MIB, 1 << 40, 0, 0, 0.0)
+    open_before = open_files(os.getpid())
+    for epoch in range(3):
+        warden.look(ME._replace(epoch=epoch), limits, 0)
+        assert warden.memory_bytes("me") > MIB
+    warden.forget("me")
+
+    assert warden.memory_bytes("me") == 0
+    assert open_files(os.getpid()) == open_before
+
+
+def test_where_no_file_may_be_kept_open_memory_is_measured_all_the_same(tmp_path: Path) -> None:
+    thrifty = Warden(tmp_path, Log("root"), files_max=0)
+
+    thrifty.look(ME, Limits(MIB, 1 << 40, 0, 0, 0.0), 0)
+
+    assert thrifty.memory_bytes("me") > MIB
+
+
+FORKS_THEN_MAY_NOT = """
+import os, signal
+from runtime.seccomp import Filter, forbid_processes
+if os.fork() == 0:
+    signal.pause()
+print(forbid_processes(Filter.prepare()), flush=True)
+signal.pause()
+"""
+
+
+def test_a_filter_does_not_hide_what_was_forked_before_it(warden: Warden) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", FORKS_THEN_MAY_NOT], stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"True\n"
+    child = Running("forker", 1, process.pid, -1)
+    alone = Limits(0, 0, 0, 0, 0.0, processes=1)
+    warden.look(child, alone, 0)
+
+    assert warden.look(child, alone, 2 * FAMILY_NS) == "2 processes, over the limit of 1"
+    assert warden.look(child, alone, 4 * FAMILY_NS) == "2 processes, over the limit of 1"
+
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()

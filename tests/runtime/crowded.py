@@ -1,0 +1,10 @@
+"""The bakery with a root that treats any number of children as very many: ``python -m tests.runtime.crowded STATE``."""
+
+import sys
+
+from runtime import root, rounds
+from tests.runtime import bakery
+
+if __name__ == "__main__":
+    root.MANY, rounds.FEW = 0, 1
+    sys.exit(bakery.main())
