@@ -3,12 +3,16 @@
 A zygote's children shall be root's, who reaps them. The kernel can make a child of the caller's parent at once
 (``CLONE_PARENT``), and no function of the C library asks it to. So we ask it ourselves, and do around it what the
 library does for the one thread that forks: that thread's number stands where its locks look for it, and the kernel
-knows the list of robust locks that it holds. What the library does besides is about locks that other threads might
-hold; whoever forks here has one thread.
+knows the list of robust locks that it holds.
+
+What library and interpreter do besides is about locks that other threads might hold. Whoever forks here has one thread,
+and each lock is in the child as that thread left it: so nobody is asked to take all locks before and to make them anew
+after, which costs both sides a hundred pages. Only chance must not be the same in all children.
 """
 
 import ctypes
 import os
+import random
 import signal
 import struct
 import threading
@@ -33,18 +37,11 @@ class _Calls(NamedTuple):
 
 
 _CALLS = {"x86_64": _Calls(56, 273, 274, 3), "aarch64": _Calls(220, 99, 100, 4)}
-#: It keeps the interpreter's lock: between the call and what Python does in the child nobody else may run.
+#: It keeps the interpreter's lock: who forks holds it, and so does the child.
 _library = ctypes.PyDLL(None)
 _call: Callable[..., int] = _library.syscall
 _library.syscall.argtypes = [ctypes.c_long] * 6
 _library.syscall.restype = ctypes.c_long
-_before, _after_parent, _after_child = (
-    ctypes.pythonapi.PyOS_BeforeFork,
-    ctypes.pythonapi.PyOS_AfterFork_Parent,
-    ctypes.pythonapi.PyOS_AfterFork_Child,
-)
-for _function in (_before, _after_parent, _after_child):
-    _function.restype, _function.argtypes = None, []
 
 
 class Fork(NamedTuple):
@@ -65,7 +62,8 @@ class Fork(NamedTuple):
     @classmethod
     def _looked_up(cls) -> Self:
         calls = _CALLS.get(os.uname().machine)
-        if calls is None or struct.calcsize("P") != struct.calcsize("q"):
+        threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names are enough
+        if calls is None or struct.calcsize("P") != struct.calcsize("q") or threads != 1:
             return cls()
         number_at, head, length = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_size_t()
         if _library.prctl(_PR_GET_TID_ADDRESS, ctypes.byref(number_at), 0, 0, 0) != 0:
@@ -116,13 +114,11 @@ class Fork(NamedTuple):
     def _fork_once(self, calls: _Calls) -> int:
         told = [_FLAGS, 0, 0, 0, 0]
         told[calls.place] = self.number_at
-        _before()
         pid = _call(calls.clone, *told)
         if pid == 0:
-            _after_child()
             _call(calls.set_robust_list, *self.robust, 0, 0, 0)
+            random.seed()
             return 0
-        _after_parent()
         if pid < 0:
             msg = "the kernel gives no process"
             raise ChildProcessError(msg)

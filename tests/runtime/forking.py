@@ -9,6 +9,7 @@ import random
 import select
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,17 +63,16 @@ def reaped() -> str:
 
 
 def told() -> str:
-    """Have two children that say whether Python knows of the fork, and draw what chance gives them."""
-    hooks: list[str] = []
-    os.register_at_fork(
-        before=lambda: hooks.append("before"),
-        after_in_parent=lambda: hooks.append("parent"),
-        after_in_child=lambda: hooks.append("child"),
-    )
-    known = children_of_a_forker(
-        lambda: int(hooks[-2:] == ["before", "child"]),
-        lambda: int(hooks[-2:] == ["before", "child"] and hooks.count("before") > hooks.count("parent") > 0),
-    )
+    """Have two children that look at themselves and start a thread, and some that draw what chance gives them."""
+
+    def look() -> int:
+        said: list[int] = []
+        thread = threading.Thread(target=lambda: said.append(threading.get_native_id()))
+        thread.start()
+        thread.join()
+        return int(threading.get_native_id() == os.getpid() != said[0])
+
+    known = children_of_a_forker(look, look)
     drawn = children_of_a_forker(*[lambda: random.randrange(90)] * 4)
     return f"{known} {len(set(drawn)) > 1}"
 
@@ -109,6 +109,17 @@ def steps() -> str:
     return "two" if Fork.find().calls is None else "one"
 
 
+def threaded() -> str:
+    """Say in how many steps a process forks here that has two threads."""
+    is_over = threading.Event()
+    thread = threading.Thread(target=is_over.wait)
+    thread.start()
+    found = steps()
+    is_over.set()
+    thread.join()
+    return found
+
+
 def orphaned() -> str:
     """Kill a forker that has made a child; say whether the child lives on, as ours."""
     is_born, into = os.pipe()
@@ -142,6 +153,7 @@ if __name__ == "__main__":
         "told": told,
         "locked": lambda: locked(Path(folder)),
         "steps": steps,
+        "threaded": threaded,
         "orphaned": orphaned,
     }
     sys.stdout.write(acts[act]())

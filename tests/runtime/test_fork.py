@@ -29,6 +29,10 @@ def test_one_step_does_on_this_machine_and_two_where_the_kernel_does_not_tell_en
     assert (found("steps", tmp_path, IN_ONE_STEP), found("steps", tmp_path, IN_TWO)) == ("one", "two")
 
 
+def test_whoever_has_two_threads_forks_in_two_steps_as_the_library_does(tmp_path: Path) -> None:
+    assert found("threaded", tmp_path, IN_ONE_STEP) == "two"
+
+
 @each_way
 def test_the_forkers_parent_reaps_the_children_and_learns_how_they_ended(tmp_path: Path, old: tuple[str, ...]) -> None:
     assert found("reaped", tmp_path, old) == f"[7, {-signal.SIGKILL}]"
@@ -40,7 +44,7 @@ def test_a_child_outlives_the_forker_that_is_killed(tmp_path: Path, old: tuple[s
 
 
 @each_way
-def test_what_is_to_be_called_around_a_fork_is_and_children_draw_from_chance_of_their_own(
+def test_children_know_themselves_and_have_threads_and_chance_of_their_own(
     tmp_path: Path, old: tuple[str, ...]
 ) -> None:
     assert found("told", tmp_path, old) == "[1, 1] True"
@@ -75,3 +79,27 @@ def test_a_bakery_that_forks_in_two_steps_loses_its_zygote_among_many_births_and
         ends = Ends(descendants(house.pid))
         assert house.stop() == 0
         assert ends.come_within(0)
+
+
+#: Who asks to be called around a fork: all for their locks, but ``random``, which is seeded anew in each child.
+ASKING = {"concurrent.futures.thread", "logging", "loguru._locks_machinery", "random", "threading"}
+ASKED = """
+import importlib, os, sys
+names, register = set(), os.register_at_fork
+def note(**hooks):
+    names.add(sys._getframe(1).f_globals["__name__"])
+    register(**hooks)
+os.register_at_fork = note
+importlib.import_module("runtime.zygote")
+for module in importlib.import_module("actors.tree").PRELOAD:
+    importlib.import_module(module)
+print(" ".join(names))
+"""
+
+
+def test_nobody_in_the_zygote_asks_to_be_called_around_a_fork_for_more_than_locks_and_chance() -> None:
+    command = [sys.executable, "-P", "-c", ASKED]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+
+    assert set(done.stdout.split()) <= ASKING
