@@ -23,7 +23,7 @@ import setproctitle
 
 from runtime import child, heap, log, spare
 from runtime.fork import Fork
-from runtime.gentle import Way, stand_back, stand_up
+from runtime.gentle import Way, compete, stand_back
 from runtime.packets import Spawned, receive_packet
 from runtime.rehearsal import rehearse
 
@@ -42,6 +42,7 @@ def main() -> None:
     child.die_with(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # children have the same
     os.setpgid(0, 0)
     log.warm()
     for encoding in ("ascii", "utf-8"):  # each is a module, which a child would import when it opens a file
@@ -112,7 +113,7 @@ def _be_child(
         if request.is_gentle:
             stand_back(walls.way)  # until root hears that it is READY
         else:
-            stand_up(0)
+            compete()
         for one in foreign:
             if one is not None:
                 one.close()
