@@ -29,6 +29,7 @@ from runtime.keeper import Keeper
 from runtime.log import Log
 from runtime.root import Root, RootSettings
 from runtime.store import Reader, Store
+from runtime.store_making import make_stores
 from runtime.store_witness import NAME as WITNESS
 
 CHECK_TIMEOUT_S = 300
@@ -104,7 +105,7 @@ def run_desk(
     try:
         root.warm_up()
         try:
-            _make_stores(state, store_paths(settings))  # some milliseconds of the disk's each, before the first child
+            _make_stores(state, store_paths(settings))  # before the first child
         except BaseException:
             root.abandon()
             raise
@@ -241,7 +242,5 @@ def _refuse(state: Path, reason: str) -> NoReturn:
 
 def _make_stores(state: Path, paths: Iterable[str]) -> None:
     """Make every store before its child starts, so that readers find it. What is there is left as it is."""
-    for path in paths:
-        folder = store_path(state, path)
-        if not (folder / "data.mdb").exists():
-            Store.open(folder, schema=schema_of(state, folder).version).close()
+    folders = [store_path(state, path) for path in paths]
+    make_stores((folder, schema_of(state, folder).version) for folder in folders)

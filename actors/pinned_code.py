@@ -46,7 +46,14 @@ class CodeShelf:
     def __init__(self, state: Path) -> None:
         """Speak of a state folder; nothing is read or made."""
         self._folder = state / self.FOLDER
-        self._pins, self._swaps = self._folder / "pins.json", self._folder / "swaps.json"
+
+    @property
+    def _pins(self) -> Path:
+        return self._folder / "pins.json"
+
+    @property
+    def _swaps(self) -> Path:
+        return self._folder / "swaps.json"
 
     # --- which strategy runs what ---------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import select
+import socket
 import subprocess
 import sys
 import time
@@ -12,11 +14,13 @@ import zmq
 
 from actors.control_client import DeskDownError, ask
 from bench.figures import PATIENCE_S, BenchError, until
-from runtime.clock import Clock
+from runtime.clock import NS_PER_S, Clock
 
 SYMBOL = "SPY"
 #: What shares one core when the order path is pinned; everything else has the other cores.
 ORDER_PATH = ("market_data", "risk", "execution")
+#: Longer than any notice to a service manager.
+NOTICE_BYTES_MAX = 1 << 16
 
 
 class Feed:
@@ -43,40 +47,60 @@ class Feed:
 
 @contextlib.contextmanager
 def running_desk(
-    folder: Path,
-    configuration: str,
-    strategy: tuple[str, str],
-    *,
-    patience_s: float = PATIENCE_S,
-    every_s: float = 0.02,
+    folder: Path, configuration: str, strategy: tuple[str, str], *, patience_s: float = PATIENCE_S
 ) -> Generator[Path]:
-    """Run a desk on a new folder with one strategy (module name, text); give its state folder once it is up."""
+    """Run a desk on a new folder with one strategy (module name, text); give its state folder once it is up.
+
+    It says itself when it is up, as to a service manager: to ask it meanwhile would cost it what is measured.
+    """
     name, text = strategy
     (folder / "strategies").mkdir(parents=True)
     (folder / "strategies" / f"{name}.py").write_text(text, encoding="utf-8")
     file, state = folder / "desk.yaml", folder / "var"
     file.write_text(configuration, encoding="utf-8")
-    with (folder / "output").open("wb") as output:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices, (folder / "output").open("wb") as output:
+        notices.bind(str(folder / "notify"))
         process = subprocess.Popen(
             [sys.executable, "-P", Path(__file__).with_name("traced.py"), file, state],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            env={**os.environ, "NOTIFY_SOCKET": str(folder / "notify")},
         )
+        try:
+            _await_ready(process, notices, folder / "output", patience_s)
+            notices.close()  # what nobody reads would hold root up
+            until(lambda: _is_running(state), "the desk to come up", patience_s=patience_s)
+            yield state
+        finally:
+            process.terminate()
+            process.wait(patience_s)
 
-    def is_up() -> bool:
-        if process.poll() is not None:
-            raise BenchError((folder / "output").read_text(encoding="utf-8"))
-        with contextlib.suppress(DeskDownError):
-            return bool(ask(state, "status", {}, Clock())["desk"]["state"] == "RUNNING")
-        return False
 
+def _await_ready(process: "subprocess.Popen[bytes]", notices: socket.socket, output: Path, patience_s: float) -> None:
+    """Wait until a desk says that it is up.
+
+    Raises:
+        BenchError: It ended instead, or did not come up in time; the text is what it printed.
+    """
+    deadline_ns = Clock().monotonic_ns() + int(patience_s * NS_PER_S)
+    ended = os.pidfd_open(process.pid)
     try:
-        until(is_up, "the desk to come up", every_s=every_s, patience_s=patience_s)
-        yield state
+        while True:
+            left_s = (deadline_ns - Clock().monotonic_ns()) / NS_PER_S
+            readable, _, _ = select.select([notices, ended], [], [], max(0.0, left_s))
+            if notices not in readable:
+                raise BenchError(output.read_text(encoding="utf-8") or "the desk did not come up")
+            if b"READY=1" in notices.recv(NOTICE_BYTES_MAX).splitlines():
+                return
     finally:
-        process.terminate()
-        process.wait(patience_s)
+        os.close(ended)
+
+
+def _is_running(state: Path) -> bool:
+    with contextlib.suppress(DeskDownError):
+        return bool(ask(state, "status", {}, Clock())["desk"]["state"] == "RUNNING")
+    return False
 
 
 def pin_desk(state: Path) -> None:

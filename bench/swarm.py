@@ -161,9 +161,8 @@ def measure_desk(folder: Path, number: int, ticks: int, kills: int) -> Swarm:
     names = [f"s{one:04}" for one in range(number)]
     began_ns = time.time_ns()
     stopping = Clock()
-    with running_desk(
-        folder, configuration(names, feed.url), ("bench_listener", STRATEGY), patience_s=PATIENCE_S, every_s=0.5
-    ) as state:
+    told = configuration(names, feed.url)
+    with running_desk(folder, told, ("bench_listener", STRATEGY), patience_s=PATIENCE_S) as state:
         logs = Logs(state)
         up_ns = max(logs.ready_ns(name)[-1] for name in names)
         rooted_ns = logs.line_ns("root", " desk.starts ")[-1]

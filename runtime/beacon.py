@@ -3,13 +3,13 @@
 import mmap
 import os
 import struct
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 _TURN = struct.Struct("<QQ")
 _WORD_BYTES = 48
 _SIZE = _TURN.size + _WORD_BYTES
+_FRESH = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 #: How the files of beacons end.
 SUFFIX = ".now"
 #: What a process may be at: a word's type, or a name.
@@ -34,10 +34,12 @@ class Beacon:
 
     def __init__(self, sockets: Path, path: str) -> None:
         """Make the page anew; a reader of an older incarnation's page sees that one's end."""
-        file = beacon_file(sockets, path)
-        with suppress(FileNotFoundError):
-            file.unlink()
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        file = f"{sockets}/{path.replace('/', '.')}{SUFFIX}"
+        try:
+            descriptor = os.open(file, _FRESH, 0o600)
+        except FileExistsError:
+            os.unlink(file)  # noqa: PTH108 - every birth comes by here
+            descriptor = os.open(file, _FRESH, 0o600)
         try:
             os.ftruncate(descriptor, _SIZE)
             self._page = mmap.mmap(descriptor, _SIZE)

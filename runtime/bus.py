@@ -121,7 +121,7 @@ class Bus:
         return socket
 
     def _endpoint(self, name: str) -> str:
-        return f"ipc://{self._folder / name.replace('/', '.')}"
+        return f"ipc://{self._folder}/{name.replace('/', '.')}"
 
     def hub(self, share: int = 0) -> "Hub":
         """Open this process's own hub, to which its peers connect; ``share`` bounds one peer's part of a turn."""

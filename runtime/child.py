@@ -119,18 +119,16 @@ Maker = Callable[[Context, bytes], Made]
 def run(request: ChildRequest, walls: Walls | None = None) -> int:
     """Live as the child that ``request`` describes; give the exit code."""
     stacks = set_up_process(request)
-    log = Log.open(Path(request.state) / "log", request.path, request.log_level)
-    clock = Clock()
+    sockets, clock = Path(request.sockets), Clock()
+    log = Log.open(Path(f"{request.state}/log"), request.path, request.log_level)
     try:
-        beacon = Beacon(Path(request.sockets), request.path)  # while it may still make a file there
+        beacon = Beacon(sockets, request.path)  # while it may still make a file there
         beacon.word("start")
         beacon.turn(clock.monotonic_ns(), 0)
         walls = walls or Walls()
         borrowed = Borrowed(walls.commons)
         _confine(request, walls)  # before the first line of the room's own code, and before any thread
-        actor = make_actor(
-            request, Bus(Path(request.sockets), Address(request.path, request.epoch)), clock, log, beacon
-        )
+        actor = make_actor(request, Bus(sockets, Address(request.path, request.epoch)), clock, log, beacon)
         actor.at_rest = borrowed.rest
         actor.before_turn = _turn_limit(request.limits.cpu_s_per_handler, stacks)
         if request.is_gentle:  # nobody waits for its start, and root shall not let it up at the same moment
@@ -227,12 +225,11 @@ def _is_alive(pid: int) -> bool:
 def set_up_process(request: ChildRequest) -> int:
     """Found a process group, take the limits; give the file of stacks, which is open as long as the process lives.
 
-    Every child does this first, on pages that it shares: so files are opened by their names, without objects.
+    Every child does this first, on pages that it shares: so files are opened by their names, without objects. That
+    no signal is blocked and an interrupt is nothing to it, it has from the zygote.
     """
     die_with(request.root_pid)
     os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     set_title(request.title)
     _silence(request)
     dump = os.open(_log_name(request, "stack"), _APPENDING, 0o666)  # what a predecessor dumped is still to be read
@@ -279,12 +276,13 @@ def _confine(request: ChildRequest, walls: Walls) -> None:
     """Let the kernel refuse what this child has no business with; where it cannot, root has said so."""
     fence = request.fence
     if fence is not None:
-        state = Path(request.state)
-        readable, writable = ([str(state / path) for path in paths] for paths in (fence.readable, fence.writable))
-        for path in map(Path, writable):
-            if not path.exists():
-                path.mkdir(mode=0o700, parents=True)
-        logs = str(state / "log")  # a log makes new files beside the old ones, so it needs the folder
+        join, state = os.path.join, request.state  # an absolute path stays what it is
+        readable = [join(state, path) for path in fence.readable]
+        writable = [join(state, path) for path in fence.writable]
+        for path in writable:
+            if not os.path.exists(path):  # noqa: PTH110 - see set_up_process
+                Path(path).mkdir(mode=0o700, parents=True)
+        logs = join(state, "log")  # a log makes new files beside the old ones, so it needs the folder
         landlock.confine(walls.ground, (*readable, request.sockets), writable, (logs,))
     walls.ground.close()
     if request.limits.processes == 1:

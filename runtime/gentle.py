@@ -18,6 +18,8 @@ _NICE_MOST = 19
 #: The system call that sets a slice, by architecture, and the length of its argument's first version.
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 _ATTRIBUTES = struct.Struct("<IIQiIQQQ")
+_SETATTR = _SCHED_SETATTR.get(os.uname().machine)
+_NO_PRIORITY = os.sched_param(0)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -69,6 +71,15 @@ def stand_up(pid: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_NICE, (0, 0))
 
 
+def compete() -> None:
+    """Compete for processors as any other, this thread and whatever it starts from now on.
+
+    For a process that its parent made while that stood back: it has one thread, and every child does this first.
+    """
+    os.sched_setscheduler(0, os.SCHED_OTHER, _NO_PRIORITY)
+    _take_slices(0, os.SCHED_OTHER, 0)
+
+
 def leave_gently() -> None:
     """Let others go first from now on, for good, with all threads of this process group: nobody waits for its end.
 
@@ -82,7 +93,6 @@ def leave_gently() -> None:
 
 def _take_slices(task: int, policy: int, slice_ns: int) -> None:
     """Ask for time slices of this length, 0 for the usual one. A kernel before 6.12 does not mind it."""
-    number = _SCHED_SETATTR.get(os.uname().machine)
-    if number is not None:
+    if _SETATTR is not None:
         nice = os.getpriority(os.PRIO_PROCESS, task)
-        _libc.syscall(number, task, _ATTRIBUTES.pack(_ATTRIBUTES.size, policy, 0, nice, 0, slice_ns, 0, 0), 0)
+        _libc.syscall(_SETATTR, task, _ATTRIBUTES.pack(_ATTRIBUTES.size, policy, 0, nice, 0, slice_ns, 0, 0), 0)

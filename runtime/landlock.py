@@ -6,6 +6,7 @@ Looking up what a file is (``stat``) is not covered, nor is the connection to a 
 
 import ctypes
 import os
+import stat
 import struct
 import sys
 import sysconfig
@@ -46,6 +47,7 @@ MACHINE = (
     "/sys/devices/system/cpu",
 )
 _libc = ctypes.CDLL(None, use_errno=True)
+_prctl = _libc.prctl  # looked up once, and not by each child
 
 
 def abi() -> int:
@@ -54,9 +56,9 @@ def abi() -> int:
 
 
 class Ground(NamedTuple):
-    """What every process of this interpreter reads, opened once: (descriptor, whether it is a folder) of each."""
+    """What every process of this interpreter reads, opened once: (descriptor, rule that lets it be read) of each."""
 
-    places: tuple[tuple[int, bool], ...] = ()
+    places: tuple[tuple[int, bytes], ...] = ()
 
     @classmethod
     def survey(cls) -> Self:
@@ -69,7 +71,9 @@ class Ground(NamedTuple):
         for module in packages:
             with suppress(TypeError):  # a namespace that was made by hand
                 found |= dict.fromkeys(str(Path(folder).resolve()) for folder in getattr(module, "__path__", ()))
-        return cls(tuple(_opened(path) for path in found if Path(path).exists() and not _is_below(path, found)))
+        found = dict.fromkeys(str(Path(path).resolve()) for path in found)  # /lib lies below /usr on many machines
+        places = [_opened(path) for path in found if Path(path).exists() and not _is_below(path, found)]
+        return cls(tuple((place[0], _rule(place, _READING)) for place in places))
 
     def close(self) -> None:
         """Close the descriptors of this process."""
@@ -82,7 +86,8 @@ def _is_below(path: str, folders: Iterable[str]) -> bool:
 
 
 def _opened(path: str) -> tuple[int, bool]:
-    return os.open(path, os.O_PATH | os.O_CLOEXEC), Path(path).is_dir()
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    return descriptor, stat.S_ISDIR(os.fstat(descriptor).st_mode)
 
 
 def confine(ground: Ground, readable: Iterable[str], writable: Iterable[str], logs: Iterable[str] = ()) -> int:
@@ -107,7 +112,7 @@ def confine(ground: Ground, readable: Iterable[str], writable: Iterable[str], lo
         return 0
     ruleset = lay_down(ground, readable, writable, logs)
     try:
-        _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         _ask(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
@@ -127,8 +132,8 @@ def lay_down(ground: Ground, readable: Iterable[str], writable: Iterable[str], l
     size = 24 if scopes else 16 if tcp else 8
     ruleset = _ask(_CREATE_RULESET, struct.pack("<QQQ", everything, tcp, scopes)[:size], size, 0)
     try:
-        for place in ground.places:
-            _allow(ruleset, place, _READING)
+        for _, rule in ground.places:
+            _ask(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0)
         for path in readable:
             with suppress(FileNotFoundError):
                 _allow_path(ruleset, path, _READING)
@@ -150,15 +155,14 @@ def lay_down(ground: Ground, readable: Iterable[str], writable: Iterable[str], l
 def _allow_path(ruleset: int, path: str, rights: int) -> None:
     place = _opened(path)
     try:
-        _allow(ruleset, place, rights)
+        _ask(_ADD_RULE, ruleset, _PATH_BENEATH, _rule(place, rights), 0)
     finally:
         os.close(place[0])
 
 
-def _allow(ruleset: int, place: tuple[int, bool], rights: int) -> None:
+def _rule(place: tuple[int, bool], rights: int) -> bytes:
     descriptor, is_folder = place
-    rule = struct.pack("<Qi", rights if is_folder else rights & _OF_A_FILE, descriptor)
-    _ask(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0)
+    return struct.pack("<Qi", rights if is_folder else rights & _OF_A_FILE, descriptor)
 
 
 def _ask(*arguments: int | bytes | None) -> int:

@@ -354,7 +354,7 @@ class Root:
             self._epoll.unregister(descriptor)
         lost = self._births.lose()
         self._end_strangers()
-        self._end_strangers()  # the process between the two forks may have made the child before it ended
+        self._end_strangers()  # where it forks twice, the process between may have made the child before it ended
         if not self._is_ended:
             self._start_zygote()
         for request in lost:

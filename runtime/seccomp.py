@@ -22,6 +22,7 @@ _X32 = 0x40000000
 _NUMBER_AT, _MACHINE_AT, _FLAGS_AT = 0, 4, 16
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _libc = ctypes.CDLL(None, use_errno=True)
+_prctl = _libc.prctl  # looked up once, and not by each child
 
 
 class _Machine(NamedTuple):
@@ -71,7 +72,7 @@ def forbid_processes(prepared: Filter) -> bool:
         return False
     program = ctypes.create_string_buffer(prepared.program, len(prepared.program))
     description = struct.pack("@HP", len(prepared.program) // 8, ctypes.addressof(program))
-    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if _libc.syscall(prepared.number, _SET_MODE_FILTER, _SPEC_ALLOW, description) != 0:
         msg = f"the kernel did not take the filter against new processes: {os.strerror(ctypes.get_errno())}"
         raise StartError(msg)

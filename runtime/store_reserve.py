@@ -26,7 +26,7 @@ class Reserve:
             on_low: Called with the reason, each time that the reserve begins to be used up.
         """
         self._folder, self._size, self._map_bytes, self._on_low = folder, size, map_bytes, on_low
-        self._descriptor = os.open(folder / "data.mdb", os.O_RDWR | os.O_CLOEXEC) if size else -1
+        self._descriptor = os.open(f"{folder}/data.mdb", os.O_RDWR | os.O_CLOEXEC) if size else -1
         self._is_low = False
 
     def keep(self, used: int) -> None:

@@ -1,9 +1,8 @@
 """The process from which every child is forked: warm imports, one thread, no socket of ours, no store.
 
 Root executes it (it is never forked from root, which holds sockets and stores). It rehearses a child's life once, so
-that its children share what Python works out at the first run of anything. For each request it forks twice,
-so that root, the subreaper, becomes the parent: root reaps and reads the exit status, and the death of the zygote
-costs no child its life.
+that its children share what Python works out at the first run of anything. For each request it forks a child of root's
+(`runtime/fork.py`): root reaps it and reads its exit status, and the death of the zygote costs no child its life.
 """
 
 import codecs
@@ -24,7 +23,8 @@ import setproctitle
 
 from runtime import child, heap, log, spare
 from runtime.commons import Commons
-from runtime.gentle import Way, stand_back, stand_up
+from runtime.fork import Fork
+from runtime.gentle import Way, compete, stand_back
 from runtime.packets import Spawned, receive_packet
 from runtime.rehearsal import rehearse
 
@@ -43,6 +43,7 @@ def main() -> None:
     child.die_with(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # children have the same
     os.setpgid(0, 0)
     log.warm()
     for encoding in ("ascii", "utf-8"):  # each is a module, which a child would import when it opens a file
@@ -55,7 +56,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # a child leaves without flushing
-    walls = child.Walls.prepare()
+    walls, fork = child.Walls.prepare(), Fork.find()
     if entry:
         _rehearse(child.nobody(entry, sockets, int(sys.argv[2]), "INFO"), walls)
     setproctitle.setproctitle("bulkhead: zygote")
@@ -68,7 +69,9 @@ def main() -> None:
     while data := receive_packet(channel):
         request = decoder.decode(data)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if not request.path else (None, None)
-        pid = _fork_twice((channel, ours), theirs, request, walls)
+        pid = fork.fork()
+        if pid == 0:
+            _be_child((channel, ours), theirs, request, walls)
         answer = msgspec.msgpack.encode(Spawned(request.path, request.epoch, pid))
         if ours is None or theirs is None:
             channel.send(answer)
@@ -100,50 +103,22 @@ def _rehearse(request: child.ChildRequest, walls: child.Walls) -> None:
         os.execv(sys.executable, [sys.executable, "-P", "-m", "runtime.zygote", *sys.argv[1:3], "", *sys.argv[4:]])  # noqa: S606
 
 
-def _fork_twice(
-    foreign: Iterable[socket.socket | None],
-    own: socket.socket | None,
-    request: child.ChildRequest,
-    walls: child.Walls,
-) -> int:
-    """Fork a child whose parent will be root; give its pid. Of our sockets it keeps its own, where it is a spare."""
-    read_end, write_end = os.pipe()
-    middle = os.fork()
-    if middle == 0:
-        try:
-            pid = os.fork()
-            if pid == 0:
-                _be_child(foreign, own, request, walls, (read_end, write_end))
-            os.write(write_end, pid.to_bytes(4, "little"))
-        finally:
-            os._exit(0)
-    os.close(write_end)
-    os.waitpid(middle, 0)
-    answer = os.read(read_end, 4)
-    os.close(read_end)
-    assert answer, "the second fork failed; root starts another zygote, and counts a failed start"
-    return int.from_bytes(answer, "little")
-
-
 def _be_child(
     foreign: Iterable[socket.socket | None],
     own: socket.socket | None,
     request: child.ChildRequest,
     walls: child.Walls,
-    pipe: tuple[int, int],
 ) -> None:
-    """Live as the child and leave without the zygote's clean-up."""
+    """Live as the child and leave without the zygote's clean-up. A spare keeps its own of our sockets."""
     code = child.EXIT_FALLEN
     try:
         if request.is_gentle:
             stand_back(walls.way)  # until root hears that it is READY
         else:
-            stand_up(0)
+            compete()
         for one in foreign:
             if one is not None:
                 one.close()
-        for descriptor in pipe:
-            os.close(descriptor)
         code = child.run(request, walls) if own is None else spare.wait(own, request, walls)
     finally:
         os._exit(code)
