@@ -126,7 +126,7 @@ def run(request: ChildRequest, walls: Walls | None = None) -> int:
         beacon.word("start")
         beacon.turn(clock.monotonic_ns(), 0)
         walls = walls or Walls()
-        borrowed = Borrowed(walls.commons)
+        borrowed = Borrowed(walls.commons, clock.monotonic_ns())
         _confine(request, walls)  # before the first line of the room's own code, and before any thread
         actor = make_actor(request, Bus(sockets, Address(request.path, request.epoch)), clock, log, beacon)
         actor.at_rest = borrowed.rest

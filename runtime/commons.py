@@ -147,7 +147,9 @@ def _every_object() -> dict[int, object]:
     found: dict[int, object] = {}
     fresh = gc.get_objects()
     while fresh:
-        new = {id(each): each for each in fresh if id(each) not in found}
+        new = dict(zip(map(id, fresh), fresh, strict=True))
+        for known in found.keys() & new.keys():
+            del new[known]
         found |= new
         fresh = gc.get_referents(*new.values())
         fresh += chain.from_iterable(map(_parts, (each for each in new.values() if isinstance(each, CodeType))))
@@ -177,17 +179,13 @@ def _arenas_of(objects: Iterable[int]) -> list[_Arena]:
     """Find the pools of these objects, and with them the arenas."""
     places = _anonymous_places()
     starts = [start for start, _ in places]
-    pools: dict[int, set[int]] = {}
-    known: dict[int, tuple[int, int]] = {}
-    for address in objects:
-        pool = address & -_POOL
-        if pool not in known:
-            at = bisect_right(starts, pool) - 1
-            is_inside = at >= 0 and pool + _POOL <= places[at][1]
-            known[pool] = _size_and_arena(pool) if is_inside else (0, 0)
-        size, arena = known[pool]
-        if size and (address - pool - _HEADER.size) % size in {0, _GC_HEAD}:
-            pools.setdefault(arena, set()).add(pool)
+    pools: dict[int, list[int]] = {}
+    for pool, address in {address & -_POOL: address for address in objects}.items():
+        at = bisect_right(starts, pool) - 1
+        if at >= 0 and pool + _POOL <= places[at][1]:
+            size, arena = _size_and_arena(pool)
+            if size and (address - pool - _HEADER.size) % size in {0, _GC_HEAD}:
+                pools.setdefault(arena, []).append(pool)
     found = (tuple(sorted(each)) for each in pools.values())
     return sorted(_Arena(each[0], each[-1] + _POOL - each[0], each) for each in found)
 
@@ -289,10 +287,11 @@ def _is_full_of_life(pool: int) -> bool:
     _, _, free, _, _, _, kind, following, last = _HEADER.unpack_from(text)
     if free or following <= last:
         return False
+    size = (kind + 1) * _STEP
     for type_ in (tuple, list):
-        dead, at = bytes(_WORD) + id(type_).to_bytes(_WORD, sys.byteorder), -1
-        while (at := text.find(dead, at + 1)) >= 0:
-            if (at - _HEADER.size - _GC_HEAD) % ((kind + 1) * _STEP) == 0:
+        name, at = id(type_).to_bytes(_WORD, sys.byteorder), -1
+        while (at := text.find(name, at + 1)) >= 0:
+            if (at - _WORD - _HEADER.size - _GC_HEAD) % size == 0 and not any(text[at - _WORD : at]):
                 return False
     return True
 
@@ -303,10 +302,10 @@ class Borrowed:
     Make it before the process is confined: the kernel's word on its pages is opened here.
     """
 
-    def __init__(self, commons: Commons) -> None:
-        """Begin; nothing is looked at yet."""
+    def __init__(self, commons: Commons, now_ns: int) -> None:
+        """Begin; nothing is looked at yet, nor soon: others may still be starting."""
         self._commons, self._file = commons, os.open(_PAGES, os.O_RDONLY | os.O_CLOEXEC) if commons.spans else -1
-        self._due_ns = 0
+        self._due_ns = now_ns + PAUSE_NS
 
     def rest(self, now_ns: int) -> bool:
         """Give back, where that is not too soon after the last time; say whether it was not. Times are monotonic."""

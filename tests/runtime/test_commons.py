@@ -59,13 +59,14 @@ def test_no_child_can_write_to_what_all_look_at() -> None:
 
 
 def test_whoever_has_nothing_in_common_gives_nothing_back() -> None:
-    assert Borrowed(Commons()).give_back() == 0
+    assert Borrowed(Commons(), 0).give_back() == 0
 
 
-def test_between_two_times_lies_a_pause() -> None:
-    borrowed = Borrowed(Commons())
-    now_ns = 5 * NS_PER_S
+def test_before_the_first_time_and_between_two_lies_a_pause() -> None:
+    began_ns = 5 * NS_PER_S
+    borrowed, now_ns = Borrowed(Commons(), began_ns), began_ns + PAUSE_NS
 
+    assert not borrowed.rest(now_ns - 1)
     assert borrowed.rest(now_ns)
     assert not borrowed.rest(now_ns + PAUSE_NS - 1)
     assert borrowed.rest(now_ns + PAUSE_NS)

@@ -128,7 +128,7 @@ def private_kib() -> int:
 
 def child(told: list[str], commons: Commons) -> list[object]:
     """Live one of the lives that the test asks for."""
-    borrowed = Borrowed(commons)
+    borrowed = Borrowed(commons, 0)
     match told:
         case ["lives", seed, "giving"]:
             given: list[int] = []
