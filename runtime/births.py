@@ -49,9 +49,12 @@ class Births:
 
     # --- the zygote and the spares ------------------------------------------------------------
 
-    def start(self) -> tuple[int, int]:
-        """Execute the zygote and hand it what waits; give the two descriptors that are readable when it has news."""
-        self._zygote.start()
+    def start(self, *, is_crowd: bool) -> tuple[int, int]:
+        """Execute the zygote and hand it what waits; give the two descriptors that are readable when it has news.
+
+        With ``is_crowd`` it prepares for very many children: that takes longer, and each then takes less memory.
+        """
+        self._zygote.start(is_crowd=is_crowd)
         self.ask()
         return self._zygote.pidfd, self._zygote.fileno()
 

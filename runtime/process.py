@@ -88,8 +88,8 @@ class Zygote:
         assert self._socket is not None, "the zygote is down"
         return self._socket.fileno()
 
-    def start(self) -> None:
-        """Execute it. It is usable at once: requests wait until its imports are done."""
+    def start(self, *, is_crowd: bool) -> None:
+        """Execute it, for a crowd of children or a few. It is usable at once: requests wait until it is ready."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {name: os.environ[name] for name in ENVIRONMENT_KEPT if name in os.environ}
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -100,6 +100,7 @@ class Zygote:
                 "runtime.zygote",
                 str(theirs.fileno()),
                 str(os.getpid()),
+                "crowd" if is_crowd else "",
                 *self._rehearsal,
                 *self._preload,
             ],

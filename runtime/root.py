@@ -88,6 +88,10 @@ NEWS_NS = 100 * NS_PER_MS
 ROUNDS_A_TABLE = 2
 
 
+#: With fewer workers there is little that giving pages back would spare.
+CROWD = 32
+
+
 class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How root runs a tree. ``told_kinds`` are the kinds of workers that hear how the others are.
 
@@ -110,6 +114,8 @@ class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How many processes wait to become an expendable child that fell."""
     rehearsal: str = ""
     """``module:function`` of the room with which a spare rehearses; without one there are no spares."""
+    crowd: int = CROWD
+    """From so many workers on memory is worth half a second at the zygote's start."""
     gentle_ns: int = 2 * NS_PER_S
     """How long a birth may stand back for others. Where they leave it nothing, it goes on as any other then."""
 
@@ -301,7 +307,8 @@ class Root:
     # --- children -----------------------------------------------------------------------------
 
     def _start_zygote(self) -> None:
-        for descriptor in self._births.start():
+        workers = sum(row.kind != "node" for row in self._supervision.tree(self._now()))
+        for descriptor in self._births.start(is_crowd=workers >= self._settings.crowd):
             self._epoll.register(descriptor, select.EPOLLIN)
 
     def _hear_descriptors(self) -> None:

@@ -45,17 +45,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])  # children have the same
     os.setpgid(0, 0)
-    log.warm()
-    for encoding in ("ascii", "utf-8"):  # each is a module, which a child would import when it opens a file
-        codecs.lookup(encoding)
-    entry, sockets, *preload = sys.argv[3:]
-    for module in preload:
-        warm = getattr(importlib.import_module(module), "warm", None)
-        if warm is not None:
-            warm()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True)  # a child leaves without flushing
+    is_crowd, entry, sockets, *preload = sys.argv[3:]
+    _warm_up(preload)
     walls, fork = child.Walls.prepare(), Fork.find()
     if entry:
         _rehearse(child.nobody(entry, sockets, int(sys.argv[2]), "INFO"), walls)
@@ -63,7 +54,8 @@ def main() -> None:
     gc.collect()
     heap.fill_holes()
     gc.freeze()
-    walls = walls._replace(commons=Commons.lay_out())
+    if is_crowd:
+        walls = walls._replace(commons=Commons.lay_out())
     stand_back(Way.BATCH)  # a fork copies for a millisecond, and whoever wakes up meanwhile shall not wait for it
     decoder = msgspec.msgpack.Decoder(child.ChildRequest)
     while data := receive_packet(channel):
@@ -79,6 +71,20 @@ def main() -> None:
             socket.send_fds(channel, [answer], [ours.fileno()])
             ours.close()
             theirs.close()
+
+
+def _warm_up(preload: Iterable[str]) -> None:
+    """Import all, and do what each child would do first."""
+    log.warm()
+    for encoding in ("ascii", "utf-8"):  # each is a module, which a child would import when it opens a file
+        codecs.lookup(encoding)
+    for module in preload:
+        warm = getattr(importlib.import_module(module), "warm", None)
+        if warm is not None:
+            warm()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # a child leaves without flushing
 
 
 def _rehearse(request: child.ChildRequest, walls: child.Walls) -> None:
@@ -100,7 +106,7 @@ def _rehearse(request: child.ChildRequest, walls: child.Walls) -> None:
     except Exception as error:  # noqa: BLE001 - the room's maker decides what it raises
         sys.stderr.write(f"zygote: no rehearsal: {type(error).__name__}: {error}\n")
         sys.stderr.flush()
-        os.execv(sys.executable, [sys.executable, "-P", "-m", "runtime.zygote", *sys.argv[1:3], "", *sys.argv[4:]])  # noqa: S606
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "runtime.zygote", *sys.argv[1:4], "", *sys.argv[5:]])  # noqa: S606
 
 
 def _be_child(
