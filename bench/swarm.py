@@ -1,8 +1,9 @@
 """P4: a thousand isolated strategies, against a bare swarm of the same imports in the same run.
 
 The bare swarm is one warm parent that forks children which do nothing but connect a SUB and a PUSH socket and count
-what they hear. Measured on both sides: memory after a full collection, the time until all are ready, and a hundred
-ticks a second to all of them with nothing lost. Restarts are measured with the feed quiet, among all and among ten.
+what they hear. Measured on both sides: memory after a full collection and some seconds of rest, the time until all are
+ready, and a hundred ticks a second to all of them with nothing lost. Restarts are measured with the feed quiet, among
+all and among ten.
 """
 
 import argparse
@@ -46,6 +47,8 @@ GOAL_RESTART = 1.5
 PATIENCE_S = 300.0
 #: A tick of this size asks whoever hears it for a full collection.
 COLLECT = 77
+#: So long nobody is spoken to before memory is measured: a child of the desk gives back at rest.
+REST_S = 16.0
 #: Rooms and bare children tell what they counted once a second.
 REPORT_S = 1.5
 
@@ -167,6 +170,7 @@ def measure_desk(folder: Path, number: int, ticks: int, kills: int) -> Swarm:
         up_ns = max(logs.ready_ns(name)[-1] for name in names)
         rooted_ns = logs.line_ns("root", " desk.starts ")[-1]
         until(lambda: collected(feed, state), "a collection", every_s=0.5, patience_s=PATIENCE_S)
+        time.sleep(REST_S)
         pids = [row["pid"] for row in ask(state, "status", {}, Clock())["tree"] if row["pid"]]
         zygote = children_of(pids_parent(pids[0]))
         pss_mib = sum(memory_of(pid).whole for pid in {*pids, *zygote, pids_parent(pids[0])}) / KIB_PER_MIB
@@ -295,6 +299,7 @@ def measure_bare(folder: Path, number: int, ticks: int) -> Side:
         feed = BareFeed(market)
         until(lambda: _collected(sink, counts, feed, number), "a collection", every_s=0.5, patience_s=PATIENCE_S)
         base = at_rest(lambda: _counted(sink, counts))
+        time.sleep(REST_S)
         pss_mib = sum(memory_of(pid).whole for pid in pids) / KIB_PER_MIB
         lost, behind_s = stream(feed, ticks, lambda: _counted(sink, counts) - base, number)
     context.destroy(linger=0)

@@ -59,7 +59,9 @@ _HALF = 1 << 31
 _PRESENT, _OF_FILE, _EXCLUSIVE = 1 << 63, 1 << 61, 1 << 56
 _PAGES = "/proc/self/pagemap"
 #: At least so long lies between two times at which a process gives back: it takes some milliseconds.
-PAUSE_NS = 10 * NS_PER_S
+PAUSE_NS = 6 * NS_PER_S
+#: Each process has its own of so many seconds: a thousand that come to rest together shall not all do it at once.
+SLOTS = 6
 #: What a pool's header begins with.
 _TAKEN_AND_FREE = 16
 _LOWER = (1 << 32) - 1
@@ -305,11 +307,14 @@ class Borrowed:
     def __init__(self, commons: Commons, now_ns: int) -> None:
         """Begin; nothing is looked at yet, nor soon: others may still be starting."""
         self._commons, self._file = commons, os.open(_PAGES, os.O_RDONLY | os.O_CLOEXEC) if commons.spans else -1
-        self._due_ns = now_ns + PAUSE_NS
+        self._due_ns, self._slot = now_ns + PAUSE_NS, os.getpid() % SLOTS
 
     def rest(self, now_ns: int) -> bool:
-        """Give back, where that is not too soon after the last time; say whether it was not. Times are monotonic."""
-        if now_ns < self._due_ns:
+        """Give back, where that is not too soon after the last time and its own second; say whether it did.
+
+        Times are monotonic. Call it about once a second.
+        """
+        if now_ns < self._due_ns or now_ns // NS_PER_S % SLOTS != self._slot:
             return False
         self._due_ns = now_ns + PAUSE_NS
         self.give_back()

@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from runtime.clock import NS_PER_S
-from runtime.commons import PAUSE_NS, Borrowed, Commons
+from runtime.commons import PAUSE_NS, SLOTS, Borrowed, Commons
 from runtime.unbroken import UnbrokenError, address_of, run_unbroken
 from tests.runtime.bakehouse import REPOSITORY
 
@@ -62,14 +63,16 @@ def test_whoever_has_nothing_in_common_gives_nothing_back() -> None:
     assert Borrowed(Commons(), 0).give_back() == 0
 
 
-def test_before_the_first_time_and_between_two_lies_a_pause() -> None:
-    began_ns = 5 * NS_PER_S
-    borrowed, now_ns = Borrowed(Commons(), began_ns), began_ns + PAUSE_NS
+def test_before_the_first_time_and_between_two_lies_a_pause_and_each_process_has_its_second() -> None:
+    borrowed, given = Borrowed(Commons(), 0), list[int]()
 
-    assert not borrowed.rest(now_ns - 1)
-    assert borrowed.rest(now_ns)
-    assert not borrowed.rest(now_ns + PAUSE_NS - 1)
-    assert borrowed.rest(now_ns + PAUSE_NS)
+    for second in range(10 * SLOTS):
+        if borrowed.rest(second * NS_PER_S):
+            given.append(second)
+
+    assert given[0] >= PAUSE_NS // NS_PER_S
+    assert given == [*range(given[0], 10 * SLOTS, SLOTS)]
+    assert given[0] % SLOTS == os.getpid() % SLOTS
 
 
 def test_calls_are_made_one_after_another() -> None:
