@@ -15,6 +15,7 @@ look at a page and its drop nothing else writes to it:
 - What is made meanwhile lies elsewhere: a pool of objects is looked at only while it is full.
 - What was freed and is kept for the next of its kind lies elsewhere too: such a place differs from the zygote's, where
   nothing of that sort is.
+- The code that runs meanwhile lies elsewhere: Python may make it quick at any time, and not on one of its pages only.
 
 It knows how CPython 3.11 lays out objects, and does nothing under another one.
 """
@@ -29,7 +30,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from types import CodeType, FunctionType
 from typing import NamedTuple, Self
@@ -272,7 +273,7 @@ def _on_file(arenas: list[_Arena], copy: int, view: int) -> tuple[Span, ...]:
 
 
 def _living(arena: _Arena, image: int) -> bytes:
-    pools = set(arena.pools)
+    pools = set(arena.pools) - {id(code) & -_POOL for code in _run_meanwhile()}
     return bytes(arena.address + at in pools and _is_full_of_life(image + at) for at in range(0, arena.length, _POOL))
 
 
@@ -402,3 +403,11 @@ class Borrowed:
 def _is_among(places: "array[int]", place: int) -> bool:
     at = bisect_left(places, place)
     return at < len(places) and places[at] == place
+
+
+def _run_meanwhile() -> Iterator[CodeType]:
+    """Give the code that runs between a look at a page and its drop, and around that."""
+    own = (each for each in vars(Borrowed).values() if isinstance(each, FunctionType))
+    for function in (*own, _is_among, ctypes.string_at):
+        yield function.__code__
+        yield from (each for each in function.__code__.co_consts if isinstance(each, CodeType))
