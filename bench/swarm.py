@@ -48,7 +48,7 @@ PATIENCE_S = 300.0
 #: A tick of this size asks whoever hears it for a full collection.
 COLLECT = 77
 #: So long nobody is spoken to before memory is measured: a child of the desk gives back at rest.
-REST_S = 16.0
+REST_S = 20.0
 #: Rooms and bare children tell what they counted once a second.
 REPORT_S = 1.5
 

@@ -59,8 +59,9 @@ _HALF = 1 << 31
 #: What the kernel says of a page: it is there, it is a file's, nobody else has it.
 _PRESENT, _OF_FILE, _EXCLUSIVE = 1 << 63, 1 << 61, 1 << 56
 _PAGES = "/proc/self/pagemap"
-#: At least so long lies between two times at which a process gives back: it takes some milliseconds.
-PAUSE_NS = 6 * NS_PER_S
+#: At least so long lies between two times at which a process gives back, and between its birth and the first: it takes
+#: some milliseconds, and where many start others wait for a processor.
+PAUSE_NS, FIRST_NS = 6 * NS_PER_S, 12 * NS_PER_S
 #: Each process has its own of so many seconds: a thousand that come to rest together shall not all do it at once.
 SLOTS = 6
 #: What a pool's header begins with.
@@ -308,7 +309,7 @@ class Borrowed:
     def __init__(self, commons: Commons, now_ns: int) -> None:
         """Begin; nothing is looked at yet, nor soon: others may still be starting."""
         self._commons, self._file = commons, os.open(_PAGES, os.O_RDONLY | os.O_CLOEXEC) if commons.spans else -1
-        self._due_ns, self._slot = now_ns + PAUSE_NS, os.getpid() % SLOTS
+        self._due_ns, self._slot = now_ns + FIRST_NS, os.getpid() % SLOTS
 
     def rest(self, now_ns: int) -> bool:
         """Give back, where that is not too soon after the last time and its own second; say whether it did.
