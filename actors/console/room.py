@@ -429,7 +429,7 @@ class Console(Room):
             self._doorkeeper.finish(asked, reply, effects)
 
 
-#: States in which a restart changes nothing, and what would.
 #: The states in which a process is not up yet, and may be soon.
 _COMING = frozenset({"WAITING", "STARTING"})
+#: States in which a restart changes nothing, and what would.
 _PUT_AWAY = {"DISABLED": "enable it first", "QUARANTINED": "release it first"}
