@@ -149,15 +149,15 @@ def test_a_filter_does_not_hide_what_was_forked_before_it(warden: Warden) -> Non
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", FORKS_THEN_MAY_NOT], stdout=subprocess.PIPE, start_new_session=True
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"True\n"
     child = Running("forker", 1, process.pid, -1)
     alone = Limits(0, 0, 0, 0, 0.0, processes=1)
-    warden.look(child, alone, 0)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"True\n"
+        warden.look(child, alone, 0)
 
-    assert warden.look(child, alone, 2 * FAMILY_NS) == "2 processes, over the limit of 1"
-    assert warden.look(child, alone, 4 * FAMILY_NS) == "2 processes, over the limit of 1"
-
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+        assert warden.look(child, alone, 2 * FAMILY_NS) == "2 processes, over the limit of 1"
+        assert warden.look(child, alone, 4 * FAMILY_NS) == "2 processes, over the limit of 1"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
