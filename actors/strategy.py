@@ -27,7 +27,7 @@ from runtime.room import Room
 from runtime.words import RestartWanted, Turn
 
 #: How long a question or a missing item goes unanswered before it is asked (again); twice as long each time, up to
-#: the most.
+#: the most: whom it waits for may come up last, and a thousand wait.
 ASK_AGAIN_NS = 100 * NS_PER_MS
 ASK_AGAIN_NS_MAX = 1600 * NS_PER_MS
 
@@ -62,8 +62,6 @@ class StrategyRoom(Room):
         self._has_joined = False
         self._is_armed = False
         self._ask_again_ns = ASK_AGAIN_NS
-        #: Whom this process has reached: whoever is not up yet is asked when it is, and a thousand wait meanwhile.
-        self._met: set[str] = set()
         self._start_over()
 
     def _start_over(self) -> None:
@@ -125,7 +123,6 @@ class StrategyRoom(Room):
     @override
     def connected(self, peer: str) -> Effects:
         effects = Effects()
-        self._met.add(peer)
         if peer == "execution":
             self._ask_events(effects)
         elif peer == "market_data":
@@ -152,15 +149,13 @@ class StrategyRoom(Room):
             self._ask_events(effects)
         if self._is_missing_bar():
             self._bars_asked = set(self._topics)
-        if "market_data" in self._met:
-            self._ask_bars(effects)
+        self._ask_bars(effects)
         self._look_after(effects)
         return effects
 
     def _look_after(self, effects: Effects) -> None:
         """Ask again later where something is awaited; a strategy that has all it needs sleeps."""
-        awaits = self._events_upto < 0 and "execution" in self._met
-        awaits = awaits or bool(self._bars_asked and "market_data" in self._met)
+        awaits = self._events_upto < 0 or self._bars_asked
         if not awaits and self._offer is not None:
             awaits = self._is_behind() or self._is_missing_bar()
         if not awaits:

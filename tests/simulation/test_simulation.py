@@ -146,3 +146,7 @@ def test_a_leg_that_the_venue_ended_is_not_placed_again_before_the_other_one_was
 
 def test_a_day_is_over_when_an_execution_comes_from_behind_it_and_the_market_has_not_said_so_yet() -> None:
     assert again(40204, Draw("", None, 6)) == ()
+
+
+def test_a_strategy_that_falls_while_it_waits_for_others_asks_them_again() -> None:
+    assert again(4500, Draw()) == ()
