@@ -13,7 +13,7 @@ import msgspec
 from actors.simulation.faults import NEVER
 from actors.simulation.link import ITEM, PARCEL, RECEIPT, Frame, Out, Sides, Way, Ways
 from actors.words import desk_codec
-from desk.messages import OrderRejected
+from desk.messages import OrderRejected, VenueSnapshot
 from runtime.bus_words import StreamItem
 from runtime.child import Context, Made
 from runtime.effects import Effects, Post, Publish
@@ -328,6 +328,8 @@ class Shell:
         effects = heard.effects
         if effects.writes:
             self._commit(heard)
+        elif any(type(word) is VenueSnapshot for word in heard.words):
+            self.world.on_commit(self, heard)  # the books were compared, and nothing new had to be kept
         if self.unanswered:
             self._acknowledge()
             if self.world.trouble.kills:
