@@ -42,6 +42,7 @@ class Aftermath:
         """Wait until every strategy has opened something, so that there is something to lose."""
         self._watch.until(lambda: [name for name in TRADERS if not self._has_filled(name)], "nothing filled yet of")
         self._watch.until(self._not_well, "the desk is not well:")
+        self._watch.until(self._lacks_spare, "root does not hold yet what it holds as a rule:")
         self._held = self._holdings()
         self._watch.begin()
         self._watch.note("the desk trades; the storm begins")
@@ -187,6 +188,9 @@ class Aftermath:
         wrong += list(self._witnesses())
         wrong += self._unexplained(done)
         return wrong
+
+    def _lacks_spare(self) -> list[str]:
+        return [] if "spare" in self._watch.ground.processes() else ["a spare"]
 
     def _holdings(self) -> tuple[Counter[str], int]:
         """Say what root has open, and how many files there are among the sockets."""
