@@ -50,7 +50,7 @@ _GC_HEAD = 16
 #: Where a code object keeps the names and the kinds of its variables, to which nothing else leads.
 _CODE_HIDDEN = (96, 104)
 #: Where it counts its first calls, in the upper half of a word: from here up to 0, at which it becomes quick code.
-_WARMTH, _COLDEST = 48, 0xFFF8
+_WARMTH, _COLDEST, _WARMEST = 48, 0xFFF8, 0xFFFF
 #: Where a function has its version.
 _VERSION = 128
 #: The upper half of a raised count is the first of these that stands nowhere else; the lower half has room either way.
@@ -59,6 +59,8 @@ _HALF = 1 << 31
 #: What the kernel says of a page: it is there, it is a file's, nobody else has it.
 _PRESENT, _OF_FILE, _EXCLUSIVE = 1 << 63, 1 << 61, 1 << 56
 _PAGES = "/proc/self/pagemap"
+#: How the kernel names the file.
+_NAME = "commons"
 #: At least so long lies between two times at which a process gives back, and between its birth and the first: it takes
 #: some milliseconds, and where many start others wait for a processor.
 PAUSE_NS, FIRST_NS = 6 * NS_PER_S, 12 * NS_PER_S
@@ -241,7 +243,7 @@ def _on_file(arenas: list[_Arena], copy: int, view: int) -> tuple[Span, ...]:
     offsets = [0]
     for arena in arenas:
         offsets.append(offsets[-1] + arena.length)
-    file = os.memfd_create("commons", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    file = os.memfd_create(_NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(file, offsets[-1])
         written = _view(file, offsets[-1], mmap.PROT_READ | mmap.PROT_WRITE)
@@ -270,7 +272,19 @@ def _on_file(arenas: list[_Arena], copy: int, view: int) -> tuple[Span, ...]:
     return tuple(
         Span(arena.address, arena.length, image + offset, _living(arena, image + offset))
         for arena, offset in zip(arenas, offsets, strict=False)
+        if _is_on_file(arena)
     )
+
+
+def _is_on_file(arena: _Arena) -> bool:
+    """Say whether the kernel has put the file there: a page of anything else would be lost with its drop."""
+    at = arena.address
+    with open("/proc/self/maps", encoding="ascii") as file:  # noqa: PTH123 - of the kernel's
+        for line in file:
+            start, end = (int(each, 16) for each in line.partition(" ")[0].split("-"))
+            if start <= at < end and _NAME in line and " rw-p " in line:
+                at = end
+    return at >= arena.address + arena.length
 
 
 def _living(arena: _Arena, image: int) -> bytes:
@@ -397,7 +411,11 @@ class Borrowed:
         if upper == other >> 32 == commons.mark:
             return True
         if own & _LOWER == other & _LOWER:
-            return upper >= _COLDEST and other >> 32 >= _COLDEST and _is_among(commons.warmth, place)
+            return (
+                min(upper, other >> 32) >= _COLDEST
+                and max(upper, other >> 32) <= _WARMEST
+                and _is_among(commons.warmth, place)
+            )
         return not other and not upper and _is_among(commons.versions, place)
 
 
