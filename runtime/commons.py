@@ -183,7 +183,7 @@ def _word(address: int) -> int:
 
 def _arenas_of(objects: Iterable[int]) -> list[_Arena]:
     """Find the pools of these objects, and with them the arenas."""
-    places = _anonymous_places()
+    places = _places("")
     starts = [start for start, _ in places]
     pools: dict[int, list[int]] = {}
     for pool, address in {address & -_POOL: address for address in objects}.items():
@@ -196,14 +196,15 @@ def _arenas_of(objects: Iterable[int]) -> list[_Arena]:
     return sorted(_Arena(each[0], each[-1] + _POOL - each[0], each) for each in found)
 
 
-def _anonymous_places() -> list[tuple[int, int]]:
-    """List the stretches of memory that are no file's, no heap of the C library and no stack."""
+def _places(name: str) -> list[tuple[int, int]]:
+    """List the stretches of memory that are this file's, "" for those of no file, no heap and no stack."""
     with open("/proc/self/maps", encoding="ascii") as file:  # noqa: PTH123 - of the kernel's
-        lines = [line.split() for line in file]
+        lines = [line.split(maxsplit=5) for line in file]
     return [
         (int(start, 16), int(end, 16))
-        for (start, _, end), rest in ((fields[0].partition("-"), fields) for fields in lines)
-        if rest[1] == "rw-p" and len(rest) == 5  # noqa: PLR2004 - no name behind the five fields
+        for place, rights, _, _, _, *named in lines
+        if rights == "rw-p" and "".join(named).strip() == name
+        for start, _, end in (place.partition("-"),)
     ]
 
 
@@ -269,21 +270,20 @@ def _on_file(arenas: list[_Arena], copy: int, view: int) -> tuple[Span, ...]:
         image = _view(file, offsets[-1], mmap.PROT_READ)
     finally:
         os.close(file)
+    places = _places(f"/memfd:{_NAME} (deleted)")
     return tuple(
         Span(arena.address, arena.length, image + offset, _living(arena, image + offset))
         for arena, offset in zip(arenas, offsets, strict=False)
-        if _is_on_file(arena)
+        if _is_within(arena, places)
     )
 
 
-def _is_on_file(arena: _Arena) -> bool:
-    """Say whether the kernel has put the file there: a page of anything else would be lost with its drop."""
+def _is_within(arena: _Arena, places: Iterable[tuple[int, int]]) -> bool:
+    """Say whether these places, in ascending order, cover it: a page of anything else would be lost with its drop."""
     at = arena.address
-    with open("/proc/self/maps", encoding="ascii") as file:  # noqa: PTH123 - of the kernel's
-        for line in file:
-            start, end = (int(each, 16) for each in line.partition(" ")[0].split("-"))
-            if start <= at < end and _NAME in line and " rw-p " in line:
-                at = end
+    for start, end in places:
+        if start <= at < end:
+            at = end
     return at >= arena.address + arena.length
 
 

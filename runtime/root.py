@@ -86,8 +86,6 @@ MANY = 5 * FEW
 NEWS_NS = 100 * NS_PER_MS
 #: Rounds from one table for the watchdog to the next.
 ROUNDS_A_TABLE = 2
-
-
 #: With fewer workers there is little that giving pages back would spare.
 CROWD = 32
 
