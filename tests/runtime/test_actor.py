@@ -118,6 +118,18 @@ class Stage:
         return records
 
 
+def played(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Let a script play with an actor in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
 @pytest.fixture
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     stage = Stage(tmp_path_factory.mktemp("a"))
@@ -453,14 +465,7 @@ bus.close()
 def test_another_thread_reaches_the_actor_while_it_waits_for_its_sockets(
     stage: Stage, how: str, words: list[str]
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", THREADS, str(stage.state), how],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = played(THREADS, str(stage.state), how)
 
     assert done.stdout.split("\n")[:-1] == words, done.stderr
 
@@ -523,14 +528,7 @@ for bus in buses:
 
 
 def test_what_was_published_is_heard_before_what_somebody_wants_on_account_of_it(stage: Stage) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", BOTH, str(stage.state / "both")],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = played(BOTH, str(stage.state / "both"))
 
     assert done.stdout == "tick intent\n", done.stderr
 
@@ -608,14 +606,7 @@ for one in (root_bus, peer_bus, bus):
 
 
 def test_a_room_to_which_nobody_speaks_says_the_same_again_and_is_at_rest(stage: Stage) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", REST, str(stage.state / "rest")],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = played(REST, str(stage.state / "rest"))
 
     assert done.stdout.split() == [
         *("rests", "new", "same", "same"),
