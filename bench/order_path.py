@@ -128,7 +128,6 @@ class Desk:
             place.mkdir(parents=True, mode=0o700)
         self._buses = {name: Bus(sockets, Address(name, 1)) for name in ("root", "risk", PAPER)}
         self._root, self._venue = self._buses["root"].hub(), self._buses[PAPER].hub()
-        progress = self._buses["root"].progress_sink()
         self._process = subprocess.Popen([sys.executable, "-P", __file__, "--part", "desk", "--folder", folder])
         self._link = self._buses["risk"].spoke("execution")
         self._codec, self._sent, self._is_ready, self._is_reconciled = desk_codec(), 0, False, False
@@ -137,7 +136,6 @@ class Desk:
             self._link.socket: self._hear_execution,
             self._venue.socket: self._hear_as_venue,
             self._root.socket: self._hear_as_root,
-            progress: progress.recv,
         }
         for socket in self._handlers:
             self._poller.register(socket, zmq.POLLIN)

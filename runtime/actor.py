@@ -28,7 +28,7 @@ from runtime.bus import (
     Spoke,
     Subscriber,
     drain,
-    try_send,
+    wait_for,
 )
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
@@ -114,6 +114,19 @@ class SocketInbox:
                 return self._others.popleft()
         return Envelope(ready)
 
+    def doze(self, say: Callable[[], object], period_ms: int, most: int) -> int:
+        """Wait for anything at all, and call ``say`` at the end of each period until it comes; give how often that was.
+
+        It takes nothing of what comes, and ends after ``most`` periods in any case. A process that does nothing but
+        this writes to hardly a page: it goes through no other code.
+        """
+        sockets = self._poller.sockets
+        for said in range(most):
+            if wait_for(sockets, period_ms):
+                return said
+            say()
+        return most
+
     def empty(self) -> bool:
         """Say whether nothing that another thread put waits; what waits in sockets is not ours to lose."""
         return not self._others
@@ -138,6 +151,7 @@ class RoomActor(pykka.Actor):
     ) -> None:
         """Take everything by argument; sockets open in ``on_start``."""
         super().__init__()
+        self._inbox = cast("SocketInbox", self.actor_inbox)
         self._room, self._wiring, self._store = room, wiring, store
         self._bus, self._codec, self._clock, self._log = bus, codec, clock, log
         self._shell_hears = frozenset({ROOT, wiring.conductor})
@@ -155,7 +169,7 @@ class RoomActor(pykka.Actor):
         self._answer: Settled | None = None
         self._turns = self._handled = self._refused = 0
         self._rested = self._rested_since = self._stills = 0
-        self._still, self._has_rested = b"", False
+        self._has_rested = False
         self._due_ns = {"progress": 0, "announce": 0, "again": 0}
         self._beacon, self._measure, self._stuck = beacon, Turns(DRAIN_MAX), Stuck()
         self._peers_version: int | None = None
@@ -164,7 +178,8 @@ class RoomActor(pykka.Actor):
         #: Called once READY has been said.
         self.when_ready: Callable[[], object] = lambda: None
         #: Called with the time once nothing has been heard for some seconds, and again each second until it says True.
-        self.at_rest: Callable[[int], bool] = lambda _now_ns: True
+        #: From then on a room that only hears others dozes until one of them speaks.
+        self.at_rest: Callable[[int], bool] = lambda _now_ns: False
         #: Called as each turn begins; None costs nothing.
         self.before_turn: Callable[[], object] | None = None
 
@@ -191,7 +206,7 @@ class RoomActor(pykka.Actor):
 
     @override
     def on_start(self) -> None:
-        inbox = cast("SocketInbox", self.actor_inbox)
+        inbox = self._inbox
         inbox.next_timer = self._next_timer_ms
         inbox.wake_on_signals()
         signal.signal(signal.SIGTERM, self._on_signal)
@@ -221,7 +236,7 @@ class RoomActor(pykka.Actor):
             if handler is not None:
                 handler(effects)
         self._hear_timers(effects)
-        if cast("SocketInbox", self.actor_inbox).was_woken():
+        if self._inbox.was_woken():
             self._beacon.word("awake")
             effects.add(self._room.awake())
         if self._doors is not None:
@@ -247,7 +262,7 @@ class RoomActor(pykka.Actor):
 
     def close_inbox(self) -> None:
         """Close what wakes the loop; only for whoever lives on without one."""
-        cast("SocketInbox", self.actor_inbox).close()
+        self._inbox.close()
 
     # --- sockets ------------------------------------------------------------------------------
 
@@ -278,7 +293,6 @@ class RoomActor(pykka.Actor):
             self._doors = ControlDoors(self._bus, guarded, self._room, self._clock, inbox)
             for socket, handler in self._doors.handlers():
                 self._attach(inbox, socket, handler)
-        self._progress = self._bus.progress_source()
 
     def _attach(self, inbox: SocketInbox, socket: Socket[bytes], handler: Callable[[Effects], None]) -> None:
         inbox.register(socket)
@@ -522,16 +536,19 @@ class RoomActor(pykka.Actor):
                 self._clock.process_ns(),
             )
             body = self._codec.encode(report)
-            try_send(self._progress, [body])
-            self._note_rest(body, now_ns)
+            if not self._beacon.say(body, now_ns):
+                short = msgspec.structs.replace(report, facts={"too_large": f"{len(body)} bytes to say of itself"})
+                self._beacon.say(self._codec.encode(short), now_ns)
+            self._note_rest(now_ns)
 
-    def _note_rest(self, said: bytes, now_ns: int) -> None:
-        """Count reports in a row between which nothing was heard; what such a one says may be said again."""
+    def _note_rest(self, now_ns: int) -> None:
+        """Count reports in a row between which nothing was heard; that such a one holds may be said again."""
         is_resting = self._taken() == self._rested_since
         self._rested, self._rested_since = self._rested + 1 if is_resting else 0, self._taken()
         is_plain = self._hub is None and self._publisher is None and self._doors is None
-        self._still = said if is_resting and is_plain and not self._waiting() else b""
-        self._stills = STILLS
+        self._stills = STILLS if is_resting and is_plain and not self._waiting() else 0
+        if is_plain:
+            self._has_rested = False  # this very report went through much code
         self._rest(now_ns)
 
     def _rest(self, now_ns: int) -> None:
@@ -541,21 +558,31 @@ class RoomActor(pykka.Actor):
             self._has_rested = self.at_rest(now_ns)
 
     def _says_still(self) -> bool:
-        """Repeat the last report where nothing has happened since, and say whether that was all there was to do.
+        """Say that the last report holds where nothing has happened since, and whether that was all there was to do.
 
         A thousand processes at rest do little else. What they do not do costs no time, and writes to no page.
         """
         now_ns, due_ns = self._clock.monotonic_ns(), self._due_ns
-        if not self._still or not self._stills or self._is_stopping or now_ns < due_ns["progress"]:
+        if not self._stills or self._is_stopping or now_ns < due_ns["progress"]:
             return False
-        if self._taken() != self._rested_since or any(at_ns <= now_ns for at_ns in self._timers.values()):
+        timer_ns = min(self._timers.values(), default=now_ns + STILLS * PROGRESS_NS)
+        if self._taken() != self._rested_since or timer_ns <= now_ns:
             return False
-        due_ns["progress"] = now_ns + PROGRESS_NS
-        self._stills -= 1
-        self._rested += 1
-        try_send(self._progress, [self._still])
+        self._say_still()
+        self._count_stills(1)
         self._rest(now_ns)
+        if self._has_rested:
+            most = min(self._stills, (timer_ns - now_ns) // PROGRESS_NS)
+            self._count_stills(self._inbox.doze(self._say_still, PROGRESS_NS // NS_PER_MS, most))
+        due_ns["progress"] = self._clock.monotonic_ns() + PROGRESS_NS
         return True
+
+    def _say_still(self) -> None:
+        self._beacon.say_again(self._clock.monotonic_ns())
+
+    def _count_stills(self, number: int) -> None:
+        self._stills -= number
+        self._rested += number
 
     def _send_again(self) -> None:
         if self._hub is not None:

@@ -1,4 +1,4 @@
-"""ZeroMQ, and nothing else that knows it: hubs, spokes, streams, progress, foreign feeds, the control socket.
+"""ZeroMQ, and nothing else that knows it: hubs, spokes, streams, foreign feeds, the control socket.
 
 No link of a queue alone is durable. A hub or spoke repeats a parcel until its receipt comes; a stream numbers its
 items so that whoever misses one sees the gap and asks its owner. High-water marks are set on purpose on every socket.
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import zmq
 from zmq.backend import Socket as _Raw
@@ -27,8 +27,6 @@ WAITING_MAX = 20_000
 LINK_HWM = 20_000
 #: Frames a stream may queue for each subscriber. A slower reader loses the newest, sees the gap and asks the owner.
 STREAM_HWM = 50_000
-#: Progress reports in flight to root. Root keeps the newest of each child, so losing some costs nothing.
-PROGRESS_HWM = 10_000
 #: Largest body any of our sockets takes in; the status of a thousand strategies has about two megabytes. libzmq drops
 #: a connection that brings a frame that is larger than it may be, and never makes it again.
 FRAME_BYTES_MAX = 16 << 20
@@ -155,19 +153,6 @@ class Bus:
         subscriber.follow(topics)
         socket.connect(self._endpoint(f"{peer}.stream"))
         return subscriber
-
-    def progress_sink(self) -> "zmq.Socket[bytes]":
-        """Open root's end of the progress reports."""
-        socket = self._socket(zmq.PULL, 1, PROGRESS_HWM)
-        socket.set(zmq.BACKLOG, BACKLOG)
-        socket.bind(self._endpoint("root.progress"))
-        return socket
-
-    def progress_source(self) -> "zmq.Socket[bytes]":
-        """Open a child's end of the progress reports. A report that cannot leave at once is dropped."""
-        socket = self._socket(zmq.PUSH, 16, 1)
-        socket.connect(self._endpoint("root.progress"))
-        return socket
 
     def foreign(self, url: str, prefixes: tuple[str, ...]) -> "Foreign":
         """Subscribe to a publisher that is not ours, by prefix; its frames are raw and not to be trusted."""
@@ -318,6 +303,11 @@ def _mark(frame: zmq.Frame, name: str) -> str:
         return str(frame.get(name))
     except zmq.ZMQError:  # this connection knows nothing of the kind
         return ""
+
+
+def wait_for(sockets: "list[tuple[Any, int]]", timeout_ms: int) -> bool:
+    """Wait until something is ready on any of a poller's sockets, and take nothing; False where the time went by."""
+    return bool(zmq_poll(sockets, timeout_ms))
 
 
 def new_keys() -> tuple[str, str]:

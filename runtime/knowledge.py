@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime.beacon import read_beacon
+from runtime.beacon import Sight, read_beacon
 from runtime.clock import NS_PER_S
+from runtime.codec import Codec
+from runtime.errors import WireError
 from runtime.process import Running, resident_bytes, usage
 from runtime.report import SILENT_NS, CpuShare, progress_words
 from runtime.spec import WorkerSpec
@@ -19,15 +21,16 @@ FALLS_KEPT = 10
 
 
 class Knowledge:
-    """Keeps each child's last report with the time it was heard at, and what is left of those that fell.
+    """Keeps each child's last report with the time it was said at, and what is left of those that fell.
 
     A process itself is looked at only for a row of the status: what it holds, and of one that is silent what it used
     and what it is at. Nothing here judges anybody.
     """
 
-    def __init__(self, sockets: Path, warden: Warden) -> None:
+    def __init__(self, sockets: Path, warden: Warden, codec: Codec) -> None:
         """Know of nobody yet; the beacons lie among the sockets, and the warden measures."""
-        self._sockets, self._warden = sockets, warden
+        self._sockets, self._warden, self._codec = sockets, warden, codec
+        self._sights: dict[str, Sight] = {}
         self._reports: dict[str, tuple[Progress, int]] = {}
         self._shares: dict[str, CpuShare] = {}
         self._left: dict[str, dict[str, object]] = {}
@@ -35,15 +38,39 @@ class Knowledge:
 
     @property
     def reports(self) -> Mapping[str, tuple[Progress, int]]:
-        """The last report of each child that lives and is READY, and when (ns, monotonic) it was heard. Read only."""
+        """The last report of each child that lives and is READY, and when (ns, monotonic) it was said. Read only."""
         return self._reports
 
     # --- taking in ----------------------------------------------------------------------------
 
-    def hear(self, report: Progress, now_ns: int) -> None:
-        """Take in what a child's present incarnation says of itself."""
-        self._reports[report.path] = (report, now_ns)
-        self._shares.setdefault(report.path, CpuShare()).look(report.epoch, report.cpu_ns, now_ns)
+    def look(self, child: Running, now_ns: int) -> None:
+        """Take in what a child's present incarnation says of itself, where it has said something since."""
+        sight = self._sights.get(child.path)
+        if sight is None:
+            sight = self._sights[child.path] = Sight(self._sockets, child.path)
+        said, heard = sight.look(), self._reports.get(child.path)
+        if said is not None:
+            report = self._report(said, child)
+            if report is None:
+                sight.close()
+            else:
+                self.hear(report, min(sight.said_ns, now_ns))
+        elif heard is not None and sight.said_ns > heard[1]:
+            self.hear(heard[0], min(sight.said_ns, now_ns))
+
+    def _report(self, said: bytes, child: Running) -> Progress | None:
+        """Read a report; None where it is of no form of ours, or of another incarnation, whose file lay there still."""
+        try:
+            report = self._codec.decode(said)
+        except WireError:
+            return None
+        is_its_own = isinstance(report, Progress) and (report.path, report.epoch) == (child.path, child.epoch)
+        return report if is_its_own else None
+
+    def hear(self, report: Progress, said_ns: int) -> None:
+        """Take in what a child's present incarnation says of itself, and when it said so."""
+        self._reports[report.path] = (report, said_ns)
+        self._shares.setdefault(report.path, CpuShare()).look(report.epoch, report.cpu_ns, said_ns)
 
     def see_ready(self, path: str, epoch: int, now_ns: int) -> None:
         """Count READY as a report of nothing; one that came before stays."""
@@ -55,6 +82,9 @@ class Knowledge:
         if heard is not None:
             self._left[path] = dict(heard[0].facts)
         self._shares.pop(path, None)
+        sight = self._sights.pop(path, None)
+        if sight is not None:
+            sight.close()
 
     def keep_fall(self, report: Report, wall_ns: int) -> None:
         """Keep a fall; of each offender only the last ones."""

@@ -70,11 +70,10 @@ def _live(told: ChildRequest, folder: Path, walls: child.Walls) -> None:
     with ExitStack() as ended:
         for one in (root, bus):
             ended.callback(one.close)
-        hub, sink = root.hub(), root.progress_sink()
+        hub = root.hub()
         actor = child.make_actor(told, bus, clock, log, beacon)
         actor.on_start()
         for _ in range(TURNS):
-            sink.poll(0)
             for _heard in hub.receive():
                 pass
             hub.acknowledge()

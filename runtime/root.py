@@ -15,7 +15,7 @@ import msgspec
 from runtime import landlock
 from runtime.beacon import beacon_file
 from runtime.births import Births
-from runtime.bus import DRAIN_MAX, READABLE, Address, Bus, Hub, Poller, drain
+from runtime.bus import READABLE, Address, Bus, Hub, Poller
 from runtime.child import ChildRequest, last_words_file, log_file, nobody
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
@@ -36,7 +36,7 @@ from runtime.process import (
 )
 from runtime.report import Table, watched
 from runtime.restart import Exit, ExitKind
-from runtime.rounds import FEW, ROUND_NS, Rounds
+from runtime.rounds import ROUND_NS, Rounds
 from runtime.seccomp import Filter
 from runtime.service_manager import ServiceManager
 from runtime.spares import Spares
@@ -78,10 +78,6 @@ from runtime.words import (
 LAG_NS = NS_PER_S
 #: How often root looks at its own end for orphans that its killing has made.
 LAST_STRANGERS_ROUNDS_MAX = 1000
-#: How often in one turn root takes a fair share of the reports that wait.
-DRAINS_MAX = 16
-#: From so many children on their reports are taken with each look at some of them, ten times a second or more.
-MANY = 5 * FEW
 #: While the tree comes up rooms hear at most so often how it goes on: each of them hears of each child.
 NEWS_NS = 100 * NS_PER_MS
 #: Rounds from one table for the watchdog to the next.
@@ -165,7 +161,7 @@ class Root:
         self._by_pidfd: dict[int, str] = {}
         self._specs: dict[str, WorkerSpec] = {}
         self._watch = Watch(settings.state, settings.sockets, log)
-        self._known = Knowledge(settings.sockets, self._watch.warden)
+        self._known = Knowledge(settings.sockets, self._watch.warden, codec)
         self._answers: dict[str, RootAnswered] = {}
         rehearsal = (settings.rehearsal if settings.spares else "", str(settings.sockets))
         zygote = Zygote(settings.preload, (settings.lock_descriptor,), rehearsal)
@@ -179,7 +175,6 @@ class Root:
         self._is_news = False
         self._news_due_ns = 0
         self._changed: dict[str, None] = {}
-        self._is_sink_polled = True
         self._turns = 0
         self._rounds = Rounds(clock.monotonic_ns())
         self._told = 0
@@ -213,9 +208,7 @@ class Root:
         self._wake = self._wake_on_signals()
         self._bus = Bus(self._settings.sockets, Address("root", self._keeper.next_epoch("root")))
         self._hub: Hub = self._bus.hub()
-        self._sink = self._bus.progress_sink()
-        for source in (self._hub.socket, self._sink):
-            self._poller.register(source, READABLE)
+        self._poller.register(self._hub.socket, READABLE)
         self._poller.register(self._epoll.fileno(), READABLE)
         self._poller.register(self._wake, READABLE)
         self._epoll.register(self._births.fileno(), select.EPOLLIN)
@@ -295,8 +288,6 @@ class Root:
             for number in os.read(self._wake, 64):
                 if number in {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
                     self.stop(f"signal {signal.Signals(number).name}")
-        if self._sink in ready:
-            self._hear_progress()
         if self._epoll.fileno() in ready:
             self._hear_descriptors()
         if self._hub.socket in ready:
@@ -311,8 +302,6 @@ class Root:
 
     def _hear_descriptors(self) -> None:
         ready = [descriptor for descriptor, _ in self._epoll.poll(0)]
-        if not self._is_sink_polled and not self._by_pidfd.keys().isdisjoint(ready):
-            self._hear_progress()  # what it said last before its end counts
         for descriptor in ready:
             path = self._by_pidfd.get(descriptor)
             if path is not None:
@@ -368,6 +357,7 @@ class Root:
 
     def _bury(self, path: str) -> None:
         child = self._running.pop(path)
+        self._known.look(child, self._now())  # what it said last before its end counts
         self._gentle.pop(path, None)
         self._births.end(path)
         self._informed.discard(path)
@@ -519,27 +509,6 @@ class Root:
 
     # --- hearing children -----------------------------------------------------------------------
 
-    def _poll_progress(self) -> None:
-        """Let no report end the poll where so many children report that their looks come often: they take them all."""
-        is_polled = len(self._running) <= MANY
-        if is_polled is not self._is_sink_polled:
-            self._is_sink_polled = is_polled
-            _ = self._poller.register(self._sink, READABLE) if is_polled else self._poller.unregister(self._sink)
-
-    def _hear_progress(self) -> None:
-        """Take all reports that wait: with a thousand children those of one turn are more than a drain's fair share."""
-        for _ in range(DRAINS_MAX):
-            taken = 0
-            for frames in drain(self._sink):
-                taken += 1
-                with suppress(WireError):
-                    report = self._codec.decode(frames[0])
-                    child = self._running.get(report.path) if isinstance(report, Progress) else None
-                    if child is not None and child.epoch == report.epoch:
-                        self._known.hear(report, self._now())
-            if taken < DRAIN_MAX:
-                return
-
     def _begin_watch(self, path: str, epoch: int) -> None:
         """Count READY as progress: a child may hang in its first turn, and never report any."""
         if self._births.see_ready(path, epoch):
@@ -673,7 +642,6 @@ class Root:
 
     def _look(self) -> None:
         """Look at the children whose turn has come, and begin a round where the one before is over."""
-        self._hear_progress()  # or one whose report waits would be called silent
         now_ns = self._now()
         is_over = self._rounds.is_over(now_ns)
         self._look_at(self._rounds.take(now_ns), now_ns)
@@ -697,7 +665,6 @@ class Root:
         """Do what is done once a round."""
         for path in [path for path, since_ns in self._gentle.items() if now_ns - since_ns > self._settings.gentle_ns]:
             self._let_stand_up(self._running[path])
-        self._poll_progress()
         self._births.look(now_ns)
         self._end_strangers()
         self._ask_for_spare()
@@ -733,6 +700,7 @@ class Root:
     def _watch_one(self, child: Running, now_ns: int) -> None:
         """Look for silence and for limits that are not kept; either ends the child, and counts as a fall."""
         path, spec = child.path, self._specs[child.path]
+        self._known.look(child, now_ns)
         reason = self._watch.excess(child, spec, now_ns)
         if reason:
             self._do(self._supervision.on_hang(path, child.epoch, self._now(), reason))
@@ -756,6 +724,9 @@ class Root:
 
     def facts(self, path: str) -> dict[str, Any]:
         """Give what a child last said of itself; nothing where it said nothing yet."""
+        child = self._running.get(path)
+        if child is not None:
+            self._known.look(child, self._now())
         return self._known.facts(path)
 
     def changed_workers(self) -> list[tuple[Row, int | None]]:
@@ -803,6 +774,8 @@ class Root:
 
     def _row(self, row: Row, now_ns: int) -> dict[str, Any]:
         child = self._running.get(row.path) if row.kind != "node" else None
+        if child is not None:
+            self._known.look(child, now_ns)
         last_error = row.last_error
         if row.state is ChildState.QUARANTINED and not last_error:
             last_error = self._keeper.quarantine_reason(row.path)

@@ -44,6 +44,7 @@ class Scribe(Room):
         self._clock, self._store = context.clock, store
         self._is_done = True
         self._is_signalled = False
+        self._boast = ""
         self._wake: Callable[[], None] = lambda: None
         self._fetched: deque[int] = deque()
 
@@ -67,6 +68,10 @@ class Scribe(Room):
         self._wake()
 
     @override
+    def facts(self) -> dict[str, object]:
+        return {"boast": self._boast} if self._boast else {}
+
+    @override
     def recover(self) -> Effects:
         effects = Effects()
         effects.append(self._store.head() + 1, b"recovered")
@@ -75,7 +80,7 @@ class Scribe(Room):
 
     @override
     def hear(self, peer: str, epoch: int, word: Any) -> Effects:
-        effects, now_ns = Effects(), self._clock.monotonic_ns()
+        effects = Effects()
         assert isinstance(word, Order), "a word for somebody else"
         match word.verb:
             case "keep":
@@ -90,17 +95,13 @@ class Scribe(Room):
                 raise ValueError(msg)
             case "gated":
                 effects.post(CONDUCTOR, Noted(f"gated {word.number}"))
-            case "timers":
-                effects.timer("soon", now_ns + 20 * NS_PER_MS)
-                effects.timer("moved", now_ns + 1)
-                effects.timer("never", now_ns + 1)
-                effects.timer("moved", now_ns + 60 * NS_PER_MS)
-                effects.timer("never", 0)
-            case "due":
-                effects.timer("long ago", now_ns - NS_PER_S)
+            case "timers" | "due":
+                self._set_timers(word.verb, effects)
             case "unfinished" | "finished" | "signal":
                 self._is_done = word.verb != "unfinished"
                 self._is_signalled = word.verb == "signal"
+            case "boast":
+                self._boast = "x" * word.number
             case "threads":
                 self._start_threads(word.number)
             case "nowhere":
@@ -108,6 +109,17 @@ class Scribe(Room):
             case _:
                 assert False, word.verb  # noqa: B011, PT015 - every order is above
         return effects
+
+    def _set_timers(self, verb: str, effects: Effects) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if verb == "due":
+            effects.timer("long ago", now_ns - NS_PER_S)
+            return
+        effects.timer("soon", now_ns + 20 * NS_PER_MS)
+        effects.timer("moved", now_ns + 1)
+        effects.timer("never", now_ns + 1)
+        effects.timer("moved", now_ns + 60 * NS_PER_MS)
+        effects.timer("never", 0)
 
     @override
     def peers(self, peers: tuple[Peer, ...]) -> Effects:

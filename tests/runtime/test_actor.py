@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from runtime.actor import STILLS
-from runtime.bus import READABLE, Address, Bus, Hub, Poller, drain
+from runtime.actor import RESTED, STILLS, SocketInbox
+from runtime.beacon import Sight
+from runtime.bus import READABLE, Address, Bus, Hub, Poller
 from runtime.child import EXIT_FALLEN, ChildRequest, last_words_file
 from runtime.clock import NS_PER_S, Clock
 from runtime.store import Reader
@@ -37,9 +38,9 @@ class Stage:
         self.root_bus, self.bus = Bus(state / "s", Address("root", 1)), Bus(state / "s", Address("market", 1))
         (state / "s").mkdir(parents=True, mode=0o700)
         self.root, self.market = self.root_bus.hub(), self.bus.hub()
-        self.sink = self.root_bus.progress_sink()
+        self.sight = Sight(state / "s", "scribe")
         self.poller = Poller()
-        for socket in (self.root.socket, self.market.socket, self.sink):
+        for socket in (self.root.socket, self.market.socket):
             self.poller.register(socket, READABLE)
         self.heard: list[Any] = []
         self.noted: list[str] = []
@@ -67,6 +68,7 @@ class Stage:
     def close(self) -> None:
         self.root_bus.close()
         self.bus.close()
+        self.sight.close()
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -81,7 +83,9 @@ class Stage:
                     self.noted.append(word.words)
             if self.acknowledges:
                 hub.acknowledge()
-        self.progress += [CODEC.decode(frames[0]) for frames in drain(self.sink)]
+        report = self.sight.look()
+        if report is not None:
+            self.progress.append(CODEC.decode(report))
 
     def until(self, claim: Callable[[], object]) -> None:
         deadline_ns = self.clock.monotonic_ns() + PATIENCE_NS
@@ -264,6 +268,15 @@ def test_progress_is_reported_from_the_loop_with_what_the_room_handled(stage: St
     first, last = stage.progress[0], stage.progress[-1]
     assert (last.path, last.epoch) == ("scribe", 1)
     assert last.turns >= first.turns >= 1
+
+
+def test_a_room_that_has_far_too_much_to_say_of_itself_is_heard_without_that(stage: Stage) -> None:
+    stage.start()
+
+    stage.order("boast", 2 << 20)
+
+    stage.until(lambda: stage.progress and "too_large" in stage.progress[-1].facts)
+    assert "boast" not in stage.progress[-1].facts
 
 
 # --- the end ------------------------------------------------------------------------------------------
@@ -537,14 +550,14 @@ def test_what_was_published_is_heard_before_what_somebody_wants_on_account_of_it
 
 
 #: Lets seconds pass for a room to which nobody says anything, but for one word in the middle. Of each second it prints
-#: "new" or "same", as the report is, and "rests" where the shell says that the room is at rest.
+#: "new" where it says another report and "same" where the last one holds, and "rests" where the shell says that the
+#: room is at rest.
 REST = """
 import sys
 from pathlib import Path
-import zmq
 from runtime.actor import STILLS, RoomActor
-from runtime.beacon import Beacon
-from runtime.bus import READABLE, Address, Bus, Poller, drain
+from runtime.beacon import Beacon, Sight
+from runtime.bus import READABLE, Address, Bus, Poller
 from runtime.clock import NS_PER_S, Clock
 from runtime.effects import Effects
 from runtime.log import Log
@@ -571,11 +584,11 @@ state, seconds, said = Path(sys.argv[1]), 0, []
 (state / "s").mkdir(parents=True, mode=0o700)
 clock, log = Told(), Log.open(state / "log", "risk", "INFO")
 root_bus, peer_bus, bus = (Bus(state / "s", Address(name, 1)) for name in ("root", "market", "risk"))
-root, sink, market = root_bus.hub(), root_bus.progress_sink(), peer_bus.hub()
+root, market, sight = root_bus.hub(), peer_bus.hub(), Sight(state / "s", "risk")
 actor = RoomActor(
     Quiet(), Wiring(spokes=("market",)), None, bus, CODEC, clock, log, Beacon(state / "s", "risk")
 )
-actor.at_rest = lambda now_ns: said.append("rests") is None
+actor.at_rest = lambda now_ns: said.append("rests") is not None  # or it would doze, in seconds of ours
 actor.on_start()
 socket = actor._spokes["market"].socket
 for hub, spoke in ((market, socket), (root, actor._spokes["root"].socket)):
@@ -585,20 +598,14 @@ for hub, spoke in ((market, socket), (root, actor._spokes["root"].socket)):
     actor.on_receive({spoke: READABLE})
 until_ready(market.socket)
 list(market.receive())
-until_ready(sink)
-list(drain(sink))
-before = b""
+sight.look()
 for seconds in range(1, STILLS + 12):
     clock.now_ns += NS_PER_S
     if seconds == 4:
         market.post("risk", CODEC.encode(Noted("something")), is_sure=False)
         until_ready(socket)
-    assert actor._progress.poll(10_000, zmq.POLLOUT)
     actor.on_receive(actor.actor_inbox.get().message)
-    until_ready(sink)
-    [frames] = drain(sink)
-    said.append("same" if frames[0] == before else "new")
-    before = frames[0]
+    said.append("new" if sight.look() is not None else "same" if sight.said_ns == clock.now_ns else "nothing")
 print(*said, flush=True)
 for one in (root_bus, peer_bus, bus):
     one.close()
@@ -609,7 +616,35 @@ def test_a_room_to_which_nobody_speaks_says_the_same_again_and_is_at_rest(stage:
     done = played(REST, str(stage.state / "rest"))
 
     assert done.stdout.split() == [
-        *("rests", "new", "same", "same"),
-        *("new", "new", "rests", *["same"] * STILLS),  # something was heard
-        *("new", *["same"] * 5),
+        *("rests", "new", *["rests", "same"] * 2),
+        *("new", "new", *["rests", "same"] * STILLS),  # something was heard
+        *("rests", "new", *["rests", "same"] * 5),
     ], done.stderr
+
+
+def test_a_room_that_dozes_says_so_again_and_again_and_hears_whoever_speaks_to_it(stage: Stage) -> None:
+    stage.start()
+    said: list[int] = []
+
+    def is_dozing() -> bool:
+        if not said or said[-1] != stage.sight.said_ns:
+            said.append(stage.sight.said_ns)
+        return len(said) - len(stage.progress) > RESTED
+
+    stage.until(is_dozing)
+    stage.order("keep")
+
+    stage.until_noted("kept")
+    stage.until(lambda: stage.progress[-1].handled == 1)
+
+
+def test_a_doze_ends_with_whatever_comes_and_takes_nothing_of_it() -> None:
+    inbox, said = SocketInbox(), list[str]()
+
+    undisturbed = inbox.doze(lambda: said.append("again"), 0, 3)
+    inbox.wake()
+    woken = inbox.doze(lambda: said.append("never"), 60_000, 3)
+
+    assert (undisturbed, woken, said) == (3, 0, ["again"] * 3)
+    assert list(inbox.get().message.values()) == [READABLE]
+    inbox.close()

@@ -732,22 +732,6 @@ def test_a_subscriber_that_does_not_read_holds_up_nobody(post: Post) -> None:
 # --- the other sockets --------------------------------------------------------------------------------
 
 
-def test_progress_reports_reach_root_and_hold_up_nobody_where_root_does_not_listen(post: Post) -> None:
-    source = post.bus("alpha").progress_source()
-    sent = sum(try_send(source, [b"%d" % number]) for number in range(1000))
-    assert sent < 1000
-    sink = post.bus("root").progress_sink()
-    heard: list[list[bytes]] = []
-
-    def hears() -> bool:
-        heard.extend(drain(sink))
-        return len(heard) == sent
-
-    until(hears, sink)
-
-    assert heard[0] == [b"0"]
-
-
 def test_the_control_socket_is_for_the_owner_only_and_answers_each_client_for_itself(post: Post) -> None:
     server = post.bus("console").control_server()
     clients = [post.bus(f"client {number}").control_client() for number in range(2)]

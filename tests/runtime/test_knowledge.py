@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.beacon import Beacon
 from runtime.clock import NS_PER_S
 from runtime.knowledge import FALLS_KEPT, Knowledge
 from runtime.log import Log
@@ -14,6 +15,7 @@ from runtime.supervision_words import Report, Row
 from runtime.warden import Warden
 from runtime.words import Progress
 from tests.runtime.process_table import abc, started, worker
+from tests.runtime.scribe import CODEC, Noted
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def child() -> Iterator[Running]:
 
 @pytest.fixture
 def known(tmp_path: Path) -> Knowledge:
-    return Knowledge(tmp_path, Warden(tmp_path, Log("root")))
+    return Knowledge(tmp_path, Warden(tmp_path, Log("root")), CODEC)
 
 
 def row() -> Row:
@@ -61,6 +63,50 @@ def test_the_processor_time_of_a_silent_child_is_asked_of_the_kernel(known: Know
 
     assert fresh["cpu_s"] == 0
     assert silent["cpu_s"] > 0
+
+
+def test_what_a_child_says_is_read_where_it_lies_with_the_time_it_was_said_at(
+    tmp_path: Path, known: Knowledge, child: Running
+) -> None:
+    beacon = Beacon(tmp_path, "a")
+    known.look(child, 1)
+    unheard = known.facts("a")
+    beacon.say(CODEC.encode(Progress("a", 1, 1, 1, 0, {"orders": 3})), 5)
+    known.look(child, 9)
+    said = (known.facts("a"), known.reports["a"][1])
+    beacon.say_again(12)
+    known.look(child, 14)
+
+    assert (unheard, said, known.reports["a"][1]) == ({}, ({"orders": 3}, 5), 12)
+
+
+def test_a_child_that_claims_to_have_spoken_in_the_future_has_spoken_now(
+    tmp_path: Path, known: Knowledge, child: Running
+) -> None:
+    Beacon(tmp_path, "a").say(CODEC.encode(Progress("a", 1, 1, 1, 0, {})), 10**18)
+
+    known.look(child, 9)
+
+    assert known.reports["a"][1] == 9
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"garbage", CODEC.encode(Noted("a word of another kind"))]
+    + [CODEC.encode(Progress(path, epoch, 1, 1, 0, {})) for path, epoch in (("b", 1), ("a", 2))],
+    ids=["nothing", "garbage", "another word", "another's", "another incarnation's"],
+)
+def test_what_is_no_report_of_this_incarnation_is_not_heard_and_the_next_one_is(
+    tmp_path: Path, known: Knowledge, child: Running, said: bytes
+) -> None:
+    Beacon(tmp_path, "a").say(said, 5)
+    known.look(child, 9)
+    before = dict(known.reports)
+    Beacon(tmp_path, "a").say(CODEC.encode(Progress("a", 1, 1, 1, 0, {"orders": 3})), 11)
+
+    known.look(child, 12)
+
+    assert (before, known.facts("a")) == ({}, {"orders": 3})
 
 
 def test_of_many_falls_the_last_ones_are_told_oldest_first(known: Knowledge) -> None:

@@ -232,7 +232,7 @@ def test_whoever_is_kept_waiting_for_a_processor_may_start_later_while_another_h
 
 
 def test_among_very_many_children_each_is_heard_and_one_that_hangs_is_replaced(state: Path) -> None:
-    """Their reports end no poll then, and each is looked at in a turn of its own."""
+    """Each is looked at in a turn of its own then."""
     silent = apprentice("silent", "hangs", shutdown_ns=NS_PER_S // 10, progress_timeout_ns=NS_PER_S)
     house = Bakehouse(state, oven(), silent, baker("alpha"))
     house.program = "tests.runtime.crowded"
