@@ -17,6 +17,10 @@ look at a page and its drop nothing else writes to it:
   nothing of that sort is.
 - The code that runs meanwhile lies elsewhere: Python may make it quick at any time, and not on one of its pages only.
 
+What Python notes in code about how it ran is a hint, checked at each use: any that was ever true of these objects will
+do. So a page may be dropped though other hints stand there, but only with all of a code object's: an instruction and
+its hint belong together, and code is made quick only once.
+
 It knows how CPython 3.11 lays out objects, and does nothing under another one.
 """
 
@@ -49,10 +53,12 @@ _SIZES, _STEP, _ARENAS_MAX = 32, 16, 1 << 16
 _GC_HEAD = 16
 #: Where a code object keeps the names and the kinds of its variables, to which nothing else leads.
 _CODE_HIDDEN = (96, 104)
-#: Where it counts its first calls, in the upper half of a word: from here up to 0, at which it becomes quick code.
-_WARMTH, _COLDEST, _WARMEST = 48, 0xFFF8, 0xFFFF
+#: How many instructions it has, which stand at its end, and where it counts its first calls, in the upper half of a
+#: word: from here up to 0, at which it becomes quick code.
+_INSTRUCTIONS, _WARMTH, _COLDEST, _WARMEST = 16, 48, 0xFFF8, 0xFFFF
 #: Where a function has its version.
 _VERSION = 128
+_CODE_BYTES, _INSTRUCTION_BYTES = CodeType.__basicsize__, CodeType.__itemsize__
 #: The upper half of a raised count is the first of these that stands nowhere else; the lower half has room either way.
 _MARKS = range(0x29F31, 0x29FFF)
 _HALF = 1 << 31
@@ -72,10 +78,12 @@ _LOWER = (1 << 32) - 1
 _WORD = 8
 _PART = 256
 _WORDS = struct.Struct(f"<{_PART // _WORD}Q")
+_BLOCK, _SET = int(signal.SIG_BLOCK), int(signal.SIG_SETMASK)
 _OWN, _IN_PLACE = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | 0x10
 _FAILED = (1 << 64) - 1
-#: All that come from outside; what a process does wrong itself shall still be told.
-_SIGNALS = signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+#: What a process does wrong itself shall still be told.
+_TOLD = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+_SET_BYTES = 128
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 #: With the lock of Python held, so that no other thread runs meanwhile.
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -92,9 +100,10 @@ _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 #: These keep no error: where one is kept, Python counts references to that place while the call goes on, and a count is
 #: not to be lost with a page.
 _plain = ctypes.PyDLL(None)
-_compare, _advise = _plain.memcmp, _plain.madvise
+_compare, _advise, _mask = _plain.memcmp, _plain.madvise, _plain.pthread_sigmask
 _compare.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 _advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_mask.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
 
 
 class Span(NamedTuple):
@@ -103,17 +112,21 @@ class Span(NamedTuple):
     address: int
     length: int
     image: int
-    living: bytes
-    """For each pool in it, whether it is full of living objects."""
 
 
 class Commons(NamedTuple):
-    """What all children have in common. Without any span there is nothing that a child could give back."""
+    """What all children have in common. Without any span there is nothing that a child could give back.
 
-    spans: tuple[Span, ...] = ()
+    It holds no number that is an object: to look at one writes to its page.
+    """
+
+    spans: "array[int]" = array("Q")
+    """The words of each span, one behind another, in ascending order."""
+    living: bytes = b""
+    """For each pool of all spans, whether it is full of living objects."""
     mark: int = 0
-    warmth: "array[int]" = array("Q")
-    """Where code counts its first calls, in ascending order. To forget some does no harm."""
+    codes: "array[int]" = array("Q")
+    """Where code is, in ascending order."""
     versions: "array[int]" = array("Q")
     """Where functions have a version once a call of them was made quick; without one they get another."""
 
@@ -132,10 +145,14 @@ class Commons(NamedTuple):
             arenas = _arenas_of(objects)
             mark = _mark_for(arenas)
             _raise_counts(objects, arenas, mark)
-            warmth = array("Q", sorted(at + _WARMTH for at, each in objects.items() if type(each) is CodeType))
+            codes = array("Q", sorted(at for at, each in objects.items() if type(each) is CodeType))
             versions = array("Q", sorted(at + _VERSION for at, each in objects.items() if type(each) is FunctionType))
             del objects
-            return cls(_on_file(arenas, *calls), mark, warmth, versions)
+            spans = _on_file(arenas, *calls)
+            living = b"".join(
+                _living(arena, image) for arena in arenas for at, _, image in spans if at == arena.address
+            )
+            return cls(array("Q", chain.from_iterable(spans)), living, mark, codes, versions)
         except (OSError, StopIteration, UnbrokenError):
             return cls()
 
@@ -239,7 +256,30 @@ def _raise_counts(objects: Iterable[int], arenas: Iterable[_Arena], mark: int) -
             at(address).value += much
 
 
-def _on_file(arenas: list[_Arena], copy: int, view: int) -> tuple[Span, ...]:
+class _Undisturbed:
+    """Neither a signal nor a collection comes in between.
+
+    The module ``signal`` would do, but turns the signals into objects again at the end, all over the heap.
+    """
+
+    def __init__(self) -> None:
+        self._all, self._before = ctypes.create_string_buffer(_SET_BYTES), ctypes.create_string_buffer(_SET_BYTES)
+        self._places = (ctypes.addressof(self._all), ctypes.addressof(self._before))
+        for number in signal.valid_signals() - _TOLD:
+            _plain.sigaddset(self._all, int(number))
+
+    def __enter__(self) -> None:
+        self._was_collecting = gc.isenabled()
+        _mask(_BLOCK, *self._places)
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        _mask(_SET, self._places[1], 0)
+        if self._was_collecting:
+            gc.enable()
+
+
+def _on_file(arenas: list[_Arena], copy: int, view: int) -> list[Span]:
     """Put a file in the place of the arenas, with what is in them at that moment."""
     offsets = [0]
     for arena in arenas:
@@ -256,26 +296,20 @@ def _on_file(arenas: list[_Arena], copy: int, view: int) -> tuple[Span, ...]:
                 (view, (arena.address, arena.length, _OWN, _IN_PLACE, file, offset)),
             )
         ]
-        was_collecting, before = gc.isenabled(), signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        gc.disable()
-        try:
+        with _Undisturbed():
             gc.collect()  # with that nothing is kept for later that was freed
             run_unbroken(calls)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            if was_collecting:
-                gc.enable()
         _libc.munmap(written, offsets[-1])
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)  # from now on nobody can write to what all look at
         image = _view(file, offsets[-1], mmap.PROT_READ)
     finally:
         os.close(file)
     places = _places(f"/memfd:{_NAME} (deleted)")
-    return tuple(
-        Span(arena.address, arena.length, image + offset, _living(arena, image + offset))
+    return [
+        Span(arena.address, arena.length, image + offset)
         for arena, offset in zip(arenas, offsets, strict=False)
         if _is_within(arena, places)
-    )
+    ]
 
 
 def _is_within(arena: _Arena, places: Iterable[tuple[int, int]]) -> bool:
@@ -324,12 +358,15 @@ class Borrowed:
         """Begin; nothing is looked at yet, nor soon: others may still be starting."""
         self._commons, self._file = commons, os.open(_PAGES, os.O_RDONLY | os.O_CLOEXEC) if commons.spans else -1
         self._due_ns, self._slot = now_ns + FIRST_NS, os.getpid() % SLOTS
+        self._undisturbed = _Undisturbed()
 
     def rest(self, now_ns: int) -> bool:
-        """Give back, where that is not too soon after the last time and its own second; say whether it did.
+        """Give back, where that is not too soon after the last time and its own second; say whether that is done.
 
-        Times are monotonic. Call it about once a second.
+        Times are monotonic. Call it about once a second. Where nothing is in common all is done at once.
         """
+        if not self._commons.spans:
+            return True
         if now_ns < self._due_ns or now_ns // NS_PER_S % SLOTS != self._slot:
             return False
         self._due_ns = now_ns + PAUSE_NS
@@ -343,27 +380,26 @@ class Borrowed:
         """
         if self._file < 0 or len(sys._current_frames()) != 1 or sys.gettrace() or sys.getprofile():  # noqa: SLF001 - all threads, not only threading's
             return 0
-        was_collecting, before = gc.isenabled(), signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        gc.disable()
-        try:
-            return sum(map(self._give_back_in, self._commons.spans))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            if was_collecting:
-                gc.enable()
+        spans, dropped, pools = self._commons.spans, 0, 0
+        with self._undisturbed:
+            for at in range(0, len(spans), len(Span._fields)):
+                address, length, image = spans[at], spans[at + 1], spans[at + 2]
+                dropped += self._give_back_in(address, length, image, pools)
+                pools += length // _POOL
+        return dropped
 
-    def _give_back_in(self, span: Span) -> int:
+    def _give_back_in(self, address: int, length: int, image: int, pools: int) -> int:
         """Look at each page that this process has of its own, in pools of living objects."""
-        dropped, far = 0, span.image - span.address
+        dropped, far = 0, image - address
         with (
-            memoryview((ctypes.c_char * span.length).from_address(span.address)) as raw,
+            memoryview((ctypes.c_char * length).from_address(address)) as raw,
             raw.cast("B").cast("I") as words,
         ):
-            for page in self._own_pages(span):
+            for page in self._own_pages(address, length):
                 pool = page & -_POOL
-                if span.living[(pool - span.address) // _POOL]:
-                    dropped += self._drop(page, page + far, pool, pool + far, words, (pool - span.address) // 4)
-        _advise(span.image, span.length, mmap.MADV_DONTNEED)
+                if self._commons.living[pools + (pool - address) // _POOL]:
+                    dropped += self._drop(page, page + far, pool, pool + far, words, (pool - address) // 4)
+        _advise(image, length, mmap.MADV_DONTNEED)
         return dropped
 
     def _drop(self, page: int, image: int, pool: int, pool_image: int, words: memoryview, header: int) -> bool:
@@ -382,12 +418,12 @@ class Borrowed:
         _advise(page, _PAGE, mmap.MADV_DONTNEED)
         return True
 
-    def _own_pages(self, span: Span) -> list[int]:
+    def _own_pages(self, address: int, length: int) -> list[int]:
         """List the pages that nobody else has."""
-        told = os.pread(self._file, span.length // _PAGE * _WORD, span.address // _PAGE * _WORD)
+        told = os.pread(self._file, length // _PAGE * _WORD, address // _PAGE * _WORD)
         words = memoryview(told).cast("Q")
         return [
-            span.address + index * _PAGE
+            address + index * _PAGE
             for index, word in enumerate(words)
             if word & (_PRESENT | _OF_FILE | _EXCLUSIVE) == _PRESENT | _EXCLUSIVE
         ]
@@ -410,13 +446,28 @@ class Borrowed:
             return True
         if upper == other >> 32 == commons.mark:
             return True
-        if own & _LOWER == other & _LOWER:
-            return (
-                min(upper, other >> 32) >= _COLDEST
-                and max(upper, other >> 32) <= _WARMEST
-                and _is_among(commons.warmth, place)
-            )
+        at = bisect_right(commons.codes, place) - 1
+        if at >= 0 and place < (end := _end_of(commons.codes[at])):
+            return _is_hint(place, own, other, commons.codes[at], end)
         return not other and not upper and _is_among(commons.versions, place)
+
+
+def _end_of(code: int) -> int:
+    return code + _CODE_BYTES + _word(code + _INSTRUCTIONS) * _INSTRUCTION_BYTES
+
+
+def _is_hint(place: int, own: int, other: int, code: int, end: int) -> bool:
+    """Say whether this word of a code object says only how it ran, and all that belongs to it is on this page."""
+    warmth = code + _WARMTH
+    is_whole = warmth & -_PAGE == (end - 1) & -_PAGE
+    if place == warmth:
+        return own & _LOWER == other & _LOWER and (is_whole or _are_cold(own >> 32, other >> 32))
+    return is_whole and place >= code + _CODE_BYTES
+
+
+def _are_cold(one: int, other: int) -> bool:
+    """Say whether code was still counting its first calls at both times."""
+    return min(one, other) >= _COLDEST and max(one, other) <= _WARMEST
 
 
 def _is_among(places: "array[int]", place: int) -> bool:
@@ -427,6 +478,6 @@ def _is_among(places: "array[int]", place: int) -> bool:
 def _run_meanwhile() -> Iterator[CodeType]:
     """Give the code that runs between a look at a page and its drop, and around that."""
     own = (each for each in vars(Borrowed).values() if isinstance(each, FunctionType))
-    for function in (*own, _is_among, ctypes.string_at):
+    for function in (*own, _is_among, _is_hint, _end_of, _are_cold, _word, ctypes.string_at):
         yield function.__code__
         yield from (each for each in function.__code__.co_consts if isinstance(each, CodeType))

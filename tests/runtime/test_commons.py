@@ -2,9 +2,11 @@
 
 import ctypes
 import json
+import mmap
 import os
 import subprocess
 import sys
+from array import array
 from typing import Any
 
 import pytest
@@ -59,12 +61,17 @@ def test_no_child_can_write_to_what_all_look_at() -> None:
     assert told_by("writes") == [[-1]]
 
 
-def test_whoever_has_nothing_in_common_gives_nothing_back() -> None:
-    assert Borrowed(Commons(), 0).give_back() == 0
+def test_whoever_has_nothing_in_common_gives_nothing_back_and_is_at_rest_at_once() -> None:
+    borrowed = Borrowed(Commons(), 0)
+
+    assert (borrowed.give_back(), borrowed.rest(0)) == (0, True)
 
 
 def test_before_the_first_time_and_between_two_lies_a_pause_and_each_process_has_its_second() -> None:
-    borrowed, given = Borrowed(Commons(), 0), list[int]()
+    pool = mmap.mmap(-1, 1 << 14)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(pool))
+    commons = Commons(array("Q", (address, len(pool), address)), living=b"\0")
+    borrowed, given = Borrowed(commons, 0), list[int]()
 
     for second in range(10 * SLOTS):
         if borrowed.rest(second * NS_PER_S):

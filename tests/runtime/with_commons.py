@@ -149,8 +149,8 @@ def child(told: list[str], commons: Commons) -> list[object]:
             other.join()
             return [together, borrowed.give_back()]
         case ["writes"]:
-            span, library = commons.spans[0], ctypes.CDLL(None)
-            return [library.mprotect(ctypes.c_void_p(span.image), ctypes.c_size_t(4096), PROT_READ_AND_WRITE)]
+            image, library = commons.spans[2], ctypes.CDLL(None)
+            return [library.mprotect(ctypes.c_void_p(image), ctypes.c_size_t(4096), PROT_READ_AND_WRITE)]
         case _:
             raise AssertionError(told)
 
