@@ -121,6 +121,7 @@ class _Applied(msgspec.Struct, frozen=True):
     desired: dict[str, bool]
     restart: tuple[str, ...]
     reason: str
+    wishes: dict[str, bool] = {}
 
 
 class Root:
@@ -620,7 +621,8 @@ class Root:
         """Let the tree become another one; a tree or wishes that do not hold change nothing.
 
         ``tree`` is a NodeSpec as MessagePack, ``desired`` what the configuration says of each path, ``restart`` the
-        paths that take their new spec by a restart, ``reason`` why what is disabled is.
+        paths that take their new spec by a restart, ``reason`` why what is disabled is. ``wishes`` are those of
+        operators that are younger than what the configuration says, so that its edit does not end them.
         """
         told = msgspec.convert(dict(arguments), type=_Applied)
         tree = msgspec.msgpack.decode(told.tree, type=NodeSpec)
@@ -630,6 +632,8 @@ class Root:
             raise SpecError(msg)
         self._prepare(tree)
         self._keeper.configure(told.desired)
+        for path in told.desired.keys() & told.wishes.keys():
+            self._keeper.keep_desired(path, is_enabled=told.wishes[path])
         actions = self._supervision.become(
             tree, now_ns, restart=frozenset(told.restart), desired=self._keeper.desired(), reason=told.reason
         )

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from actors.console.wishes import Wishes, Written
 from actors.last_good import LastGood, read_last_good, write_last_good
 from actors.pinned_code import CodeShelf
 from actors.problem import render
@@ -50,11 +51,12 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class _Applying(NamedTuple):
-    """A plan on its way to root."""
+    """A plan on its way to root. ``edited`` are the strategies of which the file says another ``enabled``."""
 
     request: str
     plan: Plan
     arguments: dict[str, object]
+    edited: tuple[str, ...]
 
 
 class Desired:
@@ -63,6 +65,7 @@ class Desired:
     def __init__(self, settings: Settings, file: Path, state: Path, clock: Clock, log: Log) -> None:
         """Take the settings in force; the first look reads the file anew."""
         self.settings = settings
+        self.wishes = Wishes()
         self.alarms: tuple[str, ...] = ()
         #: True while somebody else changes the tree: two changes on their way would undo each other.
         self.is_held = False
@@ -77,6 +80,12 @@ class Desired:
         """Of the file as it was at the last look."""
         self._read: tuple[int, int, int] | None = None
         """Of the file as the reading under way found it."""
+        self._same_ns = 0
+        """When the file was last seen to be as it was read last."""
+        self._written = Written(0, 0, 0)
+        """When it was edited, as far as that is known, of the round under way."""
+        self._later_ns = 0
+        """When the first reload came that waits for its round."""
         self._beside: tuple[tuple[str, int, int, int], ...] = ()
         """Of the strategies beside it, before it was read last."""
         self._is_refused = False
@@ -103,6 +112,8 @@ class Desired:
 
     def reload(self, token: str, *, is_dry: bool) -> None:
         """Read the file anew with the next look; the same token again is the same reload."""
+        if not self._later:
+            self._later_ns = self._clock.monotonic_ns()
         if token not in self._wanted:
             self._later[token] = is_dry
 
@@ -148,6 +159,8 @@ class Desired:
             self._log.error("configuration.failed", reason=answered.error)
             self._end(words, alarms=(words,))
             return
+        for name in applying.edited:
+            self.wishes.edit(name, self._written)
         self.settings = applying.plan.effective
         names = {entry.name for entry in self.settings.strategies}
         self._shelf.keep_pins({name: pin for name, pin in self._shelf.pins().items() if name in names})
@@ -202,8 +215,11 @@ class Desired:
         is_still, self._seen = mark == self._seen, mark
         if self._mark is None and not self._later and self._is_early(now_ns):
             return
+        if mark == self._mark:
+            self._same_ns = now_ns
         is_other = mark != self._mark or (self._is_refused and _marks_beside(self._file) != self._beside)
         if (is_still and is_other) or (self._later and (is_still or not self._is_torn)):
+            self._written = Written(mark[0], self._same_ns, self._later_ns if self._later else now_ns)
             self._wanted, self._later = self._later, {}
             self._read, self._beside = mark, _marks_beside(self._file)
             if not self._is_dry:
@@ -278,9 +294,17 @@ class Desired:
             words = f"{self._file} could not be applied and changes nothing: no code can be put by: {error}"
             self._end(words, alarms=(words,))
             return
+        wishes = self.wishes.behind(self._written)
+        arguments["wishes"] = {strategy_path(name): is_enabled for name, is_enabled in wishes.items()}
         self._serial += 1
         request = f"configuration-{self._clock.wall_ns()}-{self._serial}"
-        self._applying = _Applying(request, decided, arguments)
+        before, after = configured(self.settings), configured(decided.effective)
+        edited = tuple(
+            entry.name
+            for entry in decided.effective.strategies
+            if before.get(path := strategy_path(entry.name)) is not after.get(path)
+        )
+        self._applying = _Applying(request, decided, arguments, edited)
         self._post(self._applying, effects)
 
     def _post(self, applying: _Applying, effects: Effects) -> None:

@@ -49,7 +49,7 @@ class Asked(NamedTuple):
     @property
     def name(self) -> str:
         """The request's name at root: clients choose their ids, so the client is part of it."""
-        return f"{self.who.identity} {self.request.id}"
+        return name_of(self.who.identity, self.request.id)
 
 
 class Doorkeeper:
@@ -66,11 +66,17 @@ class Doorkeeper:
         self._counts: dict[str, int] = {}
         self._record_due_ns = 0
 
-    def recover(self) -> None:
-        """Remember the changes that were asked for before, and read the list of clients."""
+    def recover(self) -> list[tuple[str, Remembered]]:
+        """Remember the changes that were asked for before, and read the list of clients.
+
+        Gives those changes with the names of their requests, in the order in which they were taken.
+        """
+        found: list[tuple[str, Remembered]] = []
         for identity, request, change in self._audit.remembered():
             self._memory.restore(identity, request, change)
+            found.append((name_of(identity, request), change))
         self._read_list()
+        return found
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -308,6 +314,11 @@ class Doorkeeper:
 
     def _note(self, kind: str, words: str, code: str = "") -> Entry:
         return Entry(at_ns=self._clock.wall_ns(), kind=kind, door="guarded", code=code, error=words)
+
+
+def name_of(identity: str, request: str) -> str:
+    """Name a client's request among all clients'."""
+    return f"{identity} {request}"
 
 
 def is_of_the_desk(peer: str) -> bool:

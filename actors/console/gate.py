@@ -130,13 +130,17 @@ class Refusals:
 
 
 class Remembered(msgspec.Struct):
-    """One change that was asked for: what it said, when it came, in which run of the desk, and the answer if any."""
+    """One change that was asked for: what it said, when it came, in which run of the desk, and the answer if any.
+
+    ``name`` is the strategy that it names, of one that was read back from the trail.
+    """
 
     verb: str
     digest: str
     came_ns: int
     run: str
     reply: Reply | None = None
+    name: str = ""
 
 
 class Memory:

@@ -62,6 +62,8 @@ class Console(Room):
         self._doorkeeper = Doorkeeper(audit, clients, clock, log)
         self._swapping = Swapping(desired, state, clock, log, self._doorkeeper.note)
         self._asked: dict[str, Asked] = {}
+        self._leaving: dict[str, dict[str, Asked]] = {}
+        """Who wants a strategy away and waits for execution, by strategy and by request."""
         self._positions: dict[str, str] = {}
         self._lookers: list[Asked] = []
         self._looking: tuple[str, int, list[Asked]] | None = None
@@ -71,7 +73,7 @@ class Console(Room):
         self._methods: dict[str, Callable[[Asked, Effects], Reply | None]] = {
             "ping": self._ping,
             "status": self._status,
-            "enable": self._ask_of_strategy,
+            "enable": self._enable,
             "disable": self._disable,
             "release": self._ask_of_strategy,
             "restart": self._restart,
@@ -92,7 +94,11 @@ class Console(Room):
 
     @override
     def recover(self) -> Effects:
-        self._doorkeeper.recover()
+        for name, change in self._doorkeeper.recover():
+            if change.verb in _WORDS and change.name and (change.reply is None or change.reply.code == Code.OK):
+                self._desired.wishes.take(
+                    change.name, name, is_enabled=_WORDS[change.verb], wall_ns=change.came_ns, monotonic_ns=0
+                )
         effects = Effects()
         effects.timer("watch", self._clock.monotonic_ns())
         return effects
@@ -195,18 +201,51 @@ class Console(Room):
         reason = asked.arguments.reason
         self._ask_root(asked, {"reason": plain_text(reason)} if reason else {}, effects)
 
-    def _disable(self, asked: Asked, effects: Effects) -> Reply | None:
-        """Let execution keep what becomes of the position before root puts its strategy away."""
-        refusal = self._refusal(asked)
+    def _enable(self, asked: Asked, effects: Effects) -> Reply | None:
+        refusal = self._refusal(asked) or self._take_word(asked, effects)
         if refusal:
             return self._refuse(asked, refusal)
-        self._asked[asked.name] = asked
+        self._ask_root_of_strategy(asked, effects)
+        return None
+
+    def _disable(self, asked: Asked, effects: Effects) -> Reply | None:
+        """Let execution keep what becomes of the position before root puts its strategy away."""
+        refusal = self._refusal(asked) or self._take_word(asked, effects)
+        if refusal:
+            return self._refuse(asked, refusal)
+        self._leaving.setdefault(asked.arguments.name, {})[asked.name] = asked
         effects.post("execution", AwayWished(asked.arguments.name, asked.arguments.position, asked.name))
         return None
 
+    def _take_word(self, asked: Asked, effects: Effects) -> str:
+        """Take a word on a strategy in its turn, and end those before it that now come too late.
+
+        Gives what overtook the word itself: it may come again, from a client that had no answer.
+        """
+        wishes, name = self._desired.wishes, asked.arguments.name
+        wishes.take(
+            name,
+            asked.name,
+            is_enabled=_WORDS[asked.request.verb],
+            wall_ns=self._clock.wall_ns(),
+            monotonic_ns=self._clock.monotonic_ns(),
+        )
+        overtaken = wishes.overtaken(name, asked.name)
+        if asked.request.verb == "enable" and not overtaken:
+            for one in self._leaving.pop(name, {}).values():
+                words = wishes.overtaken(name, one.name)
+                self._doorkeeper.finish(one, self._refuse(one, words), effects)
+        return overtaken
+
     def _hear_away_wish(self, kept: AwayWishKept, effects: Effects) -> None:
-        asked = self._asked.pop(kept.request, None)
-        if asked is not None:
+        """Let root put the strategy away, where nothing has come in between that wants it to run."""
+        asked = self._leaving.get(kept.strategy, {}).pop(kept.request, None)
+        if asked is None:
+            return
+        words = self._desired.wishes.overtaken(kept.strategy, asked.name)
+        if words:
+            self._doorkeeper.finish(asked, self._refuse(asked, words), effects)
+        else:
             self._positions[asked.name] = position_words(OnDisable(kept.on_disable))
             self._ask_root_of_strategy(asked, effects)
 
@@ -228,6 +267,7 @@ class Console(Room):
         return None
 
     def _ask_root_of_strategy(self, asked: Asked, effects: Effects) -> None:
+        self._desired.wishes.hold(asked.arguments.name, asked.name)
         reason = plain_text(asked.arguments.reason or f"{asked.request.verb}d by an operator")
         self._ask_root(asked, {"reason": reason, "path": strategy_path(asked.arguments.name)}, effects)
 
@@ -367,6 +407,8 @@ class Console(Room):
         self._swapping.hear_root(word)
         asked = self._asked.pop(word.request, None)
         if asked is not None:
+            if word.error and asked.request.verb in _WORDS:
+                self._desired.wishes.drop(asked.arguments.name, asked.name)
             position = self._positions.pop(asked.name, "")
             result = {"position": position} if position else dict(word.result)
             reply = self._refuse(asked, word.error) if word.error else reply_to(asked.request.id, result)
@@ -429,6 +471,8 @@ class Console(Room):
             self._doorkeeper.finish(asked, reply, effects)
 
 
+#: The verbs that are a word on whether a strategy runs, and what they say.
+_WORDS = {"enable": True, "disable": False}
 #: The states in which a process is not up yet, and may be soon.
 _COMING = frozenset({"WAITING", "STARTING"})
 #: States in which a restart changes nothing, and what would.

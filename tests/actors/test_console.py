@@ -93,6 +93,22 @@ def test_two_operators_who_disable_one_strategy_at_once_each_hear_what_becomes_o
     }
 
 
+def test_a_request_that_is_repeated_to_the_next_console_does_not_undo_what_came_behind_it(
+    console: LoneConsole, tmp_path: Path
+) -> None:
+    console.ask("a", "disable", name="one")
+    console.store.close()
+    successor = LoneConsole(tmp_path)
+    (enabled,), _ = successor.ask("b", "enable", name="one")
+    successor.hear("root", RootAnswered(enabled.request, "", {}))
+
+    words, replies = successor.ask("a", "disable", name="one")
+    successor.store.close()
+
+    assert (words, replies["a"]["code"]) == ([], "refused")
+    assert replies["a"]["error"] == "one was enabled by a request that came after this one"
+
+
 def test_a_halt_that_cannot_be_lifted_holds_and_the_answer_says_what_to_do(
     console: LoneConsole, tmp_path: Path
 ) -> None:
