@@ -32,7 +32,7 @@ def carry_over(settings: Settings, state: Path) -> Settings:
 
 
 def _entry(entry: StrategySettings, settings: Settings, state: Path) -> StrategySettings:
-    former = _former(entry, state)
+    former = former_of(entry, state)
     if former is None:
         return entry
     if settings.feed.kind is not FeedKind.ZMQ and not set(former.symbols) <= set(settings.feed.symbols):
@@ -41,8 +41,8 @@ def _entry(entry: StrategySettings, settings: Settings, state: Path) -> Strategy
     return msgspec.structs.replace(entry, **kept)
 
 
-def _former(entry: StrategySettings, state: Path) -> StrategySettings | None:
-    """Give the entry that was at work last, where it is another strategy and still holds something."""
+def former_of(entry: StrategySettings, state: Path) -> StrategySettings | None:
+    """Give the entry that was at work last, where it is another strategy and, as far as it knew, held something."""
     try:
         store = Reader.open(store_path(state, strategy_path(entry.name)))
     except StoreError:

@@ -1,6 +1,7 @@
 """Compare a file that was read with the settings in force: what holds at once, what waits, and for what. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 import msgspec
@@ -42,7 +43,14 @@ class Plan(msgspec.Struct, frozen=True):
     """The strategies whose code waits until they hold nothing."""
 
 
-def plan(old: Settings, new: Settings, lines: Mapping[str, int], busy: Collection[str], journal_head: int = -1) -> Plan:
+def plan(
+    old: Settings,
+    new: Settings,
+    lines: Mapping[str, int],
+    busy: Collection[str],
+    journal_head: int = -1,
+    formers: Mapping[str, StrategySettings] = MappingProxyType({}),
+) -> Plan:
     """Compare the settings in force with those of a file.
 
     Args:
@@ -51,6 +59,7 @@ def plan(old: Settings, new: Settings, lines: Mapping[str, int], busy: Collectio
         lines: The line of each path of the file (``strategies.NAME.key``, ``global.key``).
         busy: Names of strategies that hold a position or have a working order: their code does not change under them.
         journal_head: The head of the journal at which that was so.
+        formers: Of names that are new in the file, the strategies that bore them before and left something behind.
 
     Returns:
         A plan whose ``effective`` is ``old`` where no change can hold now, but for lines that moved.
@@ -63,11 +72,13 @@ def plan(old: Settings, new: Settings, lines: Mapping[str, int], busy: Collectio
     restart: set[str] = set()
     waiting: set[str] = set()
     for entry in new.strategies:
-        was = known.get(entry.name)
+        former = formers.get(entry.name)
+        was = known.get(entry.name) or _heir(former, entry, feed, busy)
         missing = _not_given(entry, feed)
         if was is None:
             changes.append(_new(entry, where, missing))
-            entries += [] if missing else [entry]
+            flat_at = entry.flat_at if former is None else journal_head
+            entries += [] if missing else [msgspec.structs.replace(entry, flat_at=flat_at)]
             continue
         is_busy = entry.name in busy and not missing
         merged, told, is_restarted = _merge(was, entry, where, missing, is_busy=is_busy)
@@ -98,6 +109,18 @@ class _Lines:
         if path.endswith(".symbols") and path not in self._lines:
             path = path.removesuffix("s")
         return self._lines.get(path, 0)
+
+
+def _heir(
+    former: StrategySettings | None, entry: StrategySettings, feed: FeedSettings, busy: Collection[str]
+) -> StrategySettings | None:
+    """Give what an entry comes back as where its name still holds what another strategy left; None where it is new.
+
+    Where the feed does not give that one's market any more, nobody could leave it in good order.
+    """
+    if former is None or entry.refusal or entry.name not in busy or not set(former.symbols) <= set(feed.symbols):
+        return None
+    return msgspec.structs.replace(entry, **{key: getattr(former, key) for key in CODE})
 
 
 def _new(entry: StrategySettings, where: _Lines, missing: str) -> Change:

@@ -30,6 +30,9 @@ from runtime.words import RestartWanted, Turn
 #: the most: whom it waits for may come up last, and a thousand wait.
 ASK_AGAIN_NS = 100 * NS_PER_MS
 ASK_AGAIN_NS_MAX = 1600 * NS_PER_MS
+#: How long one that was started for an entry that it is not waits for the restart that it asks for. Root grants one for
+#: each entry, and may have granted it.
+LEAVE_NS = 5000 * NS_PER_MS
 
 
 class EntryChangedError(Exception):
@@ -115,10 +118,9 @@ class StrategyRoom(Room):
         if self._has_asked_for_restart or not self._evaluator.is_flat:
             return
         self._has_asked_for_restart = True
-        if self._may_ask_for_restart:
-            effects.post("root", RestartWanted(self._leaves_for), is_gated=False)
-        else:
-            effects.timer("leave", self._clock.monotonic_ns())  # once it is kept that nothing is held
+        effects.post("root", RestartWanted(self._leaves_for), is_gated=False)
+        if not self._may_ask_for_restart:
+            effects.timer("leave", self._clock.monotonic_ns() + LEAVE_NS)
 
     @override
     def connected(self, peer: str) -> Effects:

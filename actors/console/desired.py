@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from actors.carried_over import former_of
 from actors.console.wishes import Wishes, Written
 from actors.last_good import LastGood, read_last_good, write_last_good
 from actors.pinned_code import CodeShelf
 from actors.problem import render
-from actors.settings import Settings
+from actors.settings import Settings, StrategySettings
 from actors.settings_apart import ReadingApart
 from actors.settings_file import Loaded
 from actors.settings_plan import Change, Plan, plan
@@ -98,6 +99,7 @@ class Desired:
         self._outcomes: list[Outcome] = []
         self._reading: ReadingApart | None = None
         self._loaded: Loaded | None = None
+        self._formers: dict[str, StrategySettings] = {}
         self._holders_query = 0
         self._holders_asked_ns: int | None = None
         self._applying: _Applying | None = None
@@ -256,15 +258,22 @@ class Desired:
             return
         self._is_refused = self._is_refused and self._is_dry
         self._loaded = loaded
-        if self._plan(loaded.settings, None).waits_for_flat:
+        self._formers = self._read_formers(loaded.settings)
+        if self._formers or self._plan(loaded.settings, None).waits_for_flat:
             self._ask_holders(effects)
         else:
             self._decide(frozenset(), effects)
 
+    def _read_formers(self, wanted: Settings) -> dict[str, StrategySettings]:
+        """Look who bore the names before that come into the file, and went while they held something."""
+        new = [entry for entry in wanted.strategies if self.settings.strategy(entry.name) is None]
+        found = {entry.name: former_of(entry, self._state) for entry in new}
+        return {name: former for name, former in found.items() if former is not None}
+
     def _plan(self, wanted: Settings, holders: frozenset[str] | None, head: int = -1) -> Plan:
         assert self._loaded is not None, "a plan is made of a file"
-        busy = {entry.name for entry in self.settings.strategies} if holders is None else holders
-        return plan(self.settings, wanted, self._loaded.lines, busy, head)
+        busy = {entry.name for entry in self.settings.strategies} | self._formers.keys() if holders is None else holders
+        return plan(self.settings, wanted, self._loaded.lines, busy, head, self._formers)
 
     def _ask_holders(self, effects: Effects) -> None:
         self._holders_query += 1

@@ -427,9 +427,6 @@ class Lone:
     def _carry_out(self, effects: Effects) -> None:
         self._commit(effects)
         self._posts.extend(post.word for post in effects.posts)
-        for timer in effects.timers:
-            if timer.name == "leave":
-                self._carry_out(self.room.timer(timer.name))
 
     def _answer(self) -> None:
         while self._posts:

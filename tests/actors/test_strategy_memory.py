@@ -378,7 +378,9 @@ def test_a_turn_that_was_begun_for_whoever_bore_the_name_before_holds_nobody_up(
     assert set(lone.evaluator.last) == {"SPY/1m"}
 
 
-def test_a_strategy_that_falls_while_it_waits_to_become_another_is_still_the_one_that_holds(lone: Lone) -> None:
+def test_a_strategy_that_falls_while_it_waits_to_become_another_holds_on_and_asks_when_it_is_flat(
+    lone: Lone,
+) -> None:
     until(lone, is_flat=False)
     lone.symbols = ("SPY",)
     lone.reconfigure()
@@ -387,8 +389,10 @@ def test_a_strategy_that_falls_while_it_waits_to_become_another_is_still_the_one
 
     assert set(lone.evaluator.last) == {"SPY/1m", "QQQ/1m"}
     assert lone.room.facts()["waits_to_become"] == "symbols SPY,QQQ become SPY"
+    while not lone.wants_restart:
+        lone.step()
     with pytest.raises(EntryChangedError, match="symbols SPY,QQQ become SPY"):
-        until(lone, is_flat=True)
+        lone.room.timer("leave")
     lone.fall()
     assert set(lone.evaluator.last) == {"SPY/1m"}
 

@@ -164,3 +164,37 @@ def test_a_dry_run_says_what_a_reload_would_do_and_a_file_with_mistakes_says_the
     with pytest.raises(VerbRefusedError, match="nothing was changed"):
         desk.ask("reload", dry_run=True)
     assert desk.pids() == pids
+
+
+def test_an_entry_that_is_removed_and_comes_back_with_another_symbol_first_leaves_what_it_holds_and_does_not_fall(
+    market: Market,
+) -> None:
+    desk = market.desk
+    entry, witness = obedient("other", "OOO"), obedient("witness", "OOO", buy_above=1000)
+
+    edit(desk, (entry, witness))
+    desk.until(lambda status: [row["name"] for row in status["strategies"]] == ["holder", "witness"])
+    edit(desk, ("global:", obedient("other", "NEW") + "global:"))
+    market.publisher.until_subscribed(["NEW"])
+    waiting = desk.until(lambda status: any("symbols" in alarm for alarm in status["alarms"]))
+    market.until(desk.trades, HHH=101, OOO=80, NEW=80)
+    market.until(lambda: any(row["symbol"] == "NEW" for row in desk.positions()), HHH=101, OOO=80, NEW=101)
+
+    shown = desk.ask("status", path="strategies/other")
+    assert 'strategies.other.symbols: ["OOO"] -> ["NEW"]: when flat, by a restart of this strategy' in waiting["alarms"]
+    assert [(trade["symbol"], trade["exit_reason"]) for trade in desk.trades()] == [("OOO", "MARKET_TOLD")]
+    assert (shown["node"]["restarts"], shown["falls"]) == (0, [])
+
+
+def test_an_entry_that_was_sold_out_while_it_was_gone_comes_back_with_another_symbol_at_once(market: Market) -> None:
+    desk = market.desk
+    entry = obedient("holder", "HHH") + FLATTENED
+
+    edit(desk, (entry, ""))
+    market.until(desk.trades, HHH=102, OOO=101)
+    edit(desk, ("global:", obedient("holder", "NEW") + FLATTENED + "global:"))
+    market.publisher.until_subscribed(["NEW"])
+    market.until(lambda: any(row["symbol"] == "NEW" for row in desk.positions()), OOO=101, NEW=101)
+
+    shown = desk.ask("status", path="strategies/holder")
+    assert (shown["node"]["restarts"], shown["falls"]) == (0, [])
