@@ -23,7 +23,7 @@ def iso(ts_ns: int) -> str:
 
 
 def desk_status(
-    root: Json, settings: Settings, *, halted: str, now_ns: int, alarms: Sequence[str] = ()
+    root: Json, settings: Settings, *, halted: str, now_ns: int, alarms: Sequence[str] = (), configuration: str = ""
 ) -> dict[str, Any]:
     """Compose the document.
 
@@ -33,6 +33,7 @@ def desk_status(
         halted: Why the desk is halted, "" where it is not.
         now_ns: Wall time.
         alarms: What an operator should know first, in words.
+        configuration: Why the file as it is does not hold, "" where it does.
 
     Returns:
         ``{"desk", "tree", "strategies", "feed", "store", "watch", "alarms", …}``; plain JSON values, decimals as text.
@@ -45,7 +46,7 @@ def desk_status(
     overrides: Mapping[str, bool] = root["overrides"]
     strategies = [_strategy(rows.get(strategy_path(entry.name)), entry, overrides) for entry in settings.strategies]
     notes = {strategy_path(entry["name"]): entry["note"] for entry in strategies}
-    state = _state(root, rows, halted, execution)
+    state = _state(root, rows, halted, execution, configuration)
     tree = [
         {**_shown(row), "note": notes.get(row["path"], "") if row["kind"] != "node" else ""} for row in root["tree"]
     ]
@@ -62,6 +63,7 @@ def desk_status(
             "uptime_s": round(root["uptime_s"], 1),
             "market_time": iso(int(market.get("market_ns", 0))),
             "halted": halted,
+            "configuration": configuration,
             "gate": execution.get("gate", "execution is not up"),
             "reconciled": execution.get("verdict", ""),
             "cash": execution.get("cash", ""),
@@ -184,7 +186,7 @@ def _note(row: Json | None, entry: Any, override: bool | None) -> str:
     return f"disabled by an operator{': ' + why if why else ''}; {said}"
 
 
-def _state(root: Json, rows: Mapping[str, Json], halted: str, execution: Json) -> str:
+def _state(root: Json, rows: Mapping[str, Json], halted: str, execution: Json, configuration: str) -> str:
     if root["stopping"]:
         return "STOPPING"
     if halted:
@@ -192,8 +194,8 @@ def _state(root: Json, rows: Mapping[str, Json], halted: str, execution: Json) -
     if not root["is_up"]:
         comes_up = any(row["state"] in {"WAITING", "STARTING"} and not row["restarts"] for row in rows.values())
         return "STARTING" if comes_up or not execution.get("verdict") else "DEGRADED"
-    is_degraded = execution.get("gate") or any(row["state"] in DEGRADED or _is_late(row) for row in rows.values())
-    return "DEGRADED" if is_degraded else "RUNNING"
+    is_degraded = any(row["state"] in DEGRADED or _is_late(row) for row in rows.values())
+    return "DEGRADED" if is_degraded or configuration or execution.get("gate") else "RUNNING"
 
 
 def _venue_headline(facts: Json) -> str:

@@ -68,6 +68,8 @@ class Desired:
         self.settings = settings
         self.wishes = Wishes()
         self.alarms: tuple[str, ...] = ()
+        #: Why the file as it is does not hold, in one line; "" where it does, or waits for its time.
+        self.fault = ""
         #: True while somebody else changes the tree: two changes on their way would undo each other.
         self.is_held = False
         #: True while the desk comes up.
@@ -159,7 +161,7 @@ class Desired:
                 f"{self._file} could not be applied and changes nothing: {answered.error}; what held before holds on"
             )
             self._log.error("configuration.failed", reason=answered.error)
-            self._end(words, alarms=(words,))
+            self._end(words, fault=words, alarms=(words,))
             return
         for name in applying.edited:
             self.wishes.edit(name, self._written)
@@ -248,13 +250,13 @@ class Desired:
         if loaded.settings is None:
             words = render(loaded.problems)
             self._log.warning("configuration.refused", problems=words)
-            head = f"{self._file} has mistakes and changes nothing until they are mended:"
+            head = f"{self._file} has mistakes and changes nothing until they are mended"
             if self._is_dry:
-                self._end(words, alarms=self.alarms)
+                self._end(words, fault=self.fault, alarms=self.alarms)
                 return
             self._is_refused = True
             self._waits_for_flat = frozenset()
-            self._end(words, alarms=(head, *words.splitlines()))
+            self._end(words, fault=head, alarms=(f"{head}:", *words.splitlines()))
             return
         self._is_refused = self._is_refused and self._is_dry
         self._loaded = loaded
@@ -301,7 +303,7 @@ class Desired:
             )
         except OSError as error:
             words = f"{self._file} could not be applied and changes nothing: no code can be put by: {error}"
-            self._end(words, alarms=(words,))
+            self._end(words, fault=words, alarms=(words,))
             return
         wishes = self.wishes.behind(self._written)
         arguments["wishes"] = {strategy_path(name): is_enabled for name, is_enabled in wishes.items()}
@@ -323,6 +325,7 @@ class Desired:
 
     def _finish(self, done: Plan, *, is_applied: bool) -> None:
         """Keep the file as the last good one, and say what of it does not hold yet."""
+        self.fault = ""
         self._waits_for_flat = done.waits_for_flat
         self.alarms = tuple(_words(change) for change in done.changes if change.is_waiting)
         loaded = self._loaded
@@ -342,8 +345,8 @@ class Desired:
         self._outcomes += [Outcome(token, "", {**result, "dry_run": is_dry}) for token, is_dry in self._wanted.items()]
         self._wanted = {}
 
-    def _end(self, error: str, alarms: tuple[str, ...]) -> None:
-        self.alarms = alarms
+    def _end(self, error: str, *, fault: str, alarms: tuple[str, ...]) -> None:
+        self.fault, self.alarms = fault, alarms
         self._outcomes += [Outcome(token, error, {}) for token in self._wanted]
         self._wanted = {}
 

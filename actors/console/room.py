@@ -424,6 +424,7 @@ class Console(Room):
             halted=self._sentinel.reason() or "",
             now_ns=self._clock.wall_ns(),
             alarms=self._all_alarms(),
+            configuration=self._desired.fault,
         )
         return self._swapping.shown({**document, "control": self._doorkeeper.facts()})
 

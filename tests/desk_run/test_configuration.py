@@ -62,7 +62,7 @@ def test_a_start_with_a_broken_file_runs_on_the_last_good_one_and_says_so_until_
         desk.wait()
         desk.file.write_text(BROKEN, encoding="utf-8")
 
-        alarmed = desk.start().until(lambda status: _complaints(status) and status["desk"]["state"] == "RUNNING")
+        alarmed = desk.start().until(lambda status: _complaints(status) and status["desk"]["state"] == "DEGRADED")
         desk.file.write_text(good.replace("name: a", "name: b"), encoding="utf-8")
         mended = desk.until(lambda status: not _complaints(status) and _running(status) == ["b"])
 
@@ -146,10 +146,26 @@ def test_a_running_desk_goes_on_with_the_last_good_file(
     alarms = "\n".join(status["alarms"])
     assert f"{desk.file} has mistakes" in alarms
     assert f"{desk.file}{said}" in alarms or said in alarms
-    assert (desk.pids(), status["desk"]["state"]) == (pids, "RUNNING")
+    assert (desk.pids(), status["desk"]["state"]) == (pids, "DEGRADED")
 
     desk.file.write_text(good, encoding="utf-8")
     assert desk.until(lambda status: not status["alarms"])["desk"]["state"] == "RUNNING"
+
+
+def test_status_says_degraded_until_a_mistake_in_the_file_is_mended(desk: Desk, good: str) -> None:
+    desk.file.write_text(good.replace("15:55", "955"), encoding="utf-8")
+    desk.until(lambda status: status["alarms"])
+
+    told, shown = bulkhead("status", "--json", state=desk.state), bulkhead("status", state=desk.state)
+    desk.file.write_text(good, encoding="utf-8")
+    desk.until(lambda status: not status["alarms"])
+    mended = bulkhead("status", "--json", state=desk.state)
+
+    assert (told.code, shown.code, mended.code) == (1, 1, 0)
+    assert (told.json["desk"]["state"], mended.json["desk"]["state"]) == ("DEGRADED", "RUNNING")
+    assert told.json["desk"]["configuration"] == f"{desk.file} has mistakes and changes nothing until they are mended"
+    assert mended.json["desk"]["configuration"] == ""
+    assert shown.out.startswith("desk  DEGRADED paper")
 
 
 def test_a_file_that_is_taken_away_is_an_alarm_and_no_more(desk: Desk, good: str) -> None:
