@@ -222,7 +222,7 @@ class Doorkeeper:
         effects.answer(message.address, msgspec.json.encode(reply))
 
     def _record_refusal(self, identity: str, entry: Entry) -> None:
-        left_out = self._refusals.records(identity, self._clock.monotonic_ns())
+        left_out = self._refusals.records(identity, (entry.door, entry.code), self._clock.monotonic_ns())
         if left_out is not None:
             self._log.warning("control.refused", client=entry.client, code=entry.code, error=plain_text(entry.error))
             self._audit.write(msgspec.structs.replace(entry, left_out=left_out))
@@ -270,9 +270,15 @@ class Doorkeeper:
         self._record_due_ns = now_ns + RECORD_NS
         if self._audit.fault:
             self._audit.write(self._note("noted", f"the trail has a gap: it could not be written: {self._audit.fault}"))
-        for identity, count in self._refusals.due(now_ns):
-            entry = self._note("refused", "more of the same")
-            self._audit.write(msgspec.structs.replace(entry, key=identity, left_out=count))
+        for identity, (door, code), count in self._refusals.due(now_ns):
+            self._audit.write(self._left_out(identity, door, code, count))
+
+    def _left_out(self, identity: str, door: str, code: str, count: int) -> Entry:
+        """Give the record of what was only counted; without a code these were words about the door itself."""
+        entry = self._note("refused", "more of the same", code)
+        if not code:
+            entry = self._note("noted", f"more of the same: the {door} door")
+        return msgspec.structs.replace(entry, door=door, key=identity, left_out=count)
 
     def alarms(self) -> list[str]:
         """Say what an operator should look at."""

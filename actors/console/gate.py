@@ -1,6 +1,6 @@
 """Who a client is, how often it may ask, and what it has asked before. Pure: time comes as an argument."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -107,26 +107,34 @@ class Gate:
         return meter
 
 
+#: What attempts have in common that are counted together: at which door they were refused, and with which code.
+Likeness = tuple[str, str]
+
+
 class Refusals:
-    """Which refused attempts are recorded: so many of each client, and of the others their number."""
+    """Which refused attempts are recorded: so many of each client, and of the others the number of each likeness."""
 
     def __init__(self) -> None:
         """Know of none."""
         self._buckets: dict[str, Bucket] = {}
-        self._left_out: dict[str, int] = {}
+        self._left_out: dict[str, Counter[Likeness]] = {}
 
-    def records(self, identity: str, now_ns: int) -> int | None:
-        """Count one; give how many were left out before it where it is to be recorded, None where it is left out."""
+    def records(self, identity: str, likeness: Likeness, now_ns: int) -> int | None:
+        """Count one; give how many like it were left out where it is to be recorded, None where it is left out."""
         bucket = self._buckets.setdefault(identity, Bucket(*REFUSAL_PACE, now_ns))
         if bucket.take(now_ns):
-            return self._left_out.pop(identity, 0)
-        self._left_out[identity] = self._left_out.get(identity, 0) + 1
+            return self._left_out.get(identity, Counter()).pop(likeness, 0)
+        self._left_out.setdefault(identity, Counter())[likeness] += 1
         return None
 
-    def due(self, now_ns: int) -> list[tuple[str, int]]:
-        """Give (identity, how many were left out) of those whose number may be recorded now, and forget it."""
-        ready = [identity for identity in self._left_out if self._buckets[identity].take(now_ns)]
-        return [(identity, self._left_out.pop(identity)) for identity in ready]
+    def due(self, now_ns: int) -> list[tuple[str, Likeness, int]]:
+        """Give (identity, likeness, how many were left out) of those whose numbers may be recorded now; forget them.
+
+        All numbers of one client count as one record.
+        """
+        ready = [who for who, counts in self._left_out.items() if counts and self._buckets[who].take(now_ns)]
+        counted = [(who, self._left_out.pop(who)) for who in ready]
+        return [(who, likeness, count) for who, counts in counted for likeness, count in counts.items()]
 
 
 class Remembered(msgspec.Struct):

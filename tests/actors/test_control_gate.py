@@ -1,6 +1,7 @@
 """The doorkeeper and its parts: lists of clients, repeats, floods, and a trail that cannot be written."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from decimal import Decimal
@@ -30,6 +31,7 @@ from actors.console.gate import (
 )
 from actors.console.protocol import Request, reply_to
 from actors.console.verbs import VERBS, Role
+from actors.control_screens import audit_text, audit_view
 from runtime.bus import new_keys
 from runtime.clock import NS_PER_MS, NS_PER_S
 from runtime.effects import Append, Effects
@@ -253,18 +255,26 @@ def test_a_trail_that_somebody_changed_is_found(tmp_path: Path) -> None:
 # --- floods -----------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.integers(min_value=0, max_value=30), min_size=1, max_size=300))
-def test_every_refused_attempt_is_recorded_or_counted_in_a_record(gaps_s: list[int]) -> None:
-    refusals, now_ns, recorded, counted = Refusals(), 0, 0, 0
-    for gap_s in gaps_s:
+@given(
+    st.lists(
+        st.tuples(st.integers(min_value=0, max_value=30), st.sampled_from(["stale", "malformed"])),
+        min_size=1,
+        max_size=300,
+    )
+)
+def test_every_refused_attempt_is_recorded_or_counted_in_a_record_of_its_code(attempts: list[tuple[int, str]]) -> None:
+    refusals, now_ns, recorded, told = Refusals(), 0, 0, Counter[str]()
+    for gap_s, code in attempts:
         now_ns += gap_s * NS_PER_S
-        left_out = refusals.records("x", now_ns)
+        left_out = refusals.records("x", ("local", code), now_ns)
         recorded += left_out is not None
-        counted += left_out or 0
-    counted += sum(count for _, count in refusals.due(now_ns + 3600 * NS_PER_S))
+        told[code] += 0 if left_out is None else left_out + 1
+    for identity, (door, code), count in refusals.due(now_ns + 3600 * NS_PER_S):
+        assert (identity, door) == ("x", "local")
+        told[code] += count
 
-    assert recorded + counted == len(gaps_s)
-    assert recorded <= 41 + sum(gaps_s) / 10
+    assert told == Counter(code for _, code in attempts)
+    assert recorded <= 41 + sum(gap_s for gap_s, _ in attempts) / 10
 
 
 def test_a_flood_of_refused_requests_writes_little(house: House) -> None:
@@ -276,6 +286,36 @@ def test_a_flood_of_refused_requests_writes_little(house: House) -> None:
 
     (*_, last) = (entry for _, entry in entries(house.store))
     assert (written, last.left_out) == (40, 50)
+
+
+def test_attempts_that_were_only_counted_are_told_with_their_codes_and_their_door(house: House) -> None:
+    for number in range(40):
+        house.hear({"v": 1, "id": str(number), "verb": "explode"})
+    for number in range(7):
+        house.hear({"v": 1, "id": str(number), "verb": "explode"})
+        house.hear({"v": 2, "id": str(number), "verb": "ping"})
+    house.clock.advance_ns(60 * NS_PER_S)
+    house.keeper.tend()
+
+    told = [entry for _, entry in entries(house.store)][40:]
+    shown = audit_text(audit_view(entries(house.store)))
+    assert [(entry.code, entry.left_out, entry.door) for entry in told] == [
+        ("unknown_verb", 7, "local"),
+        ("unsupported_version", 7, "local"),
+    ]
+    assert "key local: refused: unknown_verb: more of the same (7 more were left out)" in shown.replace("\n    ", " ")
+
+
+def test_faults_of_the_door_that_were_only_counted_are_no_refusals(house: House) -> None:
+    for number in range(45):
+        house.keeper.hear_door(
+            DoorState(url="ipc", fault=f"fault {number}", connections=0, strangers=0, lost=0, shuts=0)
+        )
+    house.clock.advance_ns(60 * NS_PER_S)
+    house.keeper.tend()
+
+    (*_, last) = (entry for _, entry in entries(house.store))
+    assert (last.kind, last.left_out, last.error) == ("noted", 5, "more of the same: the guarded door")
 
 
 def test_who_asks_too_fast_is_refused_and_the_others_are_not(house: House) -> None:
