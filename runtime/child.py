@@ -31,6 +31,7 @@ from runtime.room import Room, Wiring
 from runtime.seccomp import Filter, forbid_processes
 from runtime.spec import Fence, Limits
 from runtime.store import Store
+from runtime.store_witness import boot
 
 PR_SET_PDEATHSIG = 1
 #: Exit code of a child whose room raised; the log names the error.
@@ -283,6 +284,7 @@ def _confine(request: ChildRequest, walls: Walls) -> None:
             if not os.path.exists(path):  # noqa: PTH110 - see set_up_process
                 Path(path).mkdir(mode=0o700, parents=True)
         logs = join(state, "log")  # a log makes new files beside the old ones, so it needs the folder
+        boot()  # a witness of a store names it, and its file will be out of reach
         landlock.confine(walls.ground, (*readable, request.sockets), writable, (logs,))
     walls.ground.close()
     if request.limits.processes == 1:

@@ -4,6 +4,7 @@ LMDB keeps two roots and takes the newer one that it finds. Where that one is da
 commit ago, and whole. The witness is written behind each commit, so no store is ever older than its own.
 """
 
+import functools
 import os
 from pathlib import Path
 from typing import Self
@@ -18,8 +19,12 @@ _COUNT_BYTES = 8
 _BYTES_MAX = 4096
 
 
-def _boot() -> bytes:
-    """Name this boot of the machine; b"" where that cannot be told."""
+@functools.cache
+def boot() -> bytes:
+    """Name this boot of the machine; b"" where that cannot be told.
+
+    It is asked for once, and forks know it: whoever is to be confined asks before, for then the file is out of reach.
+    """
     try:
         return _read(_BOOT).strip()
     except OSError:
@@ -38,9 +43,9 @@ def _read(file: str) -> bytes:
 class Witness:
     """Counts the commits of one store, outside of it."""
 
-    def __init__(self, descriptor: int, boot: bytes) -> None:
-        """Take the open file; use ``open``."""
-        self._descriptor, self._boot = descriptor, boot
+    def __init__(self, descriptor: int, now: bytes) -> None:
+        """Take the open file, and the name of this boot; use ``open``."""
+        self._descriptor, self._boot = descriptor, now
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -48,10 +53,10 @@ class Witness:
 
         A witness of an earlier boot says nothing: after a power cut a store may be older, for not all are synced.
         """
-        boot = _boot()
-        if not boot:
-            return cls(-1, boot)
-        return cls(os.open(f"{folder}/{NAME}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), boot)
+        now = boot()
+        if not now:
+            return cls(-1, now)
+        return cls(os.open(f"{folder}/{NAME}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), now)
 
     def write(self, commits: int) -> None:
         """Say that so many commits were made. A disk that is full changes nothing: the file is there already."""
@@ -67,11 +72,11 @@ class Witness:
 
 def witnessed(folder: Path) -> int:
     """Give how many commits a store has had at least; 0 where nobody can tell."""
-    boot = _boot()
+    now = boot()
     try:
         data = unseal(_KEY, _read(f"{folder}/{NAME}"))
     except OSError:
         return 0
-    if data is None or not boot or data[_COUNT_BYTES:] != boot:
+    if data is None or not now or data[_COUNT_BYTES:] != now:
         return 0
     return int.from_bytes(data[:_COUNT_BYTES], "big")

@@ -27,6 +27,7 @@ from runtime.fork import Fork
 from runtime.gentle import Way, compete, stand_back
 from runtime.packets import Spawned, receive_packet
 from runtime.rehearsal import rehearse
+from runtime.store_witness import boot
 
 #: The C library takes ever larger blocks from its heap once it has seen some freed. Large ones that a child asks for
 #: and hardly touches, as a store does, shall come as untouched pages.
@@ -76,6 +77,7 @@ def main() -> None:
 def _warm_up(preload: Iterable[str]) -> None:
     """Import all, and do what each child would do first."""
     log.warm()
+    boot()  # children know it from us
     for encoding in ("ascii", "utf-8"):  # each is a module, which a child would import when it opens a file
         codecs.lookup(encoding)
     for module in preload:

@@ -16,6 +16,7 @@ from runtime.effects import Effects
 from runtime.errors import StoreError
 from runtime.log import Log
 from runtime.store import Reader, Store
+from runtime.store_witness import NAME as WITNESS
 from runtime.words import RootAnswered, RootAsked
 
 #: How often root is asked how a swap stands.
@@ -86,8 +87,8 @@ class Swapping:
     def _copy_memory(self, name: str) -> None:
         """Give the candidate a store of its own that holds what the strategy keeps now."""
         path = store_path(self._state, f"candidates/{name}")
-        for stale in path.glob("*.mdb"):
-            stale.unlink()
+        for stale in (*path.glob("*.mdb"), path / WITNESS):  # of an earlier candidate, which wrote more than this one
+            stale.unlink(missing_ok=True)
         kept = Reader.open(store_path(self._state, strategy_path(name)))
         try:
             writes = list(copied(kept))

@@ -195,6 +195,25 @@ def test_code_that_does_not_do_well_changes_nothing(name: str, files: dict[str, 
     assert any(swap_of(refused)["words"] in alarm for alarm in after["alarms"])
 
 
+def test_code_that_was_refused_after_some_bars_is_tried_again_once_it_is_mended(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    old, new, _ = BROKEN[QUICK]
+    with a_desk(tmp_path / "desk", files) as desk:
+        until_all_run(desk.start())
+        until_evaluated(desk, 3)
+        edit(desk, old, new.replace("self.fresh < 2", "self.fresh < 6"))
+        desk.ask("swap", name="edited", bars=9)
+        until_stage(desk, "refused")
+        desk.until(lambda status: swap_of(status)["is_over"] and "candidates/edited" not in pids(status))
+        edit(desk, "self.fresh < 6", "self.fresh < 6000")
+
+        desk.ask("swap", name="edited", bars=2)
+        tried = until_stage(desk, "probation", "refused")
+
+    assert swap_of(tried)["stage"] == "probation", swap_of(tried)
+
+
 @pytest.mark.slow
 def test_code_that_falls_on_probation_is_gone_back_from(files: dict[str, Path], tmp_path: Path) -> None:
     with a_desk(tmp_path / "desk", files) as desk:

@@ -1,14 +1,17 @@
 """Whoever takes more than its limit is replaced with the reason, and what each takes stands in its row."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runtime.clock import NS_PER_S
 from runtime.spec import Fence, Limits, WorkerSpec
-from tests.runtime.bakehouse import Bakehouse, Ends, apprentice, descendants, oven
+from tests.runtime.bakehouse import PATIENCE_S, Bakehouse, Ends, apprentice, descendants, oven
+from tests.runtime.bakery import store_of
 
 MIB = 1 << 20
 PATIENT_NS = 120 * NS_PER_S
@@ -164,3 +167,28 @@ def test_a_fenced_child_with_its_files_runs(state: Path) -> None:
 @pytest.fixture
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("f") / "var"
+
+
+def test_a_fenced_child_that_finds_an_older_copy_of_its_store_behind_a_kill_9_says_so(state: Path) -> None:
+    fence = Fence(writable=("stores/fenced", "diary"))
+    with Bakehouse(state, apprentice("fenced", fence=fence)) as house:
+        first = house.until(lambda rows: rows["fenced"]["facts"].get("kept") == 1)["fenced"]
+        file = store_of(house.state, "fenced") / "data.mdb"
+        older = file.read_bytes()
+        os.kill(first["pid"], signal.SIGKILL)
+        second = house.until(lambda rows: rows["fenced"]["facts"].get("kept") == 2)["fenced"]
+        os.kill(house.pid, signal.SIGSTOP)
+        end = Ends([second["pid"]])
+        os.kill(second["pid"], signal.SIGKILL)
+        assert end.come_within(PATIENCE_S)
+        file.write_bytes(older)
+        os.kill(house.pid, signal.SIGCONT)
+
+        row = house.until(lambda rows: rows["fenced"]["restarts"] > 2 or _is_third(rows["fenced"]))["fenced"]
+
+        assert house.status()["landlock"] > 0
+        assert "it is as it was 1 commits ago" in row["last_error"]
+
+
+def _is_third(row: dict[str, Any]) -> bool:
+    return row["epoch"] == 3 and bool(row["facts"].get("kept"))
