@@ -33,6 +33,11 @@ def store_path(state: Path, path: str) -> Path:
     )
 
 
+def store_name(path: str) -> str:
+    """Say what a process's store calls its owner: where it lies in the state folder."""
+    return str(store_path(Path(), path))
+
+
 class PaperArguments(msgspec.Struct, frozen=True):
     """What the paper venue is told."""
 

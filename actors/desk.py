@@ -21,6 +21,7 @@ from actors.settings import Settings, settings_fingerprint
 from actors.tree import PRELOAD, REHEARSAL, ROOM, VERDICT, configured, desk_tree, store_paths, strategy_paths
 from actors.words import desk_codec
 from runtime.beacon import SUFFIX
+from runtime.check import FOREIGN
 from runtime.clock import NS_PER_S, Clock
 from runtime.errors import StartError
 from runtime.file import replace_file
@@ -33,6 +34,8 @@ from runtime.store_making import make_stores
 from runtime.store_witness import NAME as WITNESS
 
 CHECK_TIMEOUT_S = 300
+#: Where root's own store lies.
+SUPERVISOR = "supervisor"
 
 
 class Binding(msgspec.Struct, frozen=True):
@@ -74,7 +77,13 @@ def run_desk(
     keep_from_cleaners(sockets)
     replace_file(state / "endpoints", f"{sockets}\n".encode())  # at once, or a client could read half of it
     on_low = halting_on_low(Sentinel(state), log)
-    kept = Store.open(state / "supervisor", is_synced=False, reserve_bytes=SUPERVISOR_RESERVE_BYTES, on_low=on_low)
+    kept = Store.open(
+        state / SUPERVISOR,
+        is_synced=False,
+        reserve_bytes=SUPERVISOR_RESERVE_BYTES,
+        on_low=on_low,
+        owner=SUPERVISOR,
+    )
     keeper = Keeper(kept, wanted)
     shelf = CodeShelf(state)
     pins = shelf.begin(settings, clock.wall_ns())
@@ -178,7 +187,7 @@ def check_stores(state: Path) -> None:
     """Open and walk every store in a throw-away process first: a damaged one may kill its reader.
 
     Raises:
-        StartError: A store is damaged. The desk is halted until a person resumes it.
+        StartError: A store is damaged, or another's. The desk is halted until a person resumes it.
     """
     if not any(state.glob("*/data.mdb")):
         return
@@ -193,6 +202,8 @@ def check_stores(state: Path) -> None:
     last = (said.decode(errors="replace").strip().splitlines() or [f"{state}: the check died"])[-1]
     late = f"it could not be read within {CHECK_TIMEOUT_S} s"
     ended = late if code is None else f"reading it killed the reader (status {code})"
+    if code == FOREIGN:
+        _refuse(state, f"a store is in another's place: {last}")
     _refuse(state, f"a store is damaged: {last if code == 1 else f'{last}: {ended}'}")
 
 
@@ -209,7 +220,7 @@ def refuse_missing(state: Path, paths: Iterable[str]) -> None:
     Raises:
         StartError: A store is missing. The desk is halted until a person resumes it.
     """
-    stores = [state / "supervisor", *(store_path(state, path) for path in paths)]
+    stores = [state / SUPERVISOR, *(store_path(state, path) for path in paths)]
     missing = [folder for folder in stores if not _has_data(folder)]
     if not any(_has_records(folder) for folder in stores if folder not in missing):
         missing = []

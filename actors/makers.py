@@ -14,6 +14,7 @@ from actors.arguments import (
     MarketDataArguments,
     PaperArguments,
     RiskArguments,
+    store_name,
     store_path,
 )
 from actors.candidate import CandidateRoom
@@ -68,6 +69,7 @@ def _order_store(
         schema=schema,
         reserve_bytes=RESERVE_BYTES,
         on_low=halting_on_low(context.disk.sentinel(context.state), context.log),
+        owner=store_name(context.path),
     )
 
 
@@ -79,6 +81,7 @@ def _strategy_store(context: Context) -> Store:
         map_bytes=STRATEGY_STORE_BYTES,
         reserve_bytes=STRATEGY_RESERVE_BYTES,
         on_low=lambda why: context.log.error("store.low", why=why),
+        owner=store_name(context.path),
     )
 
 
@@ -287,6 +290,7 @@ def console(context: Context, arguments: bytes) -> Made:
         map_bytes=AUDIT_BYTES,
         reserve_bytes=AUDIT_RESERVE_BYTES,
         on_low=halting_on_low(sentinel, context.log),
+        owner=store_name(context.path),
     )
     audit = Audit(trail, _run_of_the_desk())
     desired = Desired(told.settings, Path(told.file), context.state, context.clock, context.log)

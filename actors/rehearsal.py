@@ -66,7 +66,8 @@ def strategy(context: Context, _arguments: bytes) -> Made:
     """Make the room with which a spare rehearses. Nothing of it is kept, and no strategy's module is imported."""
     entry = StrategySettings(name=context.path, symbols=(SYMBOL,), strategy=MODULE, wants_ticks=True)
     told = read_arguments(msgspec.msgpack.encode(StrategyArguments(entry, Decimal(1), is_stepped=False, own_folder="")))
-    store = Store.open(store_path(context.state, context.path), is_synced=False, map_bytes=STRATEGY_STORE_BYTES)
+    path = store_path(context.state, context.path)
+    store = Store.open(path, is_synced=False, map_bytes=STRATEGY_STORE_BYTES, owner=context.path)
     room = _Rehearsal(Evaluator(_class_of(context), told, context.epoch, store, context.log), told, context.clock)
     streams = ((MARKET_DATA, (bar_topic(SYMBOL, "1m"), tick_topic(SYMBOL))), ("execution", (context.path,)))
     return Made(room, Wiring(spokes=("risk", "execution", MARKET_DATA), streams=streams), store, desk_codec())

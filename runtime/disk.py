@@ -10,7 +10,7 @@ from runtime.store import MAP_BYTES_DEFAULT, Reader, Store
 class Disk:
     """The machine's own disk: stores are LMDB, the sentinel is a file."""
 
-    def store(
+    def store(  # noqa: PLR0913 - whatever a store may be opened with, by name
         self,
         path: Path,
         *,
@@ -19,11 +19,12 @@ class Disk:
         schema: int | None = None,
         reserve_bytes: int = 0,
         on_low: Callable[[str], object] = lambda _why: None,
+        owner: str = "",
     ) -> Store:
         """Open or create a store as its one writer; see ``Store.open``.
 
         Raises:
-            StoreError: It cannot be created or opened, or is of another version.
+            StoreError: It cannot be created or opened, or is of another version, or another's.
         """
         return Store.open(
             path,
@@ -32,6 +33,7 @@ class Disk:
             schema=schema,
             reserve_bytes=reserve_bytes,
             on_low=on_low,
+            owner=owner,
         )
 
     def reader(self, path: Path) -> Reader:

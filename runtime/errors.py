@@ -17,6 +17,10 @@ class StoreVersionError(StoreError):
     """A store that another version of the desk wrote; nothing is wrong with it."""
 
 
+class ForeignStoreError(StoreError):
+    """A whole store that lies where another's was."""
+
+
 class LockHeldError(OperatingError):
     """Another desk holds the state folder."""
 

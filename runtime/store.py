@@ -6,7 +6,7 @@ LMDB has no checksums: every record is bound by the chain, every table entry by 
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Self
@@ -15,7 +15,7 @@ import lmdb
 from typing_extensions import override
 
 from runtime.effects import Append, Put, Write
-from runtime.errors import StoreError, StoreVersionError
+from runtime.errors import ForeignStoreError, StoreError, StoreVersionError
 from runtime.store_format import (
     CHAIN_BYTES,
     FORMAT,
@@ -43,6 +43,8 @@ READERS_MAX_DEFAULT = 512
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 #: The two roots of the tree, of which one is the newest.
 META_PAGES = 2
+#: Where a store says whose it is.
+_OWNER = ("whose", b"")
 #: Larger than any store: whoever opens all of them need not know how large each may become.
 MAP_BYTES_MAX = 16 << 30
 
@@ -112,6 +114,14 @@ class Reader:
         """
         with self._reading() as transaction:
             return _summary(transaction, self.path) or Summary(format=FORMAT if self._is_sealed else 1)
+
+    def owner(self) -> str:
+        """Say whose store it is; "" where nobody has noted that yet.
+
+        Raises:
+            StoreError: The note is damaged.
+        """
+        return (self.get(*_OWNER) or b"").decode(errors="replace")
 
     def record(self, sequence: int) -> bytes | None:
         """Give one log record's data.
@@ -293,7 +303,7 @@ class Store(Reader):
             self.commit(())
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913 - all of them by name, and each may be left out
         cls,
         path: Path,
         *,
@@ -302,6 +312,7 @@ class Store(Reader):
         schema: int | None = None,
         reserve_bytes: int = 0,
         on_low: Callable[[str], object] = lambda _why: None,
+        owner: str = "",
     ) -> Self:
         """Open or create a store for writing.
 
@@ -313,9 +324,11 @@ class Store(Reader):
             reserve_bytes: Room on the disk that is put by beforehand, beyond ``map_bytes`` too; 0 for none.
             on_low: Told why the reserve begins to be used up. Commits go on as long as it lasts.
             schema: The owner's version. A new store is of this one; None takes an old one as it is.
+            owner: Whose store it is, by a name that no other store of the folder has. One that does not say whose it
+                is, as a new one, says so from now on. "" does not ask.
 
         Raises:
-            StoreError: It cannot be created or opened, or is of another version.
+            StoreError: It cannot be created or opened, or is of another version, or another's.
         """
         map_bytes = _roomy(path, map_bytes) + reserve_bytes
         environment = _environment(path, writes=True, is_synced=is_synced, map_bytes=map_bytes)
@@ -324,6 +337,8 @@ class Store(Reader):
             if schema is not None:
                 store.require(schema)
             store.put_by(Reserve(path, reserve_bytes, map_bytes, on_low))
+            if owner:
+                store.belong_to(owner)
         except BaseException:
             environment.close()
             raise
@@ -333,6 +348,17 @@ class Store(Reader):
         """Keep this much room ahead from now on."""
         self._reserve = reserve
         reserve.keep(self._used())
+
+    def belong_to(self, owner: str) -> None:
+        """Go on only with this owner's store. One that nobody has noted yet is noted, where the disk has room for it.
+
+        Raises:
+            StoreError: It is another's.
+        """
+        refuse_foreign(self, owner)
+        if not self.owner():
+            with suppress(StoreError):
+                self.commit([Put(*_OWNER, owner.encode())])
 
     def _used(self) -> int:
         return (self._environment.info()["last_pgno"] + 1) * PAGE_BYTES
@@ -582,6 +608,21 @@ def _refuse_older(path: Path, kept: Summary | None, witness: int) -> None:
             f"{path}: it is as it was {witness - commits} commits ago: its newest root is damaged, or it is an old copy"
         )
         raise StoreError(msg)
+
+
+def refuse_foreign(store: Reader, owner: str) -> None:
+    """Refuse a store that is another's than this owner's.
+
+    Raises:
+        ForeignStoreError: It is.
+    """
+    kept = store.owner()
+    if kept not in {"", owner}:
+        msg = (
+            f"{store.path}: it is the store of {kept}, and lies where that of {owner} was: what the one holds and has"
+            " ordered would be taken for the other's. Put its own file back, or restore a backup"
+        )
+        raise ForeignStoreError(msg)
 
 
 def _broken(path: Path, sequence: int) -> StoreError:

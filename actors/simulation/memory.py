@@ -228,6 +228,7 @@ class MemoryDisk(Disk):
         schema: int | None = None,
         reserve_bytes: int = 0,
         on_low: Callable[[str], object] = lambda _why: None,
+        owner: str = "",
     ) -> MemoryStore:
         found = self.stores.get(path)
         if found is None:

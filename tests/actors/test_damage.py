@@ -142,3 +142,21 @@ def test_without_the_word_of_which_market_its_books_are_nothing_starts(tmp_path:
         assert code == 3
         assert "feed.json is missing" in desk.said()
         assert not (desk.state / "feed.json").exists()
+
+
+def test_a_desk_with_the_store_of_one_strategy_in_the_place_of_another_starts_nothing_and_is_halted(
+    tmp_path: Path,
+) -> None:
+    files = write_market(tmp_path, 120, symbols=("SPY",))
+    with Desk(tmp_path, configuration((vwap("one", "SPY"), vwap("two", "SPY")), files)) as desk:
+        assert desk.start().wait() == 0
+        first, second = (desk.state / "strategies" / name / "data.mdb" for name in ("one", "two"))
+        shutil.copyfile(second, first)
+
+        code = desk.start().wait()
+
+    words = f"{first.parent}: it is the store of strategies/two, and lies where that of strategies/one was"
+    assert code == 3
+    assert f"a store is in another's place: {words}" in desk.said()
+    assert "no order was sent" in desk.said()
+    assert words in (Sentinel(desk.state).reason() or "")

@@ -1,6 +1,7 @@
 """A store keeps all of a commit or nothing, and says which record is not what it was."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -397,6 +398,36 @@ def test_a_witness_of_an_earlier_boot_or_a_damaged_one_says_nothing(tmp_path: Pa
     (tmp_path / "witness").unlink()
     assert witnessed(tmp_path) == 0
     Store.open(tmp_path).close()
+
+
+def test_a_store_that_was_put_in_the_place_of_another_is_refused(tmp_path: Path) -> None:
+    for name, count in (("alpha", 1), ("beta", 9)):
+        store = Store.open(tmp_path / name, owner=name)
+        for number in range(1, count + 1):
+            store.commit([Append(number, b"record")])
+        store.close()
+    shutil.copyfile(tmp_path / "beta" / "data.mdb", tmp_path / "alpha" / "data.mdb")
+
+    with pytest.raises(StoreError, match="it is the store of beta, and lies where that of alpha was"):
+        Store.open(tmp_path / "alpha", owner="alpha")
+    reader = Reader.open(tmp_path / "alpha")
+    assert (reader.owner(), reader.verify()) == ("beta", 9)
+    reader.close()
+
+
+def test_a_store_of_which_nobody_noted_whose_it_is_is_taken_and_noted(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    store.commit([Append(1, b"one"), Put("bread", b"rye", b"baked")])
+    store.close()
+
+    store = Store.open(tmp_path, owner="alpha")
+    assert (store.owner(), store.verify(), store.get("bread", b"rye")) == ("alpha", 1, b"baked")
+    store.close()
+    with pytest.raises(StoreError, match="it is the store of alpha"):
+        Store.open(tmp_path, owner="beta")
+    store = Store.open(tmp_path, owner="alpha")  # nothing was written meanwhile
+    assert store.summary().commits == 3
+    store.close()
 
 
 def test_a_store_of_a_newer_version_is_refused_by_all(tmp_path: Path) -> None:
