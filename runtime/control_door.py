@@ -22,8 +22,10 @@ LOCAL, GUARDED = "local", "guarded"
 #: Requests a second that are read at a door, and how many at once after a rest.
 LOCAL_RATE, LOCAL_BURST = 2000.0, 2000.0
 GUARDED_RATE, GUARDED_BURST = 500.0, 500.0
-#: Requests taken from one door before the others have their turn.
+#: Requests taken from one door before the others have their turn, and for how long it is read then: on a slow disk
+#: each change takes a while until it is written down, and a loop that takes too long would count as hung.
 READ_MAX = 64
+TURN_NS = 100 * NS_PER_MS
 #: How long a door is not read once its budget is spent.
 PAUSE_NS = 50 * NS_PER_MS
 #: Connections to the guarded door, clients and strangers together; with more it is shut.
@@ -159,6 +161,8 @@ class ControlDoors:
             door.heard += 1
             request = ControlRequest(mark + marked.address, marked.frames, door.name, marked.user, marked.peer)
             effects.add(self._room.hear_control(request))
+            if self._clock.monotonic_ns() - now_ns >= TURN_NS:
+                break
         if not door.budget.left(now_ns):
             door.paused_until_ns = now_ns + PAUSE_NS
             self._inbox.unregister(door.socket)

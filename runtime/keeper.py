@@ -55,14 +55,20 @@ class Keeper:
             self._store.commit([_delete("override", path) for path in ended], is_durable=True)
 
     def keep_desired(self, path: str, *, is_enabled: bool) -> None:
-        """Keep an operator's wish. One that agrees with the configuration needs no memory, and ends the one before."""
+        """Keep an operator's wish. One that agrees with the configuration needs no memory, and ends the one before.
+
+        One that is kept already costs no write: each has root wait for the disk.
+        """
         configured = self._configured.get(path, True)
         if configured == is_enabled:
             self._overrides.pop(path, None)
-            self._store.commit([_delete("override", path)], is_durable=True)
+            if self._store.get("override", path.encode()) is not None:
+                self._store.commit([_delete("override", path)], is_durable=True)
             return
-        kept = self._overrides[path] = _Override(is_enabled, configured)
-        self._put("override", path, msgspec.msgpack.encode(kept))
+        kept = _Override(is_enabled, configured)
+        if self._overrides.get(path) != kept:
+            self._put("override", path, msgspec.msgpack.encode(kept))
+            self._overrides[path] = kept
 
     def epochs(self) -> dict[str, int]:
         """Give an epoch of every path that ever ran: the last one or, for a root that came back, a later one.

@@ -48,6 +48,19 @@ def test_an_operators_wish_goes_before_the_configuration_and_outlives_root(reope
     assert keeper.overrides() == {"alpha": False}
 
 
+def test_a_wish_that_is_kept_already_is_not_written_again(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, is_synced=False)
+    keeper = Keeper(store, {"alpha": True})
+    commits: list[int] = []
+
+    for is_enabled in (True, False, False, True, True):
+        keeper.keep_desired("alpha", is_enabled=is_enabled)
+        commits.append(store.summary().commits)
+
+    keeper.close()
+    assert commits == [1, 2, 2, 3, 3]
+
+
 def test_an_edit_while_the_desk_was_down_ends_the_wish_for_good(reopened: Reopen) -> None:
     reopened(alpha=True).keep_desired("alpha", is_enabled=False)
 
