@@ -98,7 +98,7 @@ class Bus:
     def __init__(self, folder: Path, me: Address) -> None:
         """Prepare a context; no socket is opened yet."""
         self._context = zmq.Context()
-        self._context.set(zmq.MAX_SOCKETS, 4096)
+        self._context.set(zmq.MAX_SOCKETS, 256)
         self._outside: list[zmq.Context[zmq.Socket[bytes]]] = []
         self._folder = folder
         self.me = me
