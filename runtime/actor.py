@@ -177,9 +177,9 @@ class RoomActor(pykka.Actor):
         self.failure: BaseException | None = None
         #: Called once READY has been said.
         self.when_ready: Callable[[], object] = lambda: None
-        #: Called with the time once nothing has been heard for some seconds, and again each second until it says True.
-        #: From then on a room that only hears others dozes until one of them speaks.
-        self.at_rest: Callable[[int], bool] = lambda _now_ns: False
+        #: Called with the time once nothing has been heard for some seconds. It says when it wants to be called again,
+        #: 0 for not before something has been heard; until then a room that only hears others dozes.
+        self.at_rest: Callable[[int], int] = lambda now_ns: now_ns
         #: Called as each turn begins; None costs nothing.
         self.before_turn: Callable[[], object] | None = None
 
@@ -551,11 +551,14 @@ class RoomActor(pykka.Actor):
             self._has_rested = False  # this very report went through much code
         self._rest(now_ns)
 
-    def _rest(self, now_ns: int) -> None:
+    def _rest(self, now_ns: int) -> int:
+        """Do what is done at rest, and say until when nothing is to do."""
         if self._rested < RESTED:
             self._has_rested = False
-        elif not self._has_rested:
-            self._has_rested = self.at_rest(now_ns)
+            return now_ns
+        again_ns = 0 if self._has_rested else self.at_rest(now_ns)
+        self._has_rested = not again_ns
+        return again_ns or now_ns + STILLS * PROGRESS_NS
 
     def _says_still(self) -> bool:
         """Say that the last report holds where nothing has happened since, and whether that was all there was to do.
@@ -570,10 +573,8 @@ class RoomActor(pykka.Actor):
             return False
         self._say_still()
         self._count_stills(1)
-        self._rest(now_ns)
-        if self._has_rested:
-            most = min(self._stills, (timer_ns - now_ns) // PROGRESS_NS)
-            self._count_stills(self._inbox.doze(self._say_still, PROGRESS_NS // NS_PER_MS, most))
+        periods = (min(timer_ns, self._rest(now_ns)) - now_ns) // PROGRESS_NS
+        self._count_stills(self._inbox.doze(self._say_still, PROGRESS_NS // NS_PER_MS, min(self._stills, periods)))
         due_ns["progress"] = self._clock.monotonic_ns() + PROGRESS_NS
         return True
 

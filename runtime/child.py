@@ -22,7 +22,6 @@ from runtime.beacon import Beacon
 from runtime.bus import Address, Bus
 from runtime.clock import Clock
 from runtime.codec import Codec
-from runtime.commons import Borrowed, Commons
 from runtime.disk import MACHINE, Disk
 from runtime.gentle import Way, leave_gently
 from runtime.landlock import Ground
@@ -91,13 +90,18 @@ class Context(NamedTuple):
     disk: Disk = MACHINE
 
 
+def _with_nothing(_now_ns: int) -> Callable[[int], int]:
+    return lambda _now_ns: 0
+
+
 class Walls(NamedTuple):
     """What confines a child, and what it shares with others: made once, before the first fork."""
 
     ground: Ground = Ground()
     no_processes: Filter = Filter()
     way: Way = Way.BATCH
-    commons: Commons = Commons()
+    borrow: Callable[[int], Callable[[int], int]] = _with_nothing
+    """Takes the time of a birth, and gives what the child's actor calls at rest."""
 
     @classmethod
     def prepare(cls) -> Self:
@@ -127,10 +131,10 @@ def run(request: ChildRequest, walls: Walls | None = None) -> int:
         beacon.word("start")
         beacon.turn(clock.monotonic_ns(), 0)
         walls = walls or Walls()
-        borrowed = Borrowed(walls.commons, clock.monotonic_ns())
+        at_rest = walls.borrow(clock.monotonic_ns())
         _confine(request, walls)  # before the first line of the room's own code, and before any thread
         actor = make_actor(request, Bus(sockets, Address(request.path, request.epoch)), clock, log, beacon)
-        actor.at_rest = borrowed.rest
+        actor.at_rest = at_rest
         actor.before_turn = _turn_limit(request.limits.cpu_s_per_handler, stacks)
         if request.is_gentle:  # nobody waits for its start, and root shall not let it up at the same moment
             os.nice(request.limits.nice)

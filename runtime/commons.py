@@ -34,7 +34,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from types import CodeType, FunctionType
 from typing import NamedTuple, Self
@@ -155,6 +155,10 @@ class Commons(NamedTuple):
             return cls(array("Q", chain.from_iterable(spans)), living, mark, codes, versions)
         except (OSError, StopIteration, UnbrokenError):
             return cls()
+
+    def borrow(self, now_ns: int) -> Callable[[int], int]:
+        """Begin a child's life in this process, at that time; give what it calls at rest."""
+        return Borrowed(self, now_ns).rest
 
 
 class _Arena(NamedTuple):
@@ -360,18 +364,22 @@ class Borrowed:
         self._due_ns, self._slot = now_ns + FIRST_NS, os.getpid() % SLOTS
         self._undisturbed = _Undisturbed()
 
-    def rest(self, now_ns: int) -> bool:
-        """Give back, where that is not too soon after the last time and its own second; say whether that is done.
+    def rest(self, now_ns: int) -> int:
+        """Give back, where that is not too soon after the last time and its own second; else say when it is not.
 
-        Times are monotonic. Call it about once a second. Where nothing is in common all is done at once.
+        Times are monotonic. Where nothing is in common nothing is to do.
         """
         if not self._commons.spans:
-            return True
-        if now_ns < self._due_ns or now_ns // NS_PER_S % SLOTS != self._slot:
-            return False
+            return 0
+        at_ns = max(now_ns, self._due_ns)
+        waits = (self._slot - at_ns // NS_PER_S) % SLOTS
+        if waits:
+            return (at_ns // NS_PER_S + waits) * NS_PER_S
+        if at_ns > now_ns:
+            return at_ns
         self._due_ns = now_ns + PAUSE_NS
         self.give_back()
-        return True
+        return 0
 
     def give_back(self) -> int:
         """Drop the pages that hold what they held; give their number.

@@ -22,7 +22,6 @@ import msgspec
 import setproctitle
 
 from runtime import child, heap, log, spare
-from runtime.commons import Commons
 from runtime.fork import Fork
 from runtime.gentle import Way, compete, stand_back
 from runtime.packets import Spawned, receive_packet
@@ -54,9 +53,10 @@ def main() -> None:
     setproctitle.setproctitle("bulkhead: zygote")
     gc.collect()
     heap.fill_holes()
+    commons = importlib.import_module("runtime.commons") if is_crowd else None  # so late that all of it lies together
     gc.freeze()
-    if is_crowd:
-        walls = walls._replace(commons=Commons.lay_out())
+    if commons is not None:
+        walls = walls._replace(borrow=commons.Commons.lay_out().borrow)
     stand_back(Way.BATCH)  # a fork copies for a millisecond, and whoever wakes up meanwhile shall not wait for it
     decoder = msgspec.msgpack.Decoder(child.ChildRequest)
     while data := receive_packet(channel):

@@ -588,7 +588,7 @@ root, market, sight = root_bus.hub(), peer_bus.hub(), Sight(state / "s", "risk")
 actor = RoomActor(
     Quiet(), Wiring(spokes=("market",)), None, bus, CODEC, clock, log, Beacon(state / "s", "risk")
 )
-actor.at_rest = lambda now_ns: said.append("rests") is not None  # or it would doze, in seconds of ours
+actor.at_rest = lambda now_ns: said.append("rests") or now_ns  # or it would doze, in seconds of ours
 actor.on_start()
 socket = actor._spokes["market"].socket
 for hub, spoke in ((market, socket), (root, actor._spokes["root"].socket)):

@@ -64,22 +64,26 @@ def test_no_child_can_write_to_what_all_look_at() -> None:
 def test_whoever_has_nothing_in_common_gives_nothing_back_and_is_at_rest_at_once() -> None:
     borrowed = Borrowed(Commons(), 0)
 
-    assert (borrowed.give_back(), borrowed.rest(0)) == (0, True)
+    assert (borrowed.give_back(), borrowed.rest(0)) == (0, 0)
 
 
 def test_before_the_first_time_and_between_two_lies_a_pause_and_each_process_has_its_second() -> None:
     pool = mmap.mmap(-1, 1 << 14)
     address = ctypes.addressof(ctypes.c_char.from_buffer(pool))
     commons = Commons(array("Q", (address, len(pool), address)), living=b"\0")
-    borrowed, given = Borrowed(commons, 0), list[int]()
+    borrowed, given, waits = Borrowed(commons, 0), list[int](), list[tuple[int, int]]()
 
     for second in range(10 * SLOTS):
-        if borrowed.rest(second * NS_PER_S):
+        again_ns = borrowed.rest(second * NS_PER_S)
+        if again_ns:
+            waits.append((second, again_ns // NS_PER_S))
+        else:
             given.append(second)
 
     assert given[0] >= FIRST_NS // NS_PER_S
     assert given == [*range(given[0], 10 * SLOTS, PAUSE_NS // NS_PER_S)]
     assert given[0] % SLOTS == os.getpid() % SLOTS
+    assert all(until == next(one for one in given if one > second) for second, until in waits if second < given[-1])
 
 
 def test_calls_are_made_one_after_another() -> None:
