@@ -44,7 +44,11 @@ class Beacon:
     """The writer's end. Writing is an assignment to memory: no system call, and nobody waits for it."""
 
     def __init__(self, sockets: Path, path: str) -> None:
-        """Make the page anew; a reader of an older incarnation's page sees that one's end."""
+        """Make the page anew; a reader of an older incarnation's page sees that one's end.
+
+        Raises:
+            OSError: The disk is full, or the folder is not to be written to.
+        """
         file = f"{sockets}/{path.replace('/', '.')}{SUFFIX}"
         try:
             descriptor = os.open(file, _FRESH, 0o600)
@@ -52,10 +56,12 @@ class Beacon:
             os.unlink(file)  # noqa: PTH108 - every birth comes by here
             descriptor = os.open(file, _FRESH, 0o600)
         try:
-            os.ftruncate(descriptor, _SIZE)
+            os.posix_fallocate(descriptor, 0, _SIZE)  # to write to memory for which there is no room ends a process
             self._page = mmap.mmap(descriptor, _SIZE)
-        finally:
+        except BaseException:
             os.close(descriptor)
+            raise
+        self._descriptor = descriptor
         self._number = 0
         self._kind: Kind = ""
         self._names: dict[Kind, bytes] = {}
@@ -75,15 +81,21 @@ class Beacon:
         self._page[_TURN.size : _SAID_AT] = name
 
     def say(self, report: bytes, now_ns: int) -> bool:
-        """Say another report, at that time (monotonic ns); False where it is too large, and nothing was said."""
+        """Say another report, at that time (monotonic ns); False where it has no room, and nothing was said."""
         end = _REPORT_AT + len(report)
-        if len(report) > REPORT_BYTES_MAX:
+        if len(report) > REPORT_BYTES_MAX or (end > len(self._page) and not self._grow(-(-end // _SIZE) * _SIZE)):
             return False
-        if end > len(self._page):
-            self._page.resize(-(-end // _SIZE) * _SIZE)
         self._number += 1
         self._page[_REPORT_AT:end] = report
         _SAID.pack_into(self._page, _SAID_AT, now_ns, self._number, len(report), crc32(report))
+        return True
+
+    def _grow(self, size: int) -> bool:
+        try:
+            os.posix_fallocate(self._descriptor, 0, size)
+        except OSError:
+            return False
+        self._page.resize(size)
         return True
 
     def say_again(self, now_ns: int) -> None:
@@ -93,6 +105,7 @@ class Beacon:
     def close(self) -> None:
         """Let go of the page; nothing can be said any more."""
         self._page.close()
+        os.close(self._descriptor)
 
     @property
     def last(self) -> str:

@@ -1,8 +1,10 @@
 """What a process says of itself can be read from outside, whatever it does meanwhile, and is trusted in nothing."""
 
 import os
+import resource
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +17,17 @@ PATH = "strategies/alpha"
 
 
 @pytest.fixture
-def beacon(tmp_path: Path) -> Beacon:
-    return Beacon(tmp_path, PATH)
+def beacon(tmp_path: Path) -> Iterator[Beacon]:
+    beacon = Beacon(tmp_path, PATH)
+    yield beacon
+    beacon.close()
 
 
 @pytest.fixture
-def sight(tmp_path: Path) -> Sight:
-    return Sight(tmp_path, PATH)
+def sight(tmp_path: Path) -> Iterator[Sight]:
+    sight = Sight(tmp_path, PATH)
+    yield sight
+    sight.close()
 
 
 def test_a_report_is_given_once_and_that_it_holds_moves_only_its_time(beacon: Beacon, sight: Sight) -> None:
@@ -63,6 +69,19 @@ def test_a_report_that_is_too_large_is_not_said_and_the_one_before_stays(beacon:
 
     assert (small, large) == (True, False)
     assert (sight.look(), sight.said_ns) == (b"small", 1)
+
+
+def test_a_report_for_which_the_disk_has_no_room_is_not_said_and_the_next_small_one_is(
+    beacon: Beacon, sight: Sight
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    large = beacon.say(bytes(9000), 1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    small = beacon.say(b"small", 2)
+
+    assert (large, small) == (False, True)
+    assert (sight.look(), sight.said_ns) == (b"small", 2)
 
 
 def test_a_reader_never_sees_half_a_report(beacon: Beacon, sight: Sight) -> None:
