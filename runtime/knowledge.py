@@ -16,6 +16,8 @@ from runtime.supervision_words import Report, Row
 from runtime.warden import Warden
 from runtime.words import Progress
 
+#: A child that says to have spoken so long from now has not: or one that hangs would be heard of until then.
+AHEAD_NS_MAX = NS_PER_S
 #: Falls of each process that the status of that process shows.
 FALLS_KEPT = 10
 
@@ -49,7 +51,9 @@ class Knowledge:
         if sight is None:
             sight = self._sights[child.path] = Sight(self._sockets, child.path)
         said, heard = sight.look(), self._reports.get(child.path)
-        if said is not None:
+        if sight.said_ns > now_ns + AHEAD_NS_MAX:
+            sight.close()
+        elif said is not None:
             report = self._report(said, child)
             if report is None:
                 sight.close()

@@ -80,14 +80,20 @@ def test_what_a_child_says_is_read_where_it_lies_with_the_time_it_was_said_at(
     assert (unheard, said, known.reports["a"][1]) == ({}, ({"orders": 3}, 5), 12)
 
 
-def test_a_child_that_claims_to_have_spoken_in_the_future_has_spoken_now(
+def test_a_child_that_says_to_have_spoken_long_from_now_is_not_heard_until_it_speaks_again(
     tmp_path: Path, known: Knowledge, child: Running
 ) -> None:
-    Beacon(tmp_path, "a").say(CODEC.encode(Progress("a", 1, 1, 1, 0, {})), 10**18)
-
+    beacon, report = Beacon(tmp_path, "a"), CODEC.encode(Progress("a", 1, 1, 1, 0, {"orders": 3}))
+    beacon.say(report, 10**18)
     known.look(child, 9)
+    never = dict(known.reports)
+    beacon.say(report, 11)
+    known.look(child, 10)  # root's time is a little older than what it reads
+    heard = known.reports["a"][1]
+    beacon.say_again(10**18)
+    known.look(child, 60 * NS_PER_S)
 
-    assert known.reports["a"][1] == 9
+    assert (never, heard, known.reports["a"][1]) == ({}, 10, 10)
 
 
 @pytest.mark.parametrize(
