@@ -41,10 +41,11 @@ GUARDED_FRAME_BYTES_MAX = 128 * 1024
 #: Requests that may wait at the control socket, and answers for one client that does not read; more are lost.
 CONTROL_HWM = 256
 GUARDED_HWM = 128
-#: How long a stranger may take to prove its key, and how often a client must show that it still reads.
+#: How long a stranger may take to prove its key.
 HANDSHAKE_MS = 3000
-HEARTBEAT_MS = 5000
-HEARTBEAT_TIMEOUT_MS = 15_000
+#: The kernel asks a client of whom nothing came for so long whether it is there, so often, and as many times. libzmq's
+#: own heartbeats would end this process: it aborts where one is due on a connection that broke while it was not read.
+ALIVE_IDLE_S, ALIVE_AGAIN_S, ALIVE_TIMES = 10, 2, 3
 #: Connections to the guarded door that the kernel holds until they are taken.
 GUARDED_BACKLOG = 64
 #: Connections that may wait to be taken by a hub, for swarms of children that start at once.
@@ -193,8 +194,10 @@ class Bus:
             (zmq.MAXMSGSIZE, GUARDED_FRAME_BYTES_MAX),
             (zmq.ROUTER_MANDATORY, 1),
             (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
-            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
-            (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
+            (zmq.TCP_KEEPALIVE, 1),
+            (zmq.TCP_KEEPALIVE_IDLE, ALIVE_IDLE_S),
+            (zmq.TCP_KEEPALIVE_INTVL, ALIVE_AGAIN_S),
+            (zmq.TCP_KEEPALIVE_CNT, ALIVE_TIMES),
             (zmq.BACKLOG, GUARDED_BACKLOG),
             (zmq.CURVE_SERVER, 1),
         ):

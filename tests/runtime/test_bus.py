@@ -1,6 +1,8 @@
 """Hubs, spokes and streams over real sockets, across the death of either side."""
 
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -29,6 +31,7 @@ from runtime.bus import (
 from runtime.bus_words import Heard, Said, StreamItem
 from runtime.clock import NS_PER_S, Clock
 from runtime.link import Header, Kind
+from tests.runtime.bakehouse import REPOSITORY
 
 PATIENCE_NS = 20 * NS_PER_S
 CLOCK = Clock()
@@ -839,3 +842,51 @@ def test_one_who_floods_a_hub_is_heard_by_shares_and_another_is_heard_in_the_fir
     flooded = [one.body for turn in heard for one in turn if one.peer == "strategies/flood"]
     assert flooded == [str(number).encode() for number in range(45)]
     assert [one.body for turn in heard for one in turn if one.peer == "strategies/quiet"] == [b"here"]
+
+
+#: A door that nobody reads, and a client that sends until nothing more goes, and leaves. Longer than libzmq's timers
+#: were once set to, the door waits for another one.
+LEFT_UNREAD = """
+import sys
+from contextlib import suppress
+from pathlib import Path
+import zmq
+from runtime.bus import READABLE, Address, Bus, Poller, new_keys
+
+folder = Path(sys.argv[1])
+(public, secret), keys = new_keys(), new_keys()
+bus, outside = Bus(folder, Address("console", 1)), Bus(folder, Address("client", 1))
+door = bus.guarded_server(secret)
+assert not door.listen(bus.guarded_url())
+client = outside.guarded_client(bus.guarded_url(), public, keys)
+poller = Poller()
+poller.register(door.visitors, READABLE)
+assert poller.poll(10_000)
+for visitor in door.knocking():
+    door.admit(visitor, is_welcome=True)
+assert client.socket.poll(10_000, zmq.POLLOUT)
+while client.socket.poll(1000, zmq.POLLOUT):
+    with suppress(zmq.Again):
+        for _ in range(1000):
+            client.socket.send(bytes(10_000), zmq.NOBLOCK)
+outside.close()
+assert not poller.poll(16_000)
+print("the door stands", flush=True)
+bus.close()
+"""
+
+
+@pytest.mark.slow
+def test_a_client_that_sends_more_than_is_read_and_leaves_does_not_end_the_process_with_the_door(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_UNREAD, str(tmp_path)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (done.stdout, done.stderr) == ("the door stands\n", "")
