@@ -1,7 +1,6 @@
 """The supervision tree as data: who runs, in which order, and how often each may fall."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +16,7 @@ from actors.arguments import (
     Owner,
     PaperArguments,
     RiskArguments,
-    store_path,
+    store_name,
 )
 from actors.pinned_code import CodeShelf
 from actors.settings import OnDisable, ProcessLimits, Settings, StrategySettings, SupervisionSettings
@@ -229,7 +228,7 @@ def _fence(settings: Settings, path: str, code: str) -> Fence:
     readable = (settings.strategies_folder,) if settings.strategies_folder else ()
     # The code that it ran before too: it may have to stay that strategy until it holds nothing.
     pinned = (CodeShelf.FOLDER,) if code else ()
-    return Fence(readable=(*readable, *pinned), writable=(str(store_path(Path(), path)),))
+    return Fence(readable=(*readable, *pinned), writable=(store_name(path),))
 
 
 def _node(

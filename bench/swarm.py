@@ -17,9 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import zmq
@@ -48,7 +49,7 @@ PATIENCE_S = 300.0
 #: A tick of this size asks whoever hears it for a full collection.
 COLLECT = 77
 #: So long nobody is spoken to before memory is measured: a child of the desk gives back at rest.
-REST_S = 20.0
+REST_S, REST_QUICK_S = 20.0, 2.0
 #: The tick that asks for the collection closes a bar a minute later at most, which all hear; then all rest again.
 RESTS_MAX = 6
 #: Rooms and bare children tell what they counted once a second.
@@ -127,11 +128,11 @@ def main() -> None:
         return
     raise_open_files()
     number = told.number or (SWARM_QUICK if told.quick else SWARM)
-    ticks, kills = (TICKS_QUICK, KILLS_QUICK) if told.quick else (TICKS, KILLS)
+    ticks, kills, rest_s = (TICKS_QUICK, KILLS_QUICK, REST_QUICK_S) if told.quick else (TICKS, KILLS, REST_S)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        bare = measure_bare(Path(name) / "bare", number, ticks)
-        many = measure_desk(Path(name) / "many", number, ticks, kills)
-        few = measure_desk(Path(name) / "few", FEW, ticks, kills)
+        bare = measure_bare(Path(name) / "bare", number, ticks, rest_s)
+        many = measure_desk(Path(name) / "many", number, ticks, kills, rest_s)
+        few = measure_desk(Path(name) / "few", FEW, ticks, kills, 0)  # its memory is of no account
     deliveries = number * ticks
     figures = (
         Figure("memory", many.side.pss_mib, bare.pss_mib, GOAL_MEMORY, "MiB"),
@@ -160,7 +161,7 @@ def main() -> None:
 # --- the desk ---------------------------------------------------------------------------------
 
 
-def measure_desk(folder: Path, number: int, ticks: int, kills: int) -> Swarm:
+def measure_desk(folder: Path, number: int, ticks: int, kills: int, rest_s: float) -> Swarm:
     """Run a desk of so many strategies through everything."""
     feed = Feed()
     names = [f"s{one:04}" for one in range(number)]
@@ -172,7 +173,7 @@ def measure_desk(folder: Path, number: int, ticks: int, kills: int) -> Swarm:
         up_ns = max(logs.ready_ns(name)[-1] for name in names)
         rooted_ns = logs.line_ns("root", " desk.starts ")[-1]
         until(lambda: collected(feed, state), "a collection", every_s=0.5, patience_s=PATIENCE_S)
-        pss_mib = rested_mib(state)
+        pss_mib = rested_mib(state, rest_s)
         restarts_ms = [restart_ms(logs, random.Random(kill).choice(names), state) for kill in range(kills)]
         base = at_rest(lambda: sum(heard(state)))
         lost, behind_s = stream(feed, ticks, lambda: sum(heard(state)) - base, number)
@@ -207,23 +208,28 @@ def collected(feed: Feed, state: Path) -> bool:
     return all(heard(state))
 
 
-def rested_mib(state: Path) -> float:
+def rested_mib(state: Path, rest_s: float) -> float:
     """Give the memory of all processes once no strategy has heard anything for a while, nor meanwhile."""
+    rows = tree(state)
+    root = pids_parent(next(row["pid"] for row in rows if row["pid"]))
     for _ in range(RESTS_MAX):
-        before = handled(state)
-        time.sleep(REST_S)
-        pids = [row["pid"] for row in ask(state, "status", {}, Clock())["tree"] if row["pid"]]
-        parent = pids_parent(pids[0])
-        pss_mib = sum(memory_of(pid).whole for pid in {*pids, *children_of(parent), parent}) / KIB_PER_MIB
-        if handled(state) == before:
+        before = handled(rows)
+        time.sleep(rest_s)
+        pss_mib = sum(memory_of(pid).whole for pid in {*children_of(root), root}) / KIB_PER_MIB
+        rows = tree(state)
+        if handled(rows) == before:
             return pss_mib
     msg = f"the strategies were spoken to in each of {RESTS_MAX} rests"
     raise BenchError(msg)
 
 
-def handled(state: Path) -> int:
+def tree(state: Path) -> list[dict[str, Any]]:
+    """Give the rows of the desk's tree."""
+    return ask(state, "status", {}, Clock())["tree"]
+
+
+def handled(rows: Iterable[Mapping[str, Any]]) -> int:
     """Say how many messages all strategies have heard."""
-    rows = ask(state, "status", {}, Clock())["tree"]
     return sum(row["handled"] for row in rows if row["path"].startswith("strategies/"))
 
 
@@ -264,11 +270,7 @@ def time_ns(line: str) -> int:
 def restart_ms(logs: Logs, name: str, state: Path) -> float:
     """Kill a strategy with SIGKILL; give the milliseconds until its successor was READY."""
     before = len(logs.ready_ns(name))
-    pid = next(
-        row["pid"]
-        for row in ask(state, "status", {}, Clock())["tree"]
-        if row["path"] == f"strategies/{name}" and row["pid"]
-    )
+    pid = next(row["pid"] for row in tree(state) if row["path"] == f"strategies/{name}" and row["pid"])
     began_ns = time.time_ns()
     os.kill(pid, signal.SIGKILL)
     until(lambda: len(logs.ready_ns(name)) > before, f"{name} to be back", every_s=0.002)
@@ -295,7 +297,7 @@ def stream(feed: Feed, ticks: int, count: Callable[[], int], number: int) -> tup
 # --- the bare swarm ---------------------------------------------------------------------------
 
 
-def measure_bare(folder: Path, number: int, ticks: int) -> Side:
+def measure_bare(folder: Path, number: int, ticks: int, rest_s: float) -> Side:
     """Run the bare swarm through the same."""
     folder.mkdir(parents=True)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -316,9 +318,9 @@ def measure_bare(folder: Path, number: int, ticks: int) -> Side:
         pids = [process, *children_of(process)]
         counts: dict[bytes, int] = {}
         feed = BareFeed(market)
-        until(lambda: _collected(sink, counts, feed, number), "a collection", every_s=0.5, patience_s=PATIENCE_S)
+        until(lambda: _collected(sink, counts, feed, number), "a collection", every_s=REPORT_S, patience_s=PATIENCE_S)
         base = at_rest(lambda: _counted(sink, counts))
-        time.sleep(REST_S)
+        time.sleep(rest_s)
         pss_mib = sum(memory_of(pid).whole for pid in pids) / KIB_PER_MIB
         lost, behind_s = stream(feed, ticks, lambda: _counted(sink, counts) - base, number)
     context.destroy(linger=0)

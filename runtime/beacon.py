@@ -58,7 +58,7 @@ class Beacon:
         try:
             os.posix_fallocate(descriptor, 0, _SIZE)  # to write to memory for which there is no room ends a process
             self._page = mmap.mmap(descriptor, _SIZE)
-        except BaseException:
+        except OSError:
             os.close(descriptor)
             raise
         self._descriptor = descriptor

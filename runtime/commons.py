@@ -81,8 +81,6 @@ _WORDS = struct.Struct(f"<{_PART // _WORD}Q")
 _BLOCK, _SET = int(signal.SIG_BLOCK), int(signal.SIG_SETMASK)
 _OWN, _IN_PLACE = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | 0x10
 _FAILED = (1 << 64) - 1
-#: What a process does wrong itself shall still be told.
-_TOLD = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
 _SET_BYTES = 128
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 #: With the lock of Python held, so that no other thread runs meanwhile.
@@ -104,6 +102,10 @@ _compare, _advise, _mask = _plain.memcmp, _plain.madvise, _plain.pthread_sigmask
 _compare.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 _advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _mask.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+#: All signals that come from outside, made once for all children: what a process does wrong itself shall still be told.
+_ALL, _BEFORE = ctypes.create_string_buffer(_SET_BYTES), ctypes.create_string_buffer(_SET_BYTES)
+for _number in signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}:
+    _plain.sigaddset(_ALL, int(_number))
 
 
 class Span(NamedTuple):
@@ -149,9 +151,8 @@ class Commons(NamedTuple):
             versions = array("Q", sorted(at + _VERSION for at, each in objects.items() if type(each) is FunctionType))
             del objects
             spans = _on_file(arenas, *calls)
-            living = b"".join(
-                _living(arena, image) for arena in arenas for at, _, image in spans if at == arena.address
-            )
+            images = {span.address: span.image for span in spans}
+            living = b"".join(_living(each, images[each.address]) for each in arenas if each.address in images)
             return cls(array("Q", chain.from_iterable(spans)), living, mark, codes, versions)
         except (OSError, StopIteration, UnbrokenError):
             return cls()
@@ -266,19 +267,13 @@ class _Undisturbed:
     The module ``signal`` would do, but turns the signals into objects again at the end, all over the heap.
     """
 
-    def __init__(self) -> None:
-        self._all, self._before = ctypes.create_string_buffer(_SET_BYTES), ctypes.create_string_buffer(_SET_BYTES)
-        self._places = (ctypes.addressof(self._all), ctypes.addressof(self._before))
-        for number in signal.valid_signals() - _TOLD:
-            _plain.sigaddset(self._all, int(number))
-
     def __enter__(self) -> None:
         self._was_collecting = gc.isenabled()
-        _mask(_BLOCK, *self._places)
+        _mask(_BLOCK, _ALL, _BEFORE)
         gc.disable()
 
     def __exit__(self, *_: object) -> None:
-        _mask(_SET, self._places[1], 0)
+        _mask(_SET, _BEFORE, None)
         if self._was_collecting:
             gc.enable()
 

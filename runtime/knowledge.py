@@ -123,7 +123,10 @@ class Knowledge:
             last_error: Why it fell last, or was put away.
             now_ns: Monotonic time.
         """
-        heard = self._reports.get(row.path) if child is not None else None
+        heard = None
+        if child is not None:
+            self.look(child, now_ns)
+            heard = self._reports.get(row.path)
         return {
             "path": row.path,
             "kind": row.kind,

@@ -778,8 +778,6 @@ class Root:
 
     def _row(self, row: Row, now_ns: int) -> dict[str, Any]:
         child = self._running.get(row.path) if row.kind != "node" else None
-        if child is not None:
-            self._known.look(child, now_ns)
         last_error = row.last_error
         if row.state is ChildState.QUARANTINED and not last_error:
             last_error = self._keeper.quarantine_reason(row.path)

@@ -355,8 +355,7 @@ class Store(Reader):
         Raises:
             StoreError: It is another's.
         """
-        refuse_foreign(self, owner)
-        if not self.owner():
+        if not refuse_foreign(self, owner):
             with suppress(StoreError):
                 self.commit([Put(*_OWNER, owner.encode())])
 
@@ -610,8 +609,8 @@ def _refuse_older(path: Path, kept: Summary | None, witness: int) -> None:
         raise StoreError(msg)
 
 
-def refuse_foreign(store: Reader, owner: str) -> None:
-    """Refuse a store that is another's than this owner's.
+def refuse_foreign(store: Reader, owner: str) -> str:
+    """Refuse a store that is another's than this owner's; give what it says, "" where nobody has noted that yet.
 
     Raises:
         ForeignStoreError: It is.
@@ -623,6 +622,7 @@ def refuse_foreign(store: Reader, owner: str) -> None:
             " ordered would be taken for the other's. Put its own file back, or restore a backup"
         )
         raise ForeignStoreError(msg)
+    return kept
 
 
 def _broken(path: Path, sequence: int) -> StoreError:
