@@ -4,10 +4,12 @@ from typing import Any
 
 from typing_extensions import override
 
+from actors.arguments import MARKET_DATA
 from actors.evaluator import Evaluator
 from actors.strategy import StrategyRoom
 from actors.strategy_arguments import StrategyArguments
 from desk.messages import BarsGiven
+from runtime.bus_words import StreamItem
 from runtime.clock import Clock
 from runtime.effects import Effects
 from runtime.room import NOTHING
@@ -46,6 +48,12 @@ class CandidateRoom(StrategyRoom):
         if self._live_from is None and isinstance(word, BarsGiven):
             self._live_from = word.head
         return super().hear(peer, epoch, word)
+
+    @override
+    def hear_stream(self, peer: str, item: StreamItem, word: Any) -> Effects:
+        if self._live_from is None and word is None and peer == MARKET_DATA:
+            self._live_from = item.sequence
+        return super().hear_stream(peer, item, word)
 
     @override
     def _is_behind(self) -> bool:

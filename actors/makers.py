@@ -204,10 +204,13 @@ def strategy(context: Context, arguments: bytes) -> Made:
     room: Room = StrategyRoom(evaluator, told, context.clock, started_with if told is not started_with else None)
     if started_with.entry.record:
         room = Recording(room, store, codec, context.clock, epoch=context.epoch, arguments=arguments)
+    conductor = _barrier(is_stepped=told.is_stepped)
+    on_demand = ("risk", "execution") if conductor else ("risk", "execution", MARKET_DATA)
     wiring = Wiring(
-        spokes=("risk", "execution", MARKET_DATA),
+        spokes=(conductor,) if conductor else (),
+        on_demand=on_demand,
         streams=_streams_of(told),
-        conductor=_barrier(is_stepped=told.is_stepped),
+        conductor=conductor,
     )
     return Made(room, wiring, store, codec)
 
@@ -220,7 +223,7 @@ def candidate(context: Context, arguments: bytes) -> Made:
     live_from = Memory(store, "").last_bar()
     evaluator = Evaluator(_class_of(context, told), told, context.epoch, store, context.log, is_silent=True)
     room = CandidateRoom(evaluator, told, context.clock, bars=given.bars, live_from=live_from)
-    return Made(room, Wiring(spokes=("execution", MARKET_DATA), streams=_streams_of(told)), store, desk_codec())
+    return Made(room, Wiring(on_demand=("execution", MARKET_DATA), streams=_streams_of(told)), store, desk_codec())
 
 
 def _class_of(context: Context, told: StrategyArguments) -> type[Strategy]:

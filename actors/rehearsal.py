@@ -70,4 +70,4 @@ def strategy(context: Context, _arguments: bytes) -> Made:
     store = Store.open(path, is_synced=False, map_bytes=STRATEGY_STORE_BYTES, owner=context.path)
     room = _Rehearsal(Evaluator(_class_of(context), told, context.epoch, store, context.log), told, context.clock)
     streams = ((MARKET_DATA, (bar_topic(SYMBOL, "1m"), tick_topic(SYMBOL))), ("execution", (context.path,)))
-    return Made(room, Wiring(spokes=("risk", "execution", MARKET_DATA), streams=streams), store, desk_codec())
+    return Made(room, Wiring(on_demand=("execution", MARKET_DATA), streams=streams), store, desk_codec())

@@ -27,12 +27,15 @@ from runtime.room import Room
 from runtime.words import RestartWanted, Turn
 
 #: How long a question or a missing item goes unanswered before it is asked (again); twice as long each time, up to
-#: the most: whom it waits for may come up last, and a thousand wait.
+#: the most.
 ASK_AGAIN_NS = 100 * NS_PER_MS
 ASK_AGAIN_NS_MAX = 1600 * NS_PER_MS
 #: How long one that was started for an entry that it is not waits for the restart that it asks for. Root grants one for
 #: each entry, and may have granted it.
 LEAVE_NS = 5000 * NS_PER_MS
+#: How long the heads of the streams may fail to come before it asks without them. They come with the connection;
+#: whoever sends them may come up last, and a thousand wait.
+HEADS_NS = 30_000 * NS_PER_MS
 
 
 class EntryChangedError(Exception):
@@ -43,7 +46,8 @@ class StrategyRoom(Room):
     """Feeds one strategy exactly once with each bar, in order, after its own events up to that bar.
 
     A bar that the market's step does not offer any more is taken in without trading. After a fall it goes on from what
-    was kept, and asks for the bars and the own records behind that.
+    was kept. The head of each stream, which comes as the subscription's confirmation, says whether there are bars or
+    own records behind that; only then it asks for them, so one that missed nothing speaks to nobody.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class StrategyRoom(Room):
         self._offer: StrategyTurn | None = None
         self._has_joined = False
         self._is_armed = False
+        self._awaits_heads = False
         self._ask_again_ns = ASK_AGAIN_NS
         self._start_over()
 
@@ -79,7 +84,10 @@ class StrategyRoom(Room):
         self._events: deque[JournalRecord] = deque()
         self._events_upto = -1
         self._events_from = self._events_last = self._evaluator.journal_sequence
-        self._bars_asked: set[str] = set(self._topics)
+        self._has_asked_events = False
+        self._bars_asked: set[str] = set()
+        #: Topics of bars of which it is not known yet whether anything is missing.
+        self._unheard: set[str] = set(self._topics)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -88,6 +96,8 @@ class StrategyRoom(Room):
         effects = Effects()
         self._evaluator.recall(effects)
         self._start_over()
+        self._awaits_heads = True
+        effects.timer("heads", self._clock.monotonic_ns() + HEADS_NS)
         return effects
 
     @override
@@ -129,8 +139,7 @@ class StrategyRoom(Room):
             self._ask_events(effects)
         elif peer == "market_data":
             self._has_joined = False
-            self._bars_asked = set(self._topics)
-            self._ask_bars(effects)
+            self._ask_bars(self._topics, effects)
         self._is_armed, self._ask_again_ns = False, ASK_AGAIN_NS
         self._look_after(effects)
         return effects
@@ -146,18 +155,21 @@ class StrategyRoom(Room):
         if name == "leave":
             raise EntryChangedError(self._leaves_for)
         effects = Effects()
-        self._is_armed = False
-        if self._events_upto < 0 or self._is_behind():
-            self._ask_events(effects)
-        if self._is_missing_bar():
-            self._bars_asked = set(self._topics)
-        self._ask_bars(effects)
+        if name == "heads":
+            if self._events_upto < 0:
+                self._ask_events(effects)
+            self._ask_bars(self._unheard, effects)
+        else:
+            self._is_armed = False
+            if self._has_asked_events or self._is_behind():
+                self._ask_events(effects)
+            self._ask_bars(self._topics if self._is_missing_bar() else self._bars_asked, effects)
         self._look_after(effects)
         return effects
 
     def _look_after(self, effects: Effects) -> None:
         """Ask again later where something is awaited; a strategy that has all it needs sleeps."""
-        awaits = self._events_upto < 0 or self._bars_asked
+        awaits = self._has_asked_events or self._bars_asked
         if not awaits and self._offer is not None:
             awaits = self._is_behind() or self._is_missing_bar()
         if not awaits:
@@ -200,22 +212,30 @@ class StrategyRoom(Room):
                 self._evaluator.leave_aside(f"it knows record {known} of a journal that ends at {given.head}", effects)
             self._start_over()
             self._ask_events(effects)
+            self._ask_bars(self._topics, effects)
             return
         self._take_events(given.records)
         if given.is_complete:
             self._events_upto = max(self._events_upto, given.head)
+            self._has_asked_events = False
         else:
             self._ask_events(effects)
 
     def _hear_own(self, item: StreamItem, record: Any, effects: Effects) -> None:
-        """Take own records as they come; a gap is asked for."""
+        """Take own records as they come; a gap is asked for, and at first the head says whether there is one."""
         last = item.previous if record is None else item.sequence
         if isinstance(record, JournalRecord) and item.previous <= self._events_last:
             self._take_events((record,))
-        if self._events_last >= last:
-            self._events_upto = max(self._events_upto, item.sequence) if self._events_upto >= 0 else -1
-        elif self._events_upto >= 0:
-            self._ask_events(effects)
+        if self._events_upto >= 0:
+            if self._events_last >= last:
+                self._events_upto = max(self._events_upto, item.sequence)
+            else:
+                self._ask_events(effects)
+        elif record is None and not self._has_asked_events:
+            if last <= self._events_last <= item.sequence:
+                self._events_upto = item.sequence
+            else:  # it also asks where the journal ends before what it knows
+                self._ask_events(effects)
 
     def _hear_bar(self, item: StreamItem, bar: Any, effects: Effects) -> None:
         heard = self._heard[item.topic]
@@ -224,8 +244,9 @@ class StrategyRoom(Room):
             self._bars[bar.sequence] = bar
             self._heard[item.topic] = bar.sequence
         elif last > heard:
-            self._bars_asked.add(item.topic)
             self._ask_bars_of(item.topic, effects)
+        elif bar is None:
+            self._know(item.topic, item.sequence)
 
     def _hear_tick(self, item: StreamItem, event: Any, effects: Effects) -> None:
         self._evaluator.hear_tick(event.ts_ns)
@@ -253,18 +274,25 @@ class StrategyRoom(Room):
                     self._missed.add(bar.sequence)
         if given.is_complete:
             self._bars_asked.discard(topic)
-            self._known_to[topic] = max(self._known_to[topic], given.head)
+            self._know(topic, given.head)
         else:
             self._ask_bars_of(topic, effects)
 
+    def _know(self, topic: str, head: int) -> None:
+        """Note that market data has no bar of a topic up to ``head`` but those that were heard."""
+        self._unheard.discard(topic)
+        self._known_to[topic] = max(self._known_to[topic], head)
+
     def _ask_events(self, effects: Effects) -> None:
+        self._has_asked_events = True
         effects.post("execution", EventsWanted(self._name, self._events_last), is_sure=False, is_gated=False)
 
-    def _ask_bars(self, effects: Effects) -> None:
-        for topic in sorted(self._bars_asked):
+    def _ask_bars(self, topics: Iterable[str], effects: Effects) -> None:
+        for topic in sorted(topics):
             self._ask_bars_of(topic, effects)
 
     def _ask_bars_of(self, topic: str, effects: Effects) -> None:
+        self._bars_asked.add(topic)
         wanted = BarsWanted(self._topics[topic], self._timeframe, self._heard[topic], 500)
         effects.post("market_data", wanted, is_sure=False, is_gated=False)
 
@@ -283,7 +311,7 @@ class StrategyRoom(Room):
         return b"" if self._turn is None else None
 
     def _has_caught_up(self) -> bool:
-        return self._events_upto >= 0 and not self._bars_asked
+        return self._events_upto >= 0 and not self._bars_asked and not self._unheard
 
     def _is_behind(self) -> bool:
         return self._offer is not None and self._events_last < self._offer.own_last
@@ -305,8 +333,11 @@ class StrategyRoom(Room):
     def _go_on(self, effects: Effects) -> None:
         """Evaluate what can be evaluated now; who waits for the restart leaves it to the successor."""
         self._look_after(effects)
-        if self._events_upto < 0 or self._bars_asked or self._has_asked_for_restart:
+        if not self._has_caught_up() or self._has_asked_for_restart:
             return
+        if self._awaits_heads:
+            self._awaits_heads = False
+            effects.timer("heads", 0)
         self._evaluate(effects)
         if self._leaves_for:
             self._leave(effects)

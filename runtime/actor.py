@@ -281,8 +281,7 @@ class RoomActor(pykka.Actor):
             publisher = self._publisher
             self._attach(inbox, publisher.socket, lambda _effects: publisher.subscriptions())
         for peer in (ROOT, *wiring.spokes):
-            spoke = self._spokes[peer] = self._bus.spoke(peer)
-            self._attach(inbox, spoke.socket, self._spoke_handler(spoke))
+            self._connect(peer)
         if wiring.foreign_url:
             foreign = self._foreign = self._bus.foreign(wiring.foreign_url, wiring.foreign_prefixes)
             self._attach(inbox, foreign.socket, lambda effects: self._hear_foreign(foreign, effects))
@@ -297,6 +296,16 @@ class RoomActor(pykka.Actor):
     def _attach(self, inbox: SocketInbox, socket: Socket[bytes], handler: Callable[[Effects], None]) -> None:
         inbox.register(socket)
         self._handlers[socket] = handler
+
+    def _connect(self, peer: str) -> Spoke:
+        spoke = self._spokes[peer] = self._bus.spoke(peer)
+        self._attach(self._inbox, spoke.socket, self._spoke_handler(spoke))
+        return spoke
+
+    def _spoke_to(self, peer: str) -> Spoke | None:
+        """Give the link on which we speak to a hub, from now on where it is one on demand; None where it has ours."""
+        spoke = self._spokes.get(peer)
+        return self._connect(peer) if spoke is None and peer in self._wiring.on_demand else spoke
 
     def _hear_hub(self, effects: Effects) -> None:
         assert self._hub is not None, "the handler of a hub that is not there"
@@ -462,7 +471,7 @@ class RoomActor(pykka.Actor):
                 before.append(post.word)
                 continue
             self._send_sure(peer, waiting.pop(peer, ()))
-            spoke, body = self._spokes.get(peer), self._codec.encode(post.word)
+            spoke, body = self._spoke_to(peer), self._codec.encode(post.word)
             if spoke is not None:
                 spoke.post(body, is_sure=False)
             else:
@@ -472,7 +481,7 @@ class RoomActor(pykka.Actor):
             self._send_sure(peer, words)
 
     def _send_sure(self, peer: str, words: Sequence[msgspec.Struct]) -> None:
-        spoke, bodies = self._spokes.get(peer), self._codec.encode_all(words)
+        spoke, bodies = self._spoke_to(peer), self._codec.encode_all(words)
         if len(bodies) == 1:
             if spoke is not None:
                 spoke.post(bodies[0], is_sure=True)

@@ -45,8 +45,9 @@ class DoorState(msgspec.Struct, frozen=True):
 class Wiring(msgspec.Struct, frozen=True):
     """Which sockets the shell opens for a room.
 
-    ``spokes`` are the hubs it connects to (root's is always there), ``streams`` what it listens to as
-    (peer, topics). ``conductor`` names the peer whose turns bind its gated posts; "" means that it is not stepped.
+    ``spokes`` are the hubs it connects to (root's is always there), ``on_demand`` those to which it does so as soon as
+    it has something to say to them, ``streams`` what it listens to as (peer, topics). ``conductor`` names the peer
+    whose turns bind its gated posts; "" means that it is not stepped.
     ``guarded_listen`` is where the control socket's door for clients with keys is, "" where it has none, and
     ``guarded_secret_file`` holds that door's own secret key.
     ``hub_share`` bounds what one peer of the hub may have heard in one turn; 0 leaves it to the number of all.
@@ -54,6 +55,7 @@ class Wiring(msgspec.Struct, frozen=True):
 
     has_hub: bool = False
     spokes: tuple[str, ...] = ()
+    on_demand: tuple[str, ...] = ()
     has_stream: bool = False
     streams: tuple[tuple[str, tuple[str, ...]], ...] = ()
     conductor: str = ""

@@ -72,6 +72,8 @@ class Shell:
         self.sides = Sides(path, epoch)
         self.unanswered: set[str] = set()
         self.links: dict[str, Shell] = {}
+        self.spokes: set[str] = set()
+        """The hubs to which it connects: those of its wiring, and those on demand to which it had something to say."""
         self.listeners: dict[str, tuple[Shell, tuple[str, ...]]] = {}
         #: Who listens to which topic, until somebody comes or goes.
         self._listening_to: dict[str, list[str]] = {}
@@ -107,6 +109,7 @@ class Shell:
         self.made = maker(context, arguments)
         self.room, self.wiring, self.store = self.made.room, self.made.wiring, self.made.store
         self.codec = self.made.codec
+        self.spokes.update(self.wiring.spokes)
         self.room.take_waker(self._on_waker)
         heard = self.heard = Heard([], self.room.recover())
         self._head, last = self.room.stream_heads()
@@ -425,6 +428,9 @@ class Shell:
         if peer == ROOT:
             self.world.told_root(self, post.word)
             return
+        if peer not in self.spokes and peer in self.wiring.on_demand:
+            self.spokes.add(peer)
+            self.world.connect_soon(self, peer)
         word = post.word
         if _MUTABLE.get(type(word), True):
             word = portable(word)

@@ -324,11 +324,11 @@ class World:
         life = self.life
         self.later(self.draw_ns(50_000, 500_000), lambda: self._ready(shell, life))
         for peer in shell.wiring.spokes:
-            self._connect_soon(shell, peer)
+            self.connect_soon(shell, peer)
         for other in self.paths.values():
             if other is not None and other.is_up and other is not shell:
-                if shell.path in other.wiring.spokes:
-                    self._connect_soon(other, shell.path)
+                if shell.path in other.spokes:
+                    self.connect_soon(other, shell.path)
                 self._listen_soon(other, shell.path)
         for peer, _ in shell.wiring.streams:
             self._listen_soon(shell, peer)
@@ -483,7 +483,8 @@ class World:
 
     # --- links --------------------------------------------------------------------------------
 
-    def _connect_soon(self, spoke: Shell, hub_path: str) -> None:
+    def connect_soon(self, spoke: Shell, hub_path: str) -> None:
+        """Let a spoke come to its hub a little later, where that stands by then; if not, it does so at its birth."""
         self.later(self.draw_ns(100_000, 10 * NS_PER_MS), lambda: self._connect(spoke, hub_path))
 
     def _connect(self, spoke: Shell, hub_path: str) -> None:
@@ -491,7 +492,7 @@ class World:
         if hub is None or not spoke.is_alive or spoke.links.get(hub_path) is hub:
             return
         if spoke.is_frozen:
-            self._connect_soon(spoke, hub_path)
+            self.connect_soon(spoke, hub_path)
             return
         self.guarded(spoke, lambda: spoke.connected(hub))
 
@@ -561,7 +562,7 @@ class World:
         one.links.pop(other.path, None)
         other.links.pop(one.path, None)
         self.tell(one.path, f"its link to {other.path} breaks")
-        spoke, hub = (one, other) if other.path in one.wiring.spokes else (other, one)
+        spoke, hub = (one, other) if other.path in one.spokes else (other, one)
         self.later(self.draw_ns(5 * NS_PER_MS, 400 * NS_PER_MS), lambda: self._connect(spoke, hub.path))
 
 

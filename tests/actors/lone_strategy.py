@@ -190,11 +190,27 @@ class Lone:
         self.room = StrategyRoom(self.evaluator, told, self.clock, started_with if told is not started_with else None)
         self.wants_restart = False
         self._posts: deque[Any] = deque()
+        self._linked: set[str] = set()
         self._carry_out(self.room.recover())
-        self._carry_out(self.room.connected("execution"))
-        self._carry_out(self.room.connected("market_data"))
+        self._confirm()
+        if self._is_stepped:
+            self._link("market_data")
         self._stray()
         self._answer()
+
+    def _confirm(self) -> None:
+        """Say the heads of the streams to which it listens."""
+        self._last_own = self.journal[-1].sequence if self.journal else 0
+        own = StreamItem(NAME, self._last_own, self._last_own, None, has_memory=True)
+        self._carry_out(self.room.hear_stream("execution", own, None))
+        for symbol in self.symbols:
+            last = max((bar.sequence for bar in self._bars if bar.symbol == symbol), default=0)
+            head = StreamItem(bar_topic(symbol, self.timeframe), len(self._bars), last, None, has_memory=True)
+            self._carry_out(self.room.hear_stream("market_data", head, None))
+
+    def _link(self, peer: str) -> None:
+        self._linked.add(peer)
+        self._carry_out(self.room.connected(peer))
 
     def _stray(self) -> None:
         """Let what a predecessor asked for last be answered, and then what it asked for first."""
@@ -431,7 +447,10 @@ class Lone:
     def _answer(self) -> None:
         while self._posts:
             word = self._posts.popleft()
-            if isinstance(word, Intent):
+            peer = _PEERS.get(type(word), "")
+            if peer and peer not in self._linked:  # such a question is lost: the link comes with it
+                self._link(peer)
+            elif isinstance(word, Intent):
                 if word.intent_id not in self._intents:
                     self._intents[word.intent_id] = word
                     self._plan(word)
@@ -454,6 +473,9 @@ class Lone:
                     word.symbol, word.timeframe, word.after, bars, len(self._bars), len(mine) <= 4, now_ns
                 )
                 self._carry_out(self.room.hear("market_data", 1, given))
+
+
+_PEERS = {EventsWanted: "execution", BarsWanted: "market_data"}
 
 
 def _of_no_epoch(intent: Intent) -> Intent:

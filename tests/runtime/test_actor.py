@@ -546,6 +546,68 @@ def test_what_was_published_is_heard_before_what_somebody_wants_on_account_of_it
     assert done.stdout == "tick intent\n", done.stderr
 
 
+#: A room that has somebody to whom it has nothing to say at first. Prints how many connections market's hub has before
+#: it spoke, behind that, and what came.
+ON_DEMAND = """
+import sys
+from pathlib import Path
+from runtime.actor import RoomActor
+from runtime.beacon import Beacon
+from runtime.bus import Address, Bus
+from runtime.clock import Clock
+from runtime.effects import Effects
+from runtime.log import Log
+from runtime.room import Room, Wiring
+from tests.runtime.scribe import CODEC, Noted
+
+class Shy(Room):
+    linked = []
+    def hear(self, peer, epoch, word):
+        effects = Effects()
+        effects.post("market", Noted("sure"))
+        return effects
+    def connected(self, peer):
+        self.linked.append(peer)
+        return Effects()
+
+def connections():
+    rows = Path("/proc/net/unix").read_text().splitlines()
+    return sum(row.endswith(f" {state}/s/market.hub") for row in rows) - 1  # one listens
+
+def turn():
+    actor.on_receive(actor.actor_inbox.get().message)
+
+state = Path(sys.argv[1])
+(state / "s").mkdir(parents=True, mode=0o700)
+buses = [Bus(state / "s", Address(name, 1)) for name in ("root", "market", "shy")]
+root, market = buses[0].hub(), buses[1].hub()
+clock, log, beacon = Clock(), Log.open(state / "log", "shy", "INFO"), Beacon(state / "s", "shy")
+actor = RoomActor(Shy(), Wiring(on_demand=("market",)), None, buses[2], CODEC, clock, log, beacon)
+actor.on_start()
+while not any(root.receive()):
+    root.socket.poll(10_000)
+root.acknowledge()
+print(connections(), end=" ")
+root.post("shy", CODEC.encode(Noted("speak")), is_sure=True)
+heard = []
+while not (heard and Shy.linked):
+    turn()
+    heard += [CODEC.decode(each.body).words for each in market.receive()]
+market.acknowledge()
+while actor._waiting():
+    turn()
+print(connections(), *heard, *Shy.linked, flush=True)
+for bus in buses:
+    bus.close()
+"""
+
+
+def test_a_hub_on_demand_is_connected_to_with_the_first_word_for_it(stage: Stage) -> None:
+    done = played(ON_DEMAND, str(stage.state / "shy"))
+
+    assert done.stdout == "0 1 sure market\n", done.stderr
+
+
 # --- rest ---------------------------------------------------------------------------------------------
 
 

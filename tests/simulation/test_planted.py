@@ -97,6 +97,10 @@ def test_the_command_shows_the_smallest_run_that_breaks_a_promise_and_the_line_t
     assert eval(line, {"again": again, "Draw": Draw}), "and holds once it is mended"
 
 
+def _without(numbers: tuple[int, ...], one: int) -> tuple[int, ...]:
+    return tuple(number for number in numbers if number != one)
+
+
 def test_a_failing_run_becomes_smaller_and_still_fails() -> None:
     mistake = by_name["books-twice"]
     found = catch(mistake, mistake.draw, QUICK_MAX)
@@ -109,5 +113,9 @@ def test_a_failing_run_becomes_smaller_and_still_fails() -> None:
     assert found.outcome.violations
     assert outcome.violations == kept != ()
     assert small.bars < whole.bars
-    assert small.only is not None
-    assert len(small.only) < len(found.outcome.occurrences) or not small.only
+    numbers = tuple(number for number, _ in outcome.occurrences)
+    assert len(numbers) <= len(found.outcome.occurrences)
+    with built_in(mistake) as replaced:
+        draw = replace(mistake.draw, bars=small.bars)
+        needless = [each for each in numbers if again(small.seed, draw, only=_without(numbers, each), makers=replaced)]
+    assert needless == [], "each fault that is left is needed"

@@ -1,0 +1,156 @@
+"""A strategy that missed nothing asks nobody; one that did asks whoever has it, until it is answered."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.strategy import HEADS_NS, StrategyRoom
+from actors.topics import bar_topic
+from desk.messages import Bar, BarsGiven, BarsWanted, EventsGiven, EventsWanted
+from desk.units import MINUTE_NS
+from runtime.bus_words import StreamItem
+from runtime.effects import Effects
+from tests.actors.lone_strategy import NAME, SYMBOLS, Lone
+
+ONE, OTHER = SYMBOLS
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> Iterator[Lone]:
+    lone = Lone(tmp_path, 1, is_stepped=False)
+    yield lone
+    lone.close()
+
+
+def born(lone: Lone) -> StrategyRoom:
+    """Make a process that remembers what the lone strategy does, and has heard nothing yet."""
+    room = StrategyRoom(lone.evaluator, lone.told(), lone.clock)
+    room.recover()
+    return room
+
+
+def own_head(room: StrategyRoom, last: int, journal: int) -> Effects:
+    return room.hear_stream("execution", StreamItem(NAME, journal, last, None, has_memory=True), None)
+
+
+def bars_head(room: StrategyRoom, symbol: str, last: int, store: int) -> Effects:
+    item = StreamItem(bar_topic(symbol, "1m"), store, last, None, has_memory=True)
+    return room.hear_stream("market_data", item, None)
+
+
+def bar(symbol: str, sequence: int) -> Bar:
+    begin_ns = sequence * MINUTE_NS
+    return Bar(symbol, "1m", begin_ns, begin_ns + MINUTE_NS, 1.0, 1.0, 1.0, 1.0, 1.0, sequence=sequence)
+
+
+def published(room: StrategyRoom, symbol: str, sequence: int, previous: int) -> Effects:
+    item = StreamItem(bar_topic(symbol, "1m"), sequence, previous, b"", has_memory=True)
+    return room.hear_stream("market_data", item, bar(symbol, sequence))
+
+
+def asked(*effects: Effects) -> list[object]:
+    return [post.word for each in effects for post in each.posts]
+
+
+def asks_again(effects: Effects) -> bool:
+    return any(name == "ask" and at_ns for name, at_ns in effects.timers)
+
+
+def test_one_that_has_missed_nothing_asks_nobody_and_evaluates_the_next_bar(lone: Lone) -> None:
+    room = born(lone)
+
+    heads = (own_head(room, 0, 40), bars_head(room, ONE, 0, 7), bars_head(room, OTHER, 0, 7))
+    next_bar = published(room, ONE, 8, 0)
+
+    assert asked(*heads, next_bar) == []
+    assert not any(asks_again(each) for each in (*heads, next_bar))
+    assert next_bar.writes, "an evaluated bar is kept"
+
+
+def test_a_bar_that_comes_before_all_heads_have_is_evaluated_behind_them(lone: Lone) -> None:
+    room = born(lone)
+    bars_head(room, ONE, 0, 0)
+
+    early = published(room, ONE, 1, 0)
+    own_head(room, 0, 0)
+    last_head = bars_head(room, OTHER, 0, 0)
+
+    assert (bool(early.writes), bool(last_head.writes)) == (False, True)
+
+
+def test_what_the_head_of_the_own_topic_shows_as_missing_is_asked_of_execution_alone(lone: Lone) -> None:
+    room = born(lone)
+
+    found = own_head(room, 3, 40)
+
+    assert (asked(found), asks_again(found)) == ([EventsWanted(NAME, 0)], True)
+    assert asked(own_head(room, 3, 41)) == [], "one question is enough while it waits"
+    assert asked(room.timer("ask")) == [EventsWanted(NAME, 0)]
+
+
+def test_what_the_head_of_a_bars_topic_shows_as_missing_is_asked_of_market_data_alone(lone: Lone) -> None:
+    room = born(lone)
+
+    found, complete = bars_head(room, ONE, 3, 4), bars_head(room, OTHER, 0, 4)
+
+    assert (asked(found), asks_again(found)) == ([BarsWanted(ONE, "1m", 0, 500)], True)
+    assert asked(complete) == []
+    assert asked(room.timer("ask")) == [BarsWanted(ONE, "1m", 0, 500)]
+
+
+def test_nothing_is_evaluated_until_the_answer_is_there_and_then_nothing_is_asked_any_more(lone: Lone) -> None:
+    room = born(lone)
+    own_head(room, 0, 0)
+    bars_head(room, OTHER, 0, 1)
+    bars_head(room, ONE, 1, 1)
+    waiting = published(room, OTHER, 2, 0)
+
+    answer = BarsGiven(ONE, "1m", 0, (bar(ONE, 1),), 1, is_complete=True, market_ns=2 * MINUTE_NS)
+    answered = room.hear("market_data", 1, answer)
+
+    assert (bool(waiting.writes), bool(answered.writes)) == (False, True)
+    assert asked(room.timer("ask")) == []
+
+
+def test_a_link_that_breaks_behind_a_question_asks_it_again(lone: Lone) -> None:
+    room = born(lone)
+    own_head(room, 3, 40)
+
+    assert asked(room.connected("execution")) == [EventsWanted(NAME, 0)]
+
+
+def test_a_journal_that_ends_before_what_is_known_is_asked_about(lone: Lone) -> None:
+    while not lone.evaluator.journal_sequence:
+        lone.step()
+    known = lone.evaluator.journal_sequence
+    room = born(lone)
+
+    found = own_head(room, 0, known - 1)
+    assert asked(found) == [EventsWanted(NAME, known)]
+
+    gone = room.hear("execution", 1, EventsGiven(NAME, known, (), known - 1, is_complete=True))
+
+    assert lone.evaluator.facts()["rebuilt"] == 1
+    assert EventsWanted(NAME, 0) in asked(gone), "it begins anew, with its first own record"
+    assert {word.symbol for word in asked(gone) if isinstance(word, BarsWanted)} == set(SYMBOLS)
+
+
+def test_heads_that_do_not_come_are_not_waited_for_for_ever(lone: Lone) -> None:
+    room = StrategyRoom(lone.evaluator, lone.told(), lone.clock)
+    patience = dict(room.recover().timers)["heads"]
+    bars_head(room, OTHER, 0, 0)
+
+    late = room.timer("heads")
+
+    assert patience == lone.clock.monotonic_ns() + HEADS_NS
+    assert asked(late) == [EventsWanted(NAME, 0), BarsWanted(ONE, "1m", 0, 500)]
+    assert asks_again(late)
+
+
+def test_once_all_heads_have_come_their_patience_is_over(lone: Lone) -> None:
+    room = born(lone)
+    own_head(room, 0, 0)
+    bars_head(room, ONE, 0, 0)
+
+    assert ("heads", 0) in [tuple(timer) for timer in bars_head(room, OTHER, 0, 0).timers]
