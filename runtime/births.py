@@ -14,8 +14,9 @@ from runtime.spares import Spares
 
 #: How long the zygote may leave requests without an answer.
 ZYGOTE_SILENCE_NS_MAX = 10 * NS_PER_S
-#: How many that are expendable are born at once, and for how long one that is not READY yet counts among them.
-BIRTHS_MAX = 2 * max(2, os.cpu_count() or 1)
+#: How many that are expendable are born at once, and for how long one that is not READY yet counts among them. With a
+#: quarter of that the zygote often waits between two forks, and a thousand take an eighth longer.
+BIRTHS_MAX = 8 * max(2, os.cpu_count() or 1)
 BIRTH_NS_MAX = NS_PER_S
 
 

@@ -59,7 +59,7 @@ def test_more_than_may_be_born_at_once_that_hang_at_their_birth_hold_up_nobody_a
 ) -> None:
     state.mkdir()
     os.mkfifo(state / "door")
-    doors = [worker(f"door{number:02}", "door", shutdown_ns=NS_PER_S // 10) for number in range(25 * BIRTHS_MAX)]
+    doors = [worker(f"door{number:02}", "door", shutdown_ns=NS_PER_S // 10) for number in range(8 * BIRTHS_MAX)]
     crowd = node("crowd", *doors[:BIRTHS_MAX], apprentice("next"), *doors[BIRTHS_MAX:], start="parallel")
     with Bakehouse(state, crowd) as house:
         house.until(lambda rows: rows["crowd/next"]["state"] == "RUNNING")
