@@ -169,10 +169,7 @@ class StrategyRoom(Room):
 
     def _look_after(self, effects: Effects) -> None:
         """Ask again later where something is awaited; a strategy that has all it needs sleeps."""
-        awaits = self._has_asked_events or self._bars_asked
-        if not awaits and self._offer is not None:
-            awaits = self._is_behind() or self._is_missing_bar()
-        if not awaits:
+        if not (self._has_asked_events or self._bars_asked or self._is_behind() or self._is_missing_bar()):
             self._ask_again_ns = ASK_AGAIN_NS
         elif not self._is_armed:
             self._is_armed = True

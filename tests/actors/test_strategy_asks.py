@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from actors.candidate import CandidateRoom
 from actors.strategy import HEADS_NS, StrategyRoom
 from actors.topics import bar_topic
 from desk.messages import Bar, BarsGiven, BarsWanted, EventsGiven, EventsWanted
@@ -134,6 +136,25 @@ def test_a_journal_that_ends_before_what_is_known_is_asked_about(lone: Lone) -> 
     assert lone.evaluator.facts()["rebuilt"] == 1
     assert EventsWanted(NAME, 0) in asked(gone), "it begins anew, with its first own record"
     assert {word.symbol for word in asked(gone) if isinstance(word, BarsWanted)} == set(SYMBOLS)
+
+
+def test_a_candidate_whose_strategy_is_quiet_beside_others_asks_how_far_the_journal_is(tmp_path: Path) -> None:
+    lone = Lone(tmp_path, 1, is_stepped=True)
+    room = CandidateRoom(lone.evaluator, lone.told(), lone.clock, bars=1, live_from=0)
+    room.recover()
+    own_head(room, 0, 0)
+    for symbol in SYMBOLS:
+        bars_head(room, symbol, 0, 0)
+    behind = bar(ONE, 1)
+    item = StreamItem(bar_topic(ONE, "1m"), 1, 0, b"", has_memory=True)
+
+    waits = room.hear_stream("market_data", item, msgspec.structs.replace(behind, journal_sequence=9))
+    assert asks_again(waits), "others have written nine records, of which it hears nothing by itself"
+    assert asked(room.timer("ask")) == [EventsWanted(NAME, 0)]
+    room.hear("execution", 1, EventsGiven(NAME, 0, (), 9, is_complete=True))
+
+    assert room.facts()["verdict"] == "ok"
+    lone.close()
 
 
 def test_heads_that_do_not_come_are_not_waited_for_for_ever(lone: Lone) -> None:
