@@ -103,13 +103,22 @@ class CodeShelf:
     def begin(self, settings: Settings, now_ns: int) -> dict[str, Pin]:
         """Give and keep the pins of a desk that starts; swaps that its last run had under way are over.
 
-        Pins are there already where the last run did not end in good order: it comes back with what it ran.
+        Pins are there already where the last run did not end in good order: it comes back with what it ran, but for
+        new code that it was about to leave.
         """
+        known, swaps = self.pins(), self.swaps()
+        left = {
+            name: Pin(swap.module, swap.old)
+            for name, swap in swaps.items()
+            if not swap.is_over and swap.code == swap.old and known.get(name) == Pin(swap.module, swap.new)
+        }
+        if left:
+            self.keep_pins({**known, **left})
         pins = self.pinned(settings)
         self.keep_pins(pins)
-        swaps = {name: abandoned(swap, "the desk ended", now_ns) for name, swap in self.swaps().items()}
+        codes = {name: pin.code for name, pin in pins.items()}
         if swaps:
-            self.keep_swaps(swaps)
+            self.keep_swaps({n: abandoned(s, "the desk ended", codes.get(n, ""), now_ns) for n, s in swaps.items()})
         return pins
 
     # --- swaps ----------------------------------------------------------------------------------

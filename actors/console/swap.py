@@ -146,15 +146,22 @@ def _watched(swap: Swap, strategy: Row | None, now_ns: int) -> Swap:
     return swap
 
 
-def abandoned(swap: Swap, why: str, now_ns: int) -> Swap:
-    """End a swap whose desk has ended; what is in force stays."""
+def abandoned(swap: Swap, why: str, code: str, now_ns: int) -> Swap:
+    """End a swap whose desk has ended. ``code`` is what the strategy runs from the next start on, "" for nothing."""
+    if code == swap.new:
+        if swap.stage is Stage.TAKEN:
+            return swap
+        words = "the desk was started with the files as they are"
+        if swap.stage in ON_NEW_CODE:
+            words = f"{why} before its probation was over"
+        return _to(swap, Stage.TAKEN, f"taken; {words}", now_ns, is_applied=True)
     if swap.is_over:
         return swap
-    if swap.stage in ON_NEW_CODE:
-        return _to(swap, Stage.TAKEN, f"taken; {why} before its probation was over", now_ns, is_applied=True)
-    stage = Stage.RETURNED if swap.stage in {Stage.RETURNING, Stage.RETURNED} else Stage.REFUSED
-    words = swap.words or f"abandoned: {why}; the old code runs on"
-    return _to(swap, stage, words, now_ns, is_applied=True)
+    is_return = swap.stage in {Stage.RETURNING, Stage.RETURNED}
+    kept = "" if swap.stage in ON_NEW_CODE else swap.words
+    runs = "the old code runs on" if code == swap.old else "the new code does not run"
+    stage = Stage.RETURNED if is_return else Stage.REFUSED
+    return _to(swap, stage, kept or f"abandoned: {why}; {runs}", now_ns, is_applied=True)
 
 
 def _to(swap: Swap, stage: Stage, words: str, now_ns: int, *, is_applied: bool = False) -> Swap:

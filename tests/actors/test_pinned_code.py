@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import strategies
+from actors.console.swap import Stage, Swap
 from actors.pinned_code import CodeShelf, DiskWatch, Pin, digest, sources
 from actors.settings import FeedSettings, Settings, StrategySettings
 from actors.strategy_catalogue import StrategyBrokenError, find_strategy
@@ -168,6 +169,47 @@ def test_pins_that_were_dropped_or_cannot_be_read_are_none(own: Path, shelf: Cod
 
     (tmp_path / "var" / "code" / "pins.json").write_text("{")
     assert shelf.pins() == {}
+
+
+@pytest.mark.parametrize(
+    ("stage", "pinned", "runs", "ends"),
+    [
+        (Stage.TRYING, 1, 1, Stage.REFUSED),
+        (Stage.SWITCHING, 1, 1, Stage.REFUSED),
+        (Stage.SWITCHING, 2, 2, Stage.TAKEN),
+        (Stage.PROBATION, 2, 2, Stage.TAKEN),
+        (Stage.RETURNING, 2, 1, Stage.RETURNED),
+        (Stage.RETURNING, 1, 1, Stage.RETURNED),
+        (Stage.REFUSED, 2, 1, Stage.REFUSED),
+    ],
+)
+def test_a_desk_that_was_killed_in_the_middle_of_a_swap_runs_the_code_that_it_says(
+    stage: Stage, pinned: int, runs: int, ends: Stage, own: Path, shelf: CodeShelf
+) -> None:
+    codes = {1: shelf.put(sources("dig", str(own)))}
+    (own / "dig.py").write_text(OWN.replace("version = 1", "version = 2"))
+    codes[2] = shelf.put(sources("dig", str(own)))
+    shelf.keep_pins({"a": Pin("dig", codes[pinned])})
+    shelf.keep_swaps({"a": Swap(name="a", module="dig", old=codes[1], new=codes[2], bars=1, began_ns=0, stage=stage)})
+
+    pins = shelf.begin(settings_of(own, entry("a")), 1)
+
+    ended = shelf.swaps()["a"]
+    assert pins == shelf.pins() == {"a": Pin("dig", codes[runs])}
+    assert (ended.stage, ended.code, ended.is_over) == (ends, codes[runs], True)
+
+
+def test_a_desk_that_was_stopped_in_good_order_takes_what_was_refused_and_says_so(own: Path, shelf: CodeShelf) -> None:
+    old = shelf.put(sources("dig", str(own)))
+    (own / "dig.py").write_text(OWN.replace("version = 1", "version = 2"))
+    new = shelf.put(sources("dig", str(own)))
+    refused = Swap(name="a", module="dig", old=old, new=new, bars=1, began_ns=0, stage=Stage.REFUSED, is_applied=True)
+    shelf.keep_swaps({"a": refused})
+
+    pins = shelf.begin(settings_of(own, entry("a")), 1)
+
+    assert pins == {"a": Pin("dig", new)}
+    assert shelf.swaps()["a"].stage is Stage.TAKEN
 
 
 def test_the_watch_of_the_disk_sees_every_edit_also_of_a_file_that_comes_back(own: Path) -> None:

@@ -159,8 +159,44 @@ def test_whatever_happens_a_swap_ends_on_one_code_and_an_end_is_for_good(
         assert swap.code in {swap.old, swap.new}
         assert not (swap.has_candidate and swap.code == swap.new)
     if is_left:
-        ended = abandoned(swap, "the desk was stopped", now_ns)
+        ended = abandoned(swap, "the desk was stopped", swap.code, now_ns)
         assert ended.is_over
         assert ended.code == swap.code
         assert (ended.stage in ON_NEW_CODE) == (swap.stage in ON_NEW_CODE)
         assert ended.words
+
+
+def returning() -> Swap:
+    return seen(on_probation(), row(restarts=3, last_error="KeyError: 'x'"), None, 4)
+
+
+def switching() -> Swap:
+    return seen(applied(a_swap(), "", 1), row(), row(verdict="ok"), 2)
+
+
+@pytest.mark.parametrize(
+    ("swap", "code", "stage", "says"),
+    [
+        (a_swap(), "o" * 64, Stage.REFUSED, "abandoned: the desk ended; the old code runs on"),
+        (a_swap(), "x" * 64, Stage.REFUSED, "abandoned: the desk ended; the new code does not run"),
+        (a_swap(), "n" * 64, Stage.TAKEN, "taken; the desk was started with the files as they are"),
+        (switching(), "o" * 64, Stage.REFUSED, "abandoned: the desk ended; the old code runs on"),
+        (on_probation(), "n" * 64, Stage.TAKEN, "taken; the desk ended before its probation was over"),
+        (returning(), "o" * 64, Stage.RETURNED, "went back to the old code"),
+        (returning(), "n" * 64, Stage.TAKEN, "taken; the desk was started with the files as they are"),
+    ],
+)
+def test_what_is_said_of_a_swap_that_a_start_ends_is_what_the_strategy_runs(
+    swap: Swap, code: str, stage: Stage, says: str
+) -> None:
+    ended = abandoned(swap, "the desk ended", code, 9)
+
+    assert (ended.stage, ended.is_over) == (stage, True)
+    assert says in ended.words
+
+
+def test_new_code_that_was_refused_and_comes_in_by_a_start_in_good_order_is_refused_no_more() -> None:
+    refused = applied(seen(applied(a_swap(), "", 1), row(), row("STOPPED"), 2), "", 3)
+
+    assert abandoned(refused, "the desk ended", refused.old, 4) is refused
+    assert abandoned(refused, "the desk ended", refused.new, 4).stage is Stage.TAKEN
