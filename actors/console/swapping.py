@@ -134,8 +134,7 @@ class Swapping:
         self._applying = _Applying(swap.name, swap.stage, request, arguments)
         self._desired.is_held = True
         self._post(self._applying, effects)
-        row = self._rows.get(strategy)
-        if swap.stage is Stage.RETURNING and row is not None and row["state"] == "QUARANTINED":
+        if swap.stage is Stage.RETURNING:  # where the new code has earned it a quarantine by then, seen or not
             effects.post("root", RootAsked(f"{request}-release", "release", {"path": strategy}))
 
     def _post(self, applying: _Applying, effects: Effects) -> None:

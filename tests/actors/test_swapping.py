@@ -1,0 +1,138 @@
+"""Swaps as the console carries them out: what it asks root for, and what it makes of the answers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.arguments import STRATEGY_STORE_BYTES, store_path
+from actors.console.desired import Desired
+from actors.console.swap import Stage, Swap
+from actors.console.swapping import LOOK_NS, Swapping
+from actors.pinned_code import CodeShelf
+from actors.settings import FeedSettings, Settings, StrategySettings
+from runtime.effects import Effects
+from runtime.log import Log
+from runtime.store import Store
+from runtime.words import RootAnswered, RootAsked
+from tests.runtime.fakes import HandClock
+
+DIG = """\
+from strategies.base import Strategy
+
+
+class Dig(Strategy):
+    version = 1
+
+
+STRATEGY = Dig
+"""
+STRATEGY, CANDIDATE = "strategies/a", "candidates/a"
+
+
+class PlayedRoot:
+    """A root that does what it is asked, and says of processes what the test wants."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.asked: list[RootAsked] = []
+
+    def say(self, path: str, state: str, restarts: int = 0, verdict: str = "") -> None:
+        self.rows[path] = {
+            "path": path,
+            "kind": "strategy",
+            "state": state,
+            "restarts": restarts,
+            "last_error": "",
+            "last_exit": "",
+            "facts": {"verdict": verdict},
+        }
+
+    def answer(self, asked: RootAsked) -> RootAnswered:
+        if asked.verb != "status":
+            self.asked.append(asked)
+            return RootAnswered(asked.request, "", {})
+        row = self.rows.get(str(asked.arguments["path"]))
+        return RootAnswered(asked.request, "" if row else "there is none", {"tree": [row]} if row else {})
+
+
+class LoneSwapping:
+    """The swaps of a desk with one strategy, ``a``, whose file has just been edited."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.own = folder, folder / "own"
+        self.own.mkdir()
+        (self.own / "dig.py").write_text(DIG)
+        entry = StrategySettings(name="a", symbols=("SPY",), strategy="dig")
+        self.settings = Settings(
+            strategies=(entry,), feed=FeedSettings(symbols=("SPY",)), strategies_folder=str(self.own)
+        )
+        self.shelf = CodeShelf(folder)
+        self.shelf.keep_pins(self.shelf.pinned(self.settings))
+        Store.open(store_path(folder, STRATEGY), is_synced=False, map_bytes=STRATEGY_STORE_BYTES).close()
+        self.clock, self.root = HandClock(), PlayedRoot()
+        self.root.say(STRATEGY, "RUNNING")
+        self.root.say(CANDIDATE, "STARTING")
+        self.start()
+        self.edit(2)
+
+    def edit(self, version: int) -> None:
+        (self.own / "dig.py").write_text(DIG.replace("version = 1", f"version = {version}"))
+
+    def start(self) -> None:
+        """Start the console, anew where it fell."""
+        self.desired = Desired(self.settings, self.folder / "s.yaml", self.folder, self.clock, Log("console"))
+        self.swapping = Swapping(self.desired, self.folder, self.clock, Log("console"), lambda _: None)
+
+    def look(self) -> Swap:
+        """Look once, with all answers of root; give the swap as it is then."""
+        self.clock.advance_ns(LOOK_NS)
+        effects = Effects()
+        self.swapping.look(effects)
+        for post in effects.posts:
+            assert isinstance(post.word, RootAsked)
+            self.swapping.hear_root(self.root.answer(post.word))
+        return self.swap
+
+    @property
+    def swap(self) -> Swap:
+        return self.shelf.swaps()["a"]
+
+    def begin(self) -> None:
+        assert isinstance(self.swapping.begin("a", 1, "RUNNING"), Swap)
+        self.root.say(CANDIDATE, "RUNNING")
+        assert self.look().stage is Stage.TRYING
+
+    def take(self) -> None:
+        """Let the new code be tried well and taken; it is on probation then."""
+        self.begin()
+        self.root.say(CANDIDATE, "RUNNING", verdict="ok")
+        assert self.look().stage is Stage.SWITCHING
+        assert self.look().stage is Stage.PROBATION
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> LoneSwapping:
+    return LoneSwapping(tmp_path)
+
+
+def verbs(asked: list[RootAsked]) -> list[tuple[str, object]]:
+    return [(each.verb, each.arguments.get("path")) for each in asked]
+
+
+@pytest.mark.parametrize(
+    ("seen", "falls"), [("QUARANTINED", True), ("BACKOFF", False)], ids=["the console falls", "root is quicker"]
+)
+def test_a_strategy_that_goes_back_comes_out_of_the_quarantine_that_the_new_code_earned(
+    seen: str, lone: LoneSwapping, *, falls: bool
+) -> None:
+    lone.take()
+    lone.root.say(STRATEGY, seen, restarts=1)
+    assert lone.look().stage is Stage.RETURNING
+    lone.root.say(STRATEGY, "QUARANTINED", restarts=4)
+    lone.root.asked.clear()
+    if falls:
+        lone.start()
+
+    assert lone.look().stage is Stage.RETURNED
+    assert verbs(lone.root.asked) == [("apply", None), ("release", STRATEGY)]
