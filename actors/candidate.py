@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import msgspec
 from typing_extensions import override
 
 from actors.arguments import MARKET_DATA
 from actors.evaluator import Evaluator
 from actors.strategy import StrategyRoom
-from actors.strategy_arguments import StrategyArguments
+from actors.strategy_arguments import CandidateArguments, StrategyArguments, whole_change
 from desk.messages import BarsGiven
 from runtime.bus_words import StreamItem
 from runtime.clock import Clock
@@ -29,18 +30,23 @@ class CandidateRoom(StrategyRoom):
         """Take a silent evaluator. Where nothing was kept, it counts from the first bar that comes after its start."""
         super().__init__(evaluator, told, clock)
         self._bars_wanted, self._live_from, self._tried = bars, live_from, 0
+        self._other_entry = ""
 
     @override
     def facts(self) -> dict[str, Any]:
         return {**super().facts(), "verdict": self._verdict(), "bars_tried": self._tried}
 
     def _verdict(self) -> str:
+        if self._other_entry:
+            return f"its entry became another strategy meanwhile: {self._other_entry}"
         if self._evaluator.refused_parameters:
             return f"the new code does not take the parameters: {self._evaluator.refused_parameters}"
         return "ok" if self._tried >= self._bars_wanted else ""
 
     @override
     def reconfigured(self, arguments: bytes) -> Effects:
+        """Go on with what it was started with, but say so where that is no use any more."""
+        self._other_entry = whole_change(self._told, msgspec.msgpack.decode(arguments, type=CandidateArguments).told)
         return NOTHING
 
     @override

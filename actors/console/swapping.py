@@ -124,7 +124,8 @@ class Swapping:
     def _apply(self, swap: Swap, effects: Effects) -> None:
         """Ask root for the tree that a stage wants; what the strategy runs from here on is kept first."""
         settings = self._desired.settings
-        self._shelf.keep_pins({**self._shelf.pins(), swap.name: Pin(swap.module, swap.code)})
+        if self._is_there(swap):
+            self._shelf.keep_pins({**self._shelf.pins(), swap.name: Pin(swap.module, swap.code)})
         strategy, _ = swap.paths
         restart = [strategy] if swap.stage in RESTARTING else []
         reason = f"swap of {swap.name}: {swap.stage.value}"
@@ -169,7 +170,13 @@ class Swapping:
         swap = self._swaps[name]
         strategy, candidate = swap.paths
         if path == candidate and strategy in self._rows:
-            self._keep(seen(swap, self._rows[strategy], self._rows[candidate], self._clock.wall_ns()))
+            row = self._rows[strategy] if self._is_there(swap) else None
+            self._keep(seen(swap, row, self._rows[candidate], self._clock.wall_ns()))
+
+    def _is_there(self, swap: Swap) -> bool:
+        """Say whether the configuration still has the strategy whose code it is."""
+        entry = self._desired.settings.strategy(swap.name)
+        return entry is not None and entry.strategy == swap.module
 
     def _keep(self, swap: Swap) -> None:
         """Keep where a swap is; what an operator should know of it is said once."""
@@ -198,7 +205,7 @@ class Swapping:
 
     def _runs(self, swap: Swap) -> bool:
         """Say whether the files are still what was refused: an edit makes it old news."""
-        return self._on_disk(swap.module) == swap.new
+        return self._is_there(swap) and self._on_disk(swap.module) == swap.new
 
     def _on_disk(self, module: str) -> str:
         folder = self._desired.settings.strategies_folder

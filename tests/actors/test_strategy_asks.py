@@ -8,6 +8,7 @@ import pytest
 
 from actors.candidate import CandidateRoom
 from actors.strategy import HEADS_NS, StrategyRoom
+from actors.strategy_arguments import CandidateArguments, StrategyArguments
 from actors.topics import bar_topic
 from desk.messages import Bar, BarsGiven, BarsWanted, EventsGiven, EventsWanted
 from desk.units import MINUTE_NS
@@ -155,6 +156,22 @@ def test_a_candidate_whose_strategy_is_quiet_beside_others_asks_how_far_the_jour
 
     assert room.facts()["verdict"] == "ok"
     lone.close()
+
+
+def test_a_candidate_whose_entry_becomes_another_strategy_says_so_and_a_parameter_is_none_of_its_business(
+    lone: Lone,
+) -> None:
+    room = CandidateRoom(lone.evaluator, lone.told(), lone.clock, bars=1, live_from=0)
+    room.recover()
+
+    def hear_of(told: StrategyArguments) -> str:
+        room.reconfigured(msgspec.msgpack.encode(CandidateArguments(told, 1)))
+        return str(room.facts()["verdict"])
+
+    lone.unknown = {"note": "another"}
+    assert hear_of(lone.told()) == ""
+    lone.symbols = (ONE,)
+    assert "symbols SPY,QQQ become" in hear_of(lone.told())
 
 
 def test_heads_that_do_not_come_are_not_waited_for_for_ever(lone: Lone) -> None:

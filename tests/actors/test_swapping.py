@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.arguments import STRATEGY_STORE_BYTES, store_path
@@ -136,3 +137,36 @@ def test_a_strategy_that_goes_back_comes_out_of_the_quarantine_that_the_new_code
 
     assert lone.look().stage is Stage.RETURNED
     assert verbs(lone.root.asked) == [("apply", None), ("release", STRATEGY)]
+
+
+@pytest.mark.parametrize("is_taken", [False, True], ids=["while it is tried", "on probation"])
+def test_an_entry_that_names_another_module_ends_the_swap_and_keeps_that_modules_code(
+    lone: LoneSwapping, *, is_taken: bool
+) -> None:
+    _ = lone.take() if is_taken else lone.begin()
+    (lone.own / "dug.py").write_text(DIG)
+    other = msgspec.structs.replace(lone.settings.strategies[0], strategy="dug")
+    lone.desired.settings = msgspec.structs.replace(lone.settings, strategies=(other,))
+    pins = lone.shelf.pinned(lone.desired.settings)
+    lone.shelf.keep_pins(pins)
+    (lone.own / "dug.py").write_text(DIG + "half an ed")
+    lone.root.say(STRATEGY, "BACKOFF", restarts=1)
+
+    for _ in range(3):
+        lone.look()
+
+    assert (lone.swap.stage, lone.swap.is_over) == (Stage.TAKEN if is_taken else Stage.REFUSED, True)
+    assert lone.shelf.pins() == pins
+
+
+def test_an_entry_that_is_taken_away_leaves_no_pin_behind(lone: LoneSwapping) -> None:
+    lone.begin()
+    lone.desired.settings = msgspec.structs.replace(lone.settings, strategies=())
+    lone.shelf.keep_pins({})
+    del lone.root.rows[STRATEGY]
+
+    for _ in range(3):
+        lone.look()
+
+    assert (lone.swap.stage, lone.swap.is_over) == (Stage.REFUSED, True)
+    assert lone.shelf.pins() == {}
