@@ -204,11 +204,8 @@ class Memory:
 
 
 def copied(kept: Reader) -> Iterable[Put]:
-    """Give the writes that make a fresh store one of a strategy that keeps the same."""
-    for key in (NOW, BOOK, TRADES, PARAMETERS, ARGUMENTS, REBUILT):
-        data = kept.get(TABLE, key)
-        if data is not None:
-            yield Put(TABLE, key, data)
+    """Give the writes that make a fresh store one of a strategy that keeps the same, as of one moment."""
+    return (Put(TABLE, key, data) for key, data in kept.scan(TABLE))
 
 
 def sealed(value: Any) -> bytes:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from actors.strategy import EntryChangedError
-from actors.strategy_memory import BOOK, NOW, TABLE, TRADES, Kept, sealed, unsealed
+from actors.strategy_memory import BOOK, NOW, TABLE, TRADES, Kept, Memory, copied, sealed, unsealed
 from actors.strategy_parameters import changes, in_force_next
 from desk.messages import Bar
 from desk.portfolio import Ledger, Position
 from runtime.effects import Delete, Put
+from runtime.store import Store
 from strategies.base import Decision, View
 from tests.actors.lone_strategy import SYMBOLS, Chronicler, ChroniclerParameters, Lone, Outcome
 
@@ -430,3 +431,24 @@ class Window(msgspec.Struct, frozen=True):
         if self.start > self.end:
             msg = "it ends before it begins"
             raise ValueError(msg)
+
+
+# --- a copy ---------------------------------------------------------------------------------------
+
+
+def test_a_copy_is_of_one_moment_while_the_strategy_evaluates_on(lone: Lone, tmp_path: Path) -> None:
+    assert lone.store is not None
+    before = kept(lone)
+    reading = iter(copied(lone.store))
+    writes = [next(reading)]
+    while kept(lone).journal_sequence == before.journal_sequence:
+        lone.step()
+    writes += reading
+    copy = Store.open(tmp_path / "copy", is_synced=False, map_bytes=64 << 20)
+    copy.commit(writes)
+
+    recalled = Memory(copy, before.maker).recall()
+
+    assert recalled is not None
+    assert recalled.kept == before
+    copy.close()
