@@ -296,7 +296,7 @@ def _imports(text: bytes) -> Iterable[str]:
             parent, _, rest = (node.module or "").partition(".")
             if node.level == 0 and parent == "strategies":
                 yield from [rest.partition(".")[0]] if rest else [alias.name for alias in node.names]
-            elif node.level == 1:
+            elif node.level:  # of the package itself, or from inside of it what lies beside it
                 yield from [parent] if parent else [alias.name for alias in node.names]
 
 

@@ -82,6 +82,14 @@ def test_any_change_of_any_of_its_files_is_other_code(file: str, own: Path) -> N
     assert digest(sources("dig", str(own))) != before
 
 
+@pytest.mark.parametrize("line", ["from ..spring import tight", "from .. import spring"])
+def test_what_a_package_imports_from_beside_it_is_its_code_too(line: str, own: Path) -> None:
+    (own / "spring.py").write_text("tight = 1\n")
+    (own / "wheel" / "spoke.py").write_text(f"{line}\ndef turn(): return 1\n")
+
+    assert "spring.py" in sources("dig", str(own))
+
+
 def test_a_file_of_another_strategy_is_not_its_code(own: Path) -> None:
     before = digest(sources("dig", str(own)))
 
