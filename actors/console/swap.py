@@ -116,7 +116,9 @@ def seen(swap: Swap, strategy: Row | None, candidate: Row | None, now_ns: int) -
 
 def _judged(swap: Swap, strategy: Row | None, candidate: Row | None, now_ns: int) -> Swap:
     fault = ""
-    verdict = "" if candidate is None else str(candidate["facts"].get("verdict", ""))
+    verdict = ""
+    if candidate is not None and candidate["state"] != "STOPPING":  # that one is of the swap before, and leaves
+        verdict = str(candidate["facts"].get("verdict", ""))
     if strategy is None or strategy["state"] in {"DISABLED", "QUARANTINED"}:
         fault = "the strategy itself was put away meanwhile"
     elif candidate is None:

@@ -53,6 +53,13 @@ def test_a_candidate_without_verdict_is_waited_for() -> None:
     assert seen(swap, row(), row(), PATIENCE_NS) is swap
 
 
+@pytest.mark.parametrize("verdict", ["ok", "it refuses its parameters"])
+def test_the_candidate_of_the_swap_before_has_no_say_while_it_leaves(verdict: str) -> None:
+    swap = applied(a_swap(), "", 1)
+
+    assert seen(swap, row(), row("STOPPING", verdict=verdict), 2) is swap
+
+
 def test_a_good_verdict_takes_the_new_code_by_a_restart_and_puts_it_on_probation() -> None:
     swap = seen(applied(a_swap(), "", 1), row(restarts=2), row(verdict="ok"), 2)
 
