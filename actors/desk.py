@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from shutil import rmtree
 from subprocess import TimeoutExpired
 from subprocess import run as run_process
 from typing import NoReturn
@@ -65,6 +66,7 @@ def run_desk(
     refuse_unfinished(state)
     Sentinel(state).prepare()
     _bind(state, settings)
+    rmtree(state / "candidates", ignore_errors=True)  # no swap outlives a desk, and what it left is nobody's books
     check_stores(state)
     converted = convert_stores(state)
     if converted:

@@ -160,3 +160,16 @@ def test_a_desk_with_the_store_of_one_strategy_in_the_place_of_another_starts_no
     assert f"a store is in another's place: {words}" in desk.said()
     assert "no order was sent" in desk.said()
     assert words in (Sentinel(desk.state).reason() or "")
+
+
+def test_what_is_left_of_a_candidate_keeps_no_desk_from_starting_however_damaged(tmp_path: Path) -> None:
+    files = write_market(tmp_path, 10, symbols=("SPY",))
+    with Desk(tmp_path, configuration((vwap("one", "SPY"),), files)) as desk:
+        left = desk.state / "candidates" / "one"
+        left.mkdir(parents=True)
+        (left / "data.mdb").write_bytes(b"\xff" * 8192)
+
+        assert desk.start().wait() == 0, desk.said()
+
+    assert not left.exists()
+    assert Sentinel(desk.state).reason() is None
