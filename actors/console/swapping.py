@@ -49,6 +49,8 @@ class Swapping:
         self._rows: dict[str, Mapping[str, Any] | None] = {}
         self._looking: dict[str, str] = {}
         self._serial = 0
+        #: What the disk said where it did not take what has to be kept before a swap goes on.
+        self._fault = ""
 
     # --- the verb -----------------------------------------------------------------------------
 
@@ -68,7 +70,7 @@ class Swapping:
                 return f"the files of strategies/{entry.strategy}.py are what {name} runs; there is nothing to swap"
             self._copy_memory(name)
         except (OSError, StoreError) as error:
-            return f"the new code cannot be tried: {error}; the old code runs on"
+            return _cannot_try(str(error))
         now_ns = self._clock.wall_ns()
         patience_ns = PATIENCE_NS + 3 * bars * timeframe_ns(entry.timeframe)
         swap = Swap(
@@ -81,8 +83,7 @@ class Swapping:
             since_ns=now_ns,
             patience_ns=patience_ns,
         )
-        self._keep(swap)
-        return swap
+        return swap if self._keep(swap) else _cannot_try(self._fault)
 
     def _copy_memory(self, name: str) -> None:
         """Give the candidate a store of its own that holds what the strategy keeps now."""
@@ -115,7 +116,10 @@ class Swapping:
         elif self._desired.is_idle:
             waiting = next((swap for swap in going if not swap.is_applied), None)
             if waiting is not None:
-                self._apply(waiting, effects)
+                try:
+                    self._apply(waiting, effects)
+                except OSError as error:
+                    self._fault = str(error)
         if now_ns - self._looked_ns >= LOOK_NS:
             self._looked_ns = now_ns
             self._ask(going, effects)
@@ -178,17 +182,26 @@ class Swapping:
         entry = self._desired.settings.strategy(swap.name)
         return entry is not None and entry.strategy == swap.module
 
-    def _keep(self, swap: Swap) -> None:
-        """Keep where a swap is; what an operator should know of it is said once."""
+    def _keep(self, swap: Swap) -> bool:
+        """Keep where a swap is; what an operator should know of it is said once.
+
+        Gives False where the disk does not take it: it is where it was then, and the next look comes to the same.
+        """
         before = self._swaps.get(swap.name)
         if before == swap:
-            return
-        self._swaps[swap.name] = swap
-        self._shelf.keep_swaps(self._swaps)
+            return True
+        swaps = {**self._swaps, swap.name: swap}
+        try:
+            self._shelf.keep_swaps(swaps)
+        except OSError as error:
+            self._fault = str(error)
+            return False
+        self._swaps, self._fault = swaps, ""
         if before is None or before.stage is not swap.stage:
             words = f"swap of {swap.name} from {swap.old[:SHORT]} to {swap.new[:SHORT]}: {swap.words or 'being tried'}"
             self._log.info("swap", strategy=swap.name, stage=swap.stage.value, words=words)
             self._note(words)
+        return True
 
     # --- showing ------------------------------------------------------------------------------
 
@@ -198,7 +211,8 @@ class Swapping:
         for swap in self._swaps.values():
             if not swap.is_over:
                 words = swap.words or f"{swap.new[:SHORT]} is being tried beside it"
-                found.append(f"swap of {swap.name} is under way ({swap.stage.value}): {words}")
+                fault = f"; it cannot go on before this can be written: {self._fault}" if self._fault else ""
+                found.append(f"swap of {swap.name} is under way ({swap.stage.value}): {words}{fault}")
             elif swap.stage is not Stage.TAKEN and self._runs(swap):
                 found.append(f"swap of {swap.name}: {swap.words}")
         return found
@@ -242,6 +256,10 @@ class Swapping:
             for swap in self._swaps.values()
         ]
         return {**document, "alarms": alarms, "swaps": swaps}
+
+
+def _cannot_try(why: str) -> str:
+    return f"the new code cannot be tried: {why}; the old code runs on"
 
 
 def _row_of(answered: RootAnswered, path: str) -> Mapping[str, Any] | None:

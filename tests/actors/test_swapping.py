@@ -170,3 +170,34 @@ def test_an_entry_that_is_taken_away_leaves_no_pin_behind(lone: LoneSwapping) ->
 
     assert (lone.swap.stage, lone.swap.is_over) == (Stage.REFUSED, True)
     assert lone.shelf.pins() == {}
+
+
+@pytest.mark.parametrize("file", ["swaps.json", "pins.json"])
+def test_a_disk_that_takes_nothing_holds_a_swap_up_and_ends_no_console(file: str, lone: LoneSwapping) -> None:
+    lone.begin()
+    lone.root.say(CANDIDATE, "RUNNING", verdict="ok")
+    in_its_way = lone.folder / "code" / f".{file}.new"
+    in_its_way.mkdir()
+
+    for _ in range(5):
+        lone.look()
+
+    assert lone.swap.stage in {Stage.TRYING, Stage.SWITCHING}
+    assert any("cannot go on" in alarm and str(in_its_way) in alarm for alarm in lone.swapping.alarms())
+
+    in_its_way.rmdir()
+    for _ in range(3):
+        lone.look()
+
+    assert lone.swap.stage is Stage.PROBATION
+    assert not any("cannot go on" in alarm for alarm in lone.swapping.alarms())
+
+
+def test_a_swap_that_cannot_be_kept_is_not_begun(lone: LoneSwapping) -> None:
+    (lone.folder / "code" / ".swaps.json.new").mkdir()
+
+    begun = lone.swapping.begin("a", 1, "RUNNING")
+
+    assert isinstance(begun, str)
+    assert "the new code cannot be tried" in begun
+    assert lone.swapping.alarms() == []
