@@ -120,7 +120,7 @@ class Swapping:
                     self._apply(waiting, effects)
                 except OSError as error:
                     self._fault = str(error)
-        if now_ns - self._looked_ns >= LOOK_NS:
+        if now_ns - self._looked_ns >= (AGAIN_NS if self._looking else LOOK_NS):
             self._looked_ns = now_ns
             self._ask(going, effects)
         return LOOK_NS
@@ -147,7 +147,7 @@ class Swapping:
         effects.post("root", RootAsked(applying.request, "apply", applying.arguments))
 
     def _ask(self, going: list[Swap], effects: Effects) -> None:
-        """Ask for the rows that are looked at; an answer that was lost is asked for again with the next look."""
+        """Ask for the rows that are looked at; what was asked before counts as lost."""
         self._looking.clear()
         for swap in going:
             for path in swap.paths:

@@ -8,8 +8,8 @@ import pytest
 
 from actors.arguments import STRATEGY_STORE_BYTES, store_path
 from actors.console.desired import Desired
-from actors.console.swap import Stage, Swap
-from actors.console.swapping import LOOK_NS, Swapping
+from actors.console.swap import ON_NEW_CODE, Stage, Swap
+from actors.console.swapping import AGAIN_NS, LOOK_NS, Swapping
 from actors.pinned_code import CodeShelf
 from actors.settings import FeedSettings, Settings, StrategySettings
 from runtime.effects import Effects
@@ -72,6 +72,7 @@ class LoneSwapping:
         self.shelf.keep_pins(self.shelf.pinned(self.settings))
         Store.open(store_path(folder, STRATEGY), is_synced=False, map_bytes=STRATEGY_STORE_BYTES).close()
         self.clock, self.root = HandClock(), PlayedRoot()
+        self.late: list[RootAnswered] = []
         self.root.say(STRATEGY, "RUNNING")
         self.root.say(CANDIDATE, "STARTING")
         self.start()
@@ -85,14 +86,15 @@ class LoneSwapping:
         self.desired = Desired(self.settings, self.folder / "s.yaml", self.folder, self.clock, Log("console"))
         self.swapping = Swapping(self.desired, self.folder, self.clock, Log("console"), lambda _: None)
 
-    def look(self) -> Swap:
-        """Look once, with all answers of root; give the swap as it is then."""
+    def look(self, *, late: bool = False) -> Swap:
+        """Look once, with all answers of root; give the swap as it is then. ``late`` ones come with the next look."""
         self.clock.advance_ns(LOOK_NS)
         effects = Effects()
         self.swapping.look(effects)
-        for post in effects.posts:
-            assert isinstance(post.word, RootAsked)
-            self.swapping.hear_root(self.root.answer(post.word))
+        answers = [self.root.answer(post.word) for post in effects.posts if isinstance(post.word, RootAsked)]
+        answers, self.late = (self.late, answers) if late else ([*self.late, *answers], [])
+        for answer in answers:
+            self.swapping.hear_root(answer)
         return self.swap
 
     @property
@@ -201,3 +203,25 @@ def test_a_swap_that_cannot_be_kept_is_not_begun(lone: LoneSwapping) -> None:
     assert isinstance(begun, str)
     assert "the new code cannot be tried" in begun
     assert lone.swapping.alarms() == []
+
+
+def test_a_root_that_is_slower_than_the_looks_is_heard_all_the_same(lone: LoneSwapping) -> None:
+    lone.begin()
+    lone.root.say(CANDIDATE, "RUNNING", verdict="ok")
+
+    for _ in range(10):
+        lone.look(late=True)
+
+    assert lone.swap.stage is Stage.PROBATION
+
+
+def test_a_look_whose_answer_is_lost_is_asked_again(lone: LoneSwapping) -> None:
+    lone.begin()
+    lone.root.say(CANDIDATE, "RUNNING", verdict="ok")
+    lone.look(late=True)
+    lone.late.clear()
+
+    for _ in range(AGAIN_NS // LOOK_NS + 2):
+        lone.look()
+
+    assert lone.swap.stage in ON_NEW_CODE
