@@ -63,7 +63,7 @@ class Evaluator:
         values = self._memory.parameters(told.entry.strategy)
         kept = None if values is None else taken_up(kind.Parameters, values)
         self._wanted = self._wished(told, kept)
-        self._is_kept_with = kept is not None
+        self._is_kept_with = kept is not None and self._memory.arguments() == self._arguments
         self._rebuilt_reason = ""
         self._rebuilt = self._memory.rebuilt().count
         self._begin_new(self._wanted if kept is None else kept)

@@ -162,6 +162,7 @@ class Lone:
         self.symbols: tuple[str, ...] = SYMBOLS
         self.unknown: dict[str, Any] = {}
         self.module = "chronicler"
+        self.code = ""
         self._chance = random.Random(seed)
         self.clock = HandClock()
         self._bars: list[Bar] = []
@@ -239,7 +240,7 @@ class Lone:
             timeframe=self.timeframe,
             parameters=msgspec.to_builtins(self.parameters) | self.unknown,
         )
-        return StrategyArguments(entry, Decimal(10_000), self._is_stepped, "")
+        return StrategyArguments(entry, Decimal(10_000), self._is_stepped, "", self.code)
 
     def reconfigure(self) -> None:
         """Tell the running room what the configuration wants now."""

@@ -398,6 +398,32 @@ def test_a_strategy_that_falls_while_it_waits_to_become_another_holds_on_and_ask
     assert set(lone.evaluator.last) == {"SPY/1m"}
 
 
+def test_one_that_has_become_another_strategy_falls_as_that_one(lone: Lone) -> None:
+    until(lone, is_flat=True)
+    lone.symbols = SYMBOLS[::-1]
+    lone.fall()
+    lone.step()
+    until(lone, is_flat=False)
+
+    lone.fall()
+
+    assert lone.room.facts()["waits_to_become"] == ""
+
+
+def test_one_that_waits_to_become_another_runs_the_code_that_it_had_last(lone: Lone) -> None:
+    for code in ("old", "new"):
+        lone.code = code
+        lone.fall()
+        lone.step()
+    until(lone, is_flat=False)
+    lone.symbols = ("SPY",)
+
+    lone.fall()
+
+    assert lone.room.facts()["waits_to_become"] == "symbols SPY,QQQ become SPY"
+    assert lone.evaluator.facts()["code"] == "new"
+
+
 def test_a_change_that_is_taken_back_leaves_the_strategy_as_it_is(lone: Lone) -> None:
     until(lone, is_flat=False)
     lone.symbols = ("SPY",)
