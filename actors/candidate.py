@@ -25,11 +25,19 @@ class CandidateRoom(StrategyRoom):
     """
 
     def __init__(
-        self, evaluator: Evaluator, told: StrategyArguments, clock: Clock, *, bars: int, live_from: int | None
+        self,
+        evaluator: Evaluator,
+        told: StrategyArguments,
+        clock: Clock,
+        *,
+        bars: int,
+        live_from: int | None,
+        has_ticks: bool,
     ) -> None:
         """Take a silent evaluator. Where nothing was kept, it counts from the first bar that comes after its start."""
         super().__init__(evaluator, told, clock)
         self._bars_wanted, self._live_from, self._tried = bars, live_from, 0
+        self._lacks_ticks = evaluator.wants_ticks and told.is_stepped and not has_ticks
         self._other_entry = ""
 
     @override
@@ -41,6 +49,8 @@ class CandidateRoom(StrategyRoom):
             return f"its entry became another strategy meanwhile: {self._other_entry}"
         if self._evaluator.refused_parameters:
             return f"the new code does not take the parameters: {self._evaluator.refused_parameters}"
+        if self._lacks_ticks:
+            return "it waits for ticks, and the market offers it none before the desk is stopped and started again"
         return "ok" if self._tried >= self._bars_wanted else ""
 
     @override

@@ -181,7 +181,7 @@ def _candidates(entries: Sequence[StrategySettings], settings: Settings, tries: 
 
 
 def _candidate(entry: StrategySettings, settings: Settings, tried: Try) -> WorkerSpec:
-    told = CandidateArguments(_strategy_arguments(entry, settings, tried.code), tried.bars)
+    told = CandidateArguments(_strategy_arguments(entry, settings, tried.code), tried.bars, entry.wants_ticks)
     return msgspec.structs.replace(
         _strategy_worker(entry, settings, tried.code),
         kind=CANDIDATE,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from desk.messages import Bar, BarsGiven, BarsWanted, EventsGiven, EventsWanted
 from desk.units import MINUTE_NS
 from runtime.bus_words import StreamItem
 from runtime.effects import Effects
-from tests.actors.lone_strategy import NAME, SYMBOLS, Lone
+from tests.actors.lone_strategy import NAME, SYMBOLS, Chronicler, Lone
 
 ONE, OTHER = SYMBOLS
 
@@ -141,7 +142,7 @@ def test_a_journal_that_ends_before_what_is_known_is_asked_about(lone: Lone) -> 
 
 def test_a_candidate_whose_strategy_is_quiet_beside_others_asks_how_far_the_journal_is(tmp_path: Path) -> None:
     lone = Lone(tmp_path, 1, is_stepped=True)
-    room = CandidateRoom(lone.evaluator, lone.told(), lone.clock, bars=1, live_from=0)
+    room = CandidateRoom(lone.evaluator, lone.told(), lone.clock, bars=1, live_from=0, has_ticks=False)
     room.recover()
     own_head(room, 0, 0)
     for symbol in SYMBOLS:
@@ -161,17 +162,35 @@ def test_a_candidate_whose_strategy_is_quiet_beside_others_asks_how_far_the_jour
 def test_a_candidate_whose_entry_becomes_another_strategy_says_so_and_a_parameter_is_none_of_its_business(
     lone: Lone,
 ) -> None:
-    room = CandidateRoom(lone.evaluator, lone.told(), lone.clock, bars=1, live_from=0)
+    room = CandidateRoom(lone.evaluator, lone.told(), lone.clock, bars=1, live_from=0, has_ticks=False)
     room.recover()
 
     def hear_of(told: StrategyArguments) -> str:
-        room.reconfigured(msgspec.msgpack.encode(CandidateArguments(told, 1)))
+        room.reconfigured(msgspec.msgpack.encode(CandidateArguments(told, 1, has_ticks=False)))
         return str(room.facts()["verdict"])
 
     lone.unknown = {"note": "another"}
     assert hear_of(lone.told()) == ""
     lone.symbols = (ONE,)
     assert "symbols SPY,QQQ become" in hear_of(lone.told())
+
+
+class Ticker(Chronicler):
+    wants_ticks: ClassVar[bool] = True
+
+
+@pytest.mark.parametrize(
+    ("is_stepped", "has_ticks", "verdict"),
+    [(True, False, "it waits for ticks"), (True, True, "ok"), (False, False, "ok")],
+)
+def test_code_that_waits_for_ticks_is_not_taken_where_the_market_would_give_it_none(
+    verdict: str, tmp_path: Path, *, is_stepped: bool, has_ticks: bool
+) -> None:
+    lone = Lone(tmp_path, 1, is_stepped=is_stepped, kind=Ticker)
+    room = CandidateRoom(lone.evaluator, lone.told(), lone.clock, bars=0, live_from=0, has_ticks=has_ticks)
+
+    assert str(room.facts()["verdict"]).startswith(verdict)
+    lone.close()
 
 
 def test_heads_that_do_not_come_are_not_waited_for_for_ever(lone: Lone) -> None:
