@@ -106,6 +106,8 @@ def _refused_by_root(swap: Swap, error: str, now_ns: int) -> Swap:
 def seen(swap: Swap, strategy: Row | None, candidate: Row | None, now_ns: int) -> Swap:
     """Look at the rows of the strategy and its candidate, as root has them; give where the swap is then."""
     if not swap.is_applied:
+        if swap.stage is Stage.SWITCHING and strategy is not None:  # the old code falls still
+            return replace(swap, falls=int(strategy["restarts"]))
         return swap
     if swap.stage is Stage.TRYING:
         return _judged(swap, strategy, candidate, now_ns)

@@ -110,6 +110,9 @@ class Swapping:
         if not going:
             return None
         now_ns = self._clock.monotonic_ns()
+        if now_ns - self._looked_ns >= (AGAIN_NS if self._looking else LOOK_NS):
+            self._looked_ns = now_ns
+            self._ask(going, effects)  # before the tree: how often a strategy fell until then is its old code's
         if self._applying is not None:
             if now_ns - self._asked_ns > AGAIN_NS:
                 self._post(self._applying, effects)
@@ -120,9 +123,6 @@ class Swapping:
                     self._apply(waiting, effects)
                 except OSError as error:
                     self._fault = str(error)
-        if now_ns - self._looked_ns >= (AGAIN_NS if self._looking else LOOK_NS):
-            self._looked_ns = now_ns
-            self._ask(going, effects)
         return LOOK_NS
 
     def _apply(self, swap: Swap, effects: Effects) -> None:

@@ -225,3 +225,16 @@ def test_a_look_whose_answer_is_lost_is_asked_again(lone: LoneSwapping) -> None:
         lone.look()
 
     assert lone.swap.stage in ON_NEW_CODE
+
+
+def test_a_fall_of_the_old_code_behind_the_verdict_is_not_held_against_the_new_one(lone: LoneSwapping) -> None:
+    lone.begin()
+    lone.root.say(CANDIDATE, "RUNNING", verdict="ok")
+    assert lone.look().stage is Stage.SWITCHING
+    lone.root.say(STRATEGY, "BACKOFF", restarts=1)
+    assert lone.look().stage is Stage.PROBATION
+
+    lone.root.say(STRATEGY, "RUNNING", restarts=1)
+    assert lone.look().stage is Stage.PROBATION
+    lone.root.say(STRATEGY, "BACKOFF", restarts=2)
+    assert lone.look().stage is Stage.RETURNING
