@@ -236,12 +236,13 @@ def family(pid: int) -> list[int]:
 
 
 def waited_ns(pid: int) -> int:
-    """Read how long a process has waited for a processor so far, on all its threads; 0 where nobody can tell."""
-    waited = 0
+    """Read how long a process has waited for a processor so far, on its main thread, where its loop runs.
+
+    Other threads may wait without end while the loop hangs. It is 0 where nobody can tell.
+    """
     with suppress(OSError, IndexError, ValueError):
-        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - names are enough
-            waited += int(_read(f"/proc/{pid}/task/{task}/schedstat").split()[1])
-    return waited
+        return int(_read(f"/proc/{pid}/schedstat").split()[1])
+    return 0
 
 
 def open_files(pid: int) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from runtime.clock import NS_PER_S, Clock
 from runtime.patience import Patience
-from runtime.process import Running, waited_ns
+from runtime.process import Running, usage, waited_ns
 
 CHILD = Running("strategies/alpha", 1, 4711, -1)
 LIMIT_NS = 3 * NS_PER_S
@@ -89,3 +89,36 @@ def test_the_kernel_tells_who_shares_a_processor_from_who_sleeps() -> None:
         for child in children:
             child.kill()
             child.communicate()
+
+
+THREADS_THAT_COMPUTE = """
+import hashlib, os, signal, sys, threading
+os.sched_setaffinity(0, {int(sys.argv[1])})
+computes = threading.Barrier(5)
+def compute():
+    computes.wait()
+    while True:
+        hashlib.pbkdf2_hmac("sha256", b"salt", b"dough", 1_000_000)
+for _ in range(4):
+    threading.Thread(target=compute, daemon=True).start()
+computes.wait()
+print(flush=True)
+signal.pause()
+"""
+
+
+def test_a_loop_that_sleeps_is_silent_however_long_other_threads_of_its_process_wait() -> None:
+    core = min(os.sched_getaffinity(0))
+    child = subprocess.Popen([sys.executable, "-c", THREADS_THAT_COMPUTE, str(core)], stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        before, used = waited_ns(child.pid), usage(child.pid).cpu_s
+        deadline_ns = Clock().monotonic_ns() + 60 * NS_PER_S
+        while usage(child.pid).cpu_s - used < 1:
+            assert Clock().monotonic_ns() < deadline_ns
+
+        assert waited_ns(child.pid) - before < NS_PER_S // 5
+    finally:
+        child.kill()
+        child.communicate()
