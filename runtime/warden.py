@@ -158,7 +158,10 @@ class Warden:
         if not most or file_bytes(watched.output) <= most:
             return ""
         file = Path(watched.output)
-        dropped = cut(file)
+        try:
+            dropped = cut(file)
+        except OSError as error:  # it may remove the file, or take the rights to it away
+            return f"its output in log/{file.name}, over the limit, cannot be cut: {error.strerror}"
         watched.dropped_bytes += dropped
         self._log.warning("output.cut", path=child.path, dropped_bytes=dropped, limit_bytes=most)
         before_ns, watched.cut_ns = watched.cut_ns, now_ns

@@ -95,6 +95,14 @@ def test_output_over_its_limit_is_cut_and_soon_again_is_the_end(
     assert bool(warden.look(ME, TALKATIVE, 5 + after_ns)) is is_the_end
 
 
+def test_output_over_its_limit_that_cannot_be_cut_is_the_end(warden: Warden, out: Path) -> None:
+    out.mkdir()  # as good as a file that is not ours to open, or has gone when it is to be
+    (out / ("x" * 250)).touch()
+    narrow = Limits(0, 0, 0, 0, 0.0, output_bytes=1)
+
+    assert warden.look(ME, narrow, 0) == "its output in log/me.out, over the limit, cannot be cut: Is a directory"
+
+
 def test_a_successor_begins_with_a_clean_slate(warden: Warden, out: Path) -> None:
     out.write_bytes(b"x" * 200_000)
     warden.look(ME, TALKATIVE, 5)
