@@ -18,6 +18,8 @@ from runtime.words import Progress
 
 #: A child that says to have spoken so long from now has not: or one that hangs would be heard of until then.
 AHEAD_NS_MAX = NS_PER_S
+#: No message waits longer than this (ns). More could not be said on, once the age of its report is added.
+OLDEST_NS_MAX = 1 << 62
 #: Falls of each process that the status of that process shows.
 FALLS_KEPT = 10
 
@@ -68,8 +70,9 @@ class Knowledge:
             report = self._codec.decode(said)
         except WireError:
             return None
-        is_its_own = isinstance(report, Progress) and (report.path, report.epoch) == (child.path, child.epoch)
-        return report if is_its_own else None
+        if not isinstance(report, Progress) or (report.path, report.epoch) != (child.path, child.epoch):
+            return None
+        return report if 0 <= report.oldest_ns <= OLDEST_NS_MAX else None
 
     def hear(self, report: Progress, said_ns: int) -> None:
         """Take in what a child's present incarnation says of itself, and when it said so."""

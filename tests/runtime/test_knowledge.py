@@ -99,8 +99,9 @@ def test_a_child_that_says_to_have_spoken_long_from_now_is_not_heard_until_it_sp
 @pytest.mark.parametrize(
     "said",
     [b"", b"garbage", CODEC.encode(Noted("a word of another kind"))]
-    + [CODEC.encode(Progress(path, epoch, 1, 1, 0, {})) for path, epoch in (("b", 1), ("a", 2))],
-    ids=["nothing", "garbage", "another word", "another's", "another incarnation's"],
+    + [CODEC.encode(Progress(path, epoch, 1, 1, 0, {})) for path, epoch in (("b", 1), ("a", 2))]
+    + [CODEC.encode(Progress("a", 1, 1, 1, 0, {}, oldest_ns=figure)) for figure in (-1, 2**64 - 1)],
+    ids=["nothing", "garbage", "another word", "another's", "another incarnation's", "less than none", "beyond time"],
 )
 def test_what_is_no_report_of_this_incarnation_is_not_heard_and_the_next_one_is(
     tmp_path: Path, known: Knowledge, child: Running, said: bytes
