@@ -86,8 +86,10 @@ class Watchdog(Room):
             f"the root supervisor made no progress for {SILENCE_NS_MAX // NS_PER_S} s; resume when it is understood"
         )
         self._log.error("root.hangs", pid=self._root_pid)
-        self._sentinel.write(reason)
-        os.kill(self._root_pid, signal.SIGKILL)
+        try:
+            self._sentinel.write(reason)
+        finally:  # a disk that takes no sentinel does not save a root that hangs
+            os.kill(self._root_pid, signal.SIGKILL)
 
     @override
     def facts(self) -> dict[str, Any]:
