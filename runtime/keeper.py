@@ -106,9 +106,11 @@ class Keeper:
         """Keep a quarantine and its reason."""
         self._put("quarantine", path, reason.encode())
 
-    def drop_quarantine(self, path: str) -> None:
-        """Forget a quarantine."""
-        self._store.commit([_delete("quarantine", path)], is_durable=True)
+    def drop_quarantine(self, *paths: str) -> None:
+        """Forget quarantines, all or none. What is forgotten already costs no write."""
+        kept = [path for path in paths if self._store.get("quarantine", path.encode()) is not None]
+        if kept:
+            self._store.commit([_delete("quarantine", path) for path in kept], is_durable=True)
 
     def close(self) -> None:
         """Close the store."""

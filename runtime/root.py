@@ -595,6 +595,7 @@ class Root:
             case "restart":
                 self._do(self._supervision.restart(path, now_ns))
             case "release":
+                self._keeper.drop_quarantine(*self._supervision.in_quarantine(path))  # or nobody is let out
                 self._do(self._supervision.release(path, now_ns))
             case "apply":
                 self._apply(asked.arguments, now_ns)

@@ -406,6 +406,16 @@ class Supervision:
         """Whether every worker runs, but for those that were put away."""
         return not self._outbox.absent
 
+    def in_quarantine(self, path: str) -> list[str]:
+        """Name those whose quarantine ``release`` of this path would end.
+
+        Raises:
+            SpecError: There is no such path.
+        """
+        if path in self._memory.quarantined and self._find(path) is None:
+            return [path]
+        return [worker.path for worker in workers(self._place(path)) if worker.is_quarantined]
+
     def next_timer_ns(self) -> int | None:
         """Say when ``on_timer`` has something to do; None while only news can change anything."""
         return self._due_ns

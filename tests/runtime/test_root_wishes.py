@@ -1,0 +1,35 @@
+"""A wish that root cannot keep was not carried out, and may be said again."""
+
+import resource
+from pathlib import Path
+
+import pytest
+
+from runtime.clock import NS_PER_S
+from runtime.restart import RestartLimit
+from tests.runtime.bakehouse import Bakehouse, apprentice, node
+
+
+@pytest.fixture
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("w") / "var"
+
+
+def let_write(house: Bakehouse, most: int) -> None:
+    """Bound how long a file may be that root writes to."""
+    resource.prlimit(house.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+
+
+def test_a_release_that_the_disk_does_not_take_leaves_the_quarantine_and_the_next_one_ends_it(state: Path) -> None:
+    weary = node("shop", apprentice("shop", "raises"), limit=RestartLimit(0, 60 * NS_PER_S), gives_up="quarantine")
+    with Bakehouse(state, weary) as house:
+        house.until(lambda rows: rows["shop"]["state"] == "QUARANTINED")
+        let_write(house, 0)
+        refused = house.ask("release", path="shop")
+        after = house.rows()["shop"]["state"]
+        let_write(house, resource.RLIM_INFINITY)
+
+        assert "nothing was written" in refused.error
+        assert after == "QUARANTINED"
+        assert house.ask("release", path="shop").error == ""
+        assert house.all_running()["shop"]["epoch"] == 2
