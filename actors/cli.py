@@ -36,7 +36,7 @@ from actors.cli_parts import (
 )
 from actors.cli_parts import ask_or_fail as _ask
 from actors.cli_parts import fail as _fail
-from actors.cli_parts import say as _say
+from actors.cli_parts import offer as _offer
 from actors.cli_parts import show as _show
 from actors.cli_replay import replays
 from actors.cli_simulate import simulations
@@ -118,12 +118,12 @@ def run(
     settings = _settings(file, state, clock)
     for entry in settings.strategies:
         if entry.refusal:
-            _say(f"strategy {entry.name} is refused, the others run: {entry.refusal}")
+            _offer(f"strategy {entry.name} is refused, the others run: {entry.refusal}")
     feed = settings.feed
     pace = "as fast as it can" if feed.speed is None else f"at {feed.speed:g} times real time"
     pace = f"from {feed.url}" if feed.url else pace
-    _say(f"bulkhead: paper desk on {state}, feed {feed.kind.value} {pace}, configuration {file}")
-    foreground = Foreground(settings, Sentinel(state), clock, _say)
+    _offer(f"bulkhead: paper desk on {state}, feed {feed.kind.value} {pace}, configuration {file}")
+    foreground = Foreground(settings, Sentinel(state), clock, _offer)
     try:
         code = run_desk(
             settings,
@@ -137,8 +137,8 @@ def run(
         _fail(str(error), EXIT_REFUSED)
     except PermissionError as error:
         _fail(f"{error.filename} may not be written; nothing was started. Choose a folder with --state", EXIT_REFUSED)
-    _say(f"stopped in good order; orders, positions and trades are in {state}" if code == 0 else "the desk gave up")
-    _say(screens.summary_text(_summary(state)))
+    _offer(f"stopped in good order; orders, positions and trades are in {state}" if code == 0 else "the desk gave up")
+    _offer(screens.summary_text(_summary(state)))
     raise typer.Exit(code)
 
 

@@ -12,12 +12,14 @@ import msgspec
 import typer
 
 from actors.control_client import ASK_S, DeskDownError, Remote, VerbRefusedError, ask, ask_remote
+from runtime import log
 from runtime.clock import Clock
 
 State = Annotated[Path, typer.Option("--state", help="The desk's state folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is written down.")]
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
+_STDOUT = 1
 STATE_DEFAULT = Path("var")
 CONFIG_DEFAULT = Path("config/strategies.yaml")
 
@@ -34,6 +36,11 @@ def say(text: str) -> None:
     """Print a text at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def offer(text: str) -> None:
+    """Print a text where that is possible at once, for a desk that goes on whoever reads it."""
+    log.offer(_STDOUT, f"{text}\n")
 
 
 def fail(text: str, code: int) -> Never:

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ _IS_ASIDE = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d{6}")
 _LEVELS = {
     name: logger.level(name).no for name in ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
 }
+_STDERR = 2
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -154,7 +155,7 @@ class _Own:
         except OSError:
             pass
         if self._is_echoed and number >= _LEVELS["WARNING"]:
-            sys.stderr.write(data.decode())
+            offer(_STDERR, text)
 
     def _rotate(self) -> None:
         """Put the file aside and begin a new one. Where there can be no new one, the old one becomes longer."""
@@ -168,6 +169,20 @@ class _Own:
         )
         for file in old[:-ROTATIONS_KEPT]:
             file.unlink()
+
+
+def offer(descriptor: int, text: str) -> None:
+    """Show a text to whoever reads there now. What is not taken at once, or not any more, is lost.
+
+    A terminal that is closed or held, a pipe that nobody reads and a disk that is full end nobody and stop nobody.
+    """
+    with suppress(OSError):
+        is_blocking = os.get_blocking(descriptor)
+        os.set_blocking(descriptor, False)
+        try:
+            os.write(descriptor, text.encode("utf-8", "backslashreplace"))
+        finally:
+            os.set_blocking(descriptor, is_blocking)
 
 
 def warm() -> None:

@@ -88,3 +88,21 @@ def test_the_manager_hears_nothing_of_a_root_that_stands_still_and_the_watchdog_
     assert (desk.state / "HALT").read_text(encoding="utf-8").startswith("the root supervisor made no progress for 10 s")
     again = desk.start().until_up()["desk"]
     assert again["state"] == "HALTED"
+
+
+class Unheard(Desk):
+    """A desk whose output goes to a disk that is full."""
+
+    def said(self) -> str:
+        return "nobody can say"
+
+
+def test_a_desk_whose_output_finds_no_room_comes_up_and_leaves_in_good_order(tmp_path: Path) -> None:
+    with Publisher() as publisher:
+        text = f"strategies:\n{obedient('a', 'AAA')}global:\n  zmq_market_url: {publisher.url}\n"
+        with Unheard(with_obedient(tmp_path / "desk"), text) as desk:
+            desk.output = Path("/dev/full")
+            desk.start().until_up()
+            desk.ask("stop", reason="done")
+
+            assert desk.wait() == 0

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,48 @@ def test_only_warnings_of_a_root_in_the_foreground_are_echoed(
     assert out == ""
     assert "quiet" not in err
     assert ("loud" in err) == is_echoed
+
+
+@pytest.fixture(params=["gone", "stuck", "full"])
+def deaf(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Give a descriptor whose reader has left, or reads no more, or that has no room on its disk."""
+    ours, theirs = os.pipe()
+    if request.param == "gone":
+        os.close(ours)
+    elif request.param == "stuck":
+        os.set_blocking(theirs, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(theirs, bytes(1))
+        os.set_blocking(theirs, True)
+    else:
+        os.close(ours)
+        os.close(theirs)
+        theirs = os.open("/dev/full", os.O_WRONLY)
+    yield theirs
+    os.close(theirs)
+    if request.param == "stuck":
+        os.close(ours)
+
+
+SPEAKS_TO_TWO = """
+import sys
+from pathlib import Path
+from runtime.log import Log, offer
+log = Log.open(Path(sys.argv[1]), "root", "INFO", is_echoed=True)
+offer(1, "the desk is up")
+log.warning("loud")
+log.info("done")
+"""
+
+
+def test_nobody_falls_or_waits_because_nobody_takes_what_is_shown(tmp_path: Path, deaf: int) -> None:
+    command = [sys.executable, "-c", SPEAKS_TO_TWO, str(tmp_path)]
+    ended = subprocess.run(command, check=False, stdout=deaf, stderr=deaf, timeout=60)
+
+    assert ended.returncode == 0
+    assert [line.split()[3] for line in lines_of(tmp_path, "root")] == ["loud", "done"]
+    assert os.get_blocking(deaf)
 
 
 def test_only_the_owner_may_look_into_the_logs(tmp_path: Path) -> None:
