@@ -270,7 +270,7 @@ PROCESS_LIMITS: Table = {
     "cpu_s": seconds(),
     "nice": whole(0, 19),
     "message_rate": _COUNT,
-    "hang_s": seconds(),
+    "hang_s": bounded_seconds(1.0, SECONDS_MAX),  # a process says once a second that it goes on
     "start_timeout_s": seconds(),
 }
 SUPERVISION: Table = {

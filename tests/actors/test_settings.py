@@ -242,7 +242,7 @@ ENTRY = "strategies:\n  - name: a\n    symbol: SPY\n    strategy: dipper\n    "
         ("risk_config: {max_position: 1}", "5 strategies[0].risk_config.max_position: unknown key; did you mean max_positions?"),
         ("risk_config: {max_exposure_usd: 1e400}", "5 strategies[0].risk_config.max_exposure_usd: got 1e400 (number)"),
         ("limits: {memory_mb: 9}", "5 strategies[0].limits.memory_mb: unknown key; did you mean memory_soft_mb?"),
-        ("limits: {hang_s: 0}", "5 strategies[0].limits.hang_s: got 0 (number); write seconds"),
+        ("limits: {hang_s: 0.9}", "5 strategies[0].limits.hang_s: got 0.9 (number); write seconds as a number, from 1 to"),
         ("limits: {memory_soft_mb: 400}", "5 strategies[0].limits.memory_soft_mb: got 400 (number); write at most"),
         ("supervision: {intensity: 0}", "5 strategies[0].supervision.intensity: got 0 (number); write a whole"),
         ("supervision: {backoff_base_s: -1}", "5 strategies[0].supervision.backoff_base_s: got -1 (number)"),
