@@ -51,6 +51,8 @@ CONNECT_MS_MAX = 1000
 RESTED = 2
 #: How often in a row such a process says the same again before it looks at itself anew.
 STILLS = 59
+#: Signals that one poll takes note of; more of them end the next one too.
+SIGNALS_MAX = 64
 ROOT = "root"
 
 
@@ -108,6 +110,8 @@ class SocketInbox:
         if self._others:
             return self._others.popleft()
         ready = dict(self._poller.poll(self.next_timer()))
+        if self._wake and self._wake[0] in ready:
+            os.read(self._wake[0], SIGNALS_MAX)
         if self._event in ready:
             os.eventfd_read(self._event)
             if self._others:

@@ -710,3 +710,19 @@ def test_a_doze_ends_with_whatever_comes_and_takes_nothing_of_it() -> None:
     assert (undisturbed, woken, said) == (3, 0, ["again"] * 3)
     assert list(inbox.get().message.values()) == [READABLE]
     inbox.close()
+
+
+def test_a_signal_that_a_room_handles_itself_ends_one_poll_and_not_all_that_follow() -> None:
+    inbox, handled = SocketInbox(), list[int]()
+    before = signal.signal(signal.SIGUSR1, lambda number, _frame: handled.append(number))
+    inbox.next_timer = lambda: 20
+    inbox.wake_on_signals()
+    try:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        woken, after = inbox.get().message, inbox.get().message
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        inbox.close()
+
+    assert handled == [signal.SIGUSR1]
+    assert (bool(woken), after) == (True, {})
