@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from actors.alarm_board import Finding
+from actors.strategy_facts import believed
 from desk.units import NS_PER_S
 from runtime.words import Watched
 
@@ -73,7 +74,7 @@ class AlarmRules:
             yield Finding("market_stands", row.path, f"the market has waited {stands_ns // NS_PER_S} s for {names}")
 
     def _bars(self, row: Watched, heads: Mapping[str, Any], now_ns: int) -> Iterator[Finding]:
-        last = cast("Mapping[str, Any]", row.facts.get("last_bars") or {})
+        last: Mapping[str, int] = believed(row.path, row.facts).get("last_bars") or {}
         for topic, sequence in last.items():
             is_behind = heads.get(topic, 0) > sequence
             behind_ns = self._still_ns(row, topic, (sequence, is_behind), now_ns)

@@ -8,6 +8,7 @@ from typing import Any
 from actors.revision import git_revision, settings_hash
 from actors.screen_words import money_words
 from actors.settings import Settings
+from actors.strategy_facts import believed
 from actors.topics import strategy_at, strategy_path
 from desk.units import NS_PER_S
 
@@ -39,7 +40,7 @@ def desk_status(
         ``{"desk", "tree", "strategies", "feed", "store", "watch", "alarms", …}``; plain JSON values, decimals as text.
         ``watch`` is what the watchdog raised, ``alarms`` everything in words.
     """
-    rows: dict[str, Json] = {row["path"]: row for row in root["tree"]}
+    rows = _rows(root)
     market = _facts(rows, "market_data")
     execution = _facts(rows, "execution")
     watch = _facts(rows, "watchdog")
@@ -48,7 +49,7 @@ def desk_status(
     notes = {strategy_path(entry["name"]): entry["note"] for entry in strategies}
     state = _state(root, rows, halted, execution, configuration)
     tree = [
-        {**_shown(row), "note": notes.get(row["path"], "") if row["kind"] != "node" else ""} for row in root["tree"]
+        {**_shown(row), "note": notes.get(row["path"], "") if row["kind"] != "node" else ""} for row in rows.values()
     ]
     return {
         "desk": {
@@ -104,7 +105,7 @@ def node_status(root: Json, path: str, settings: Settings) -> dict[str, Any]:
         itself under ``facts``, the rows of all below it, its last falls (oldest first), root's patience with it, and
         its entry of ``strategies`` ({} where it is none).
     """
-    rows: dict[str, Json] = {row["path"]: row for row in root["tree"]}
+    rows = _rows(root)
     row = rows[path]
     entry = settings.strategy(name) if (name := strategy_at(path)) else None
     strategy = _strategy(row, entry, root["overrides"]) if entry is not None else {}
@@ -115,6 +116,12 @@ def node_status(root: Json, path: str, settings: Settings) -> dict[str, Any]:
         "patience": root["patience"],
         "strategy": strategy,
     }
+
+
+def _rows(root: Json) -> dict[str, Json]:
+    """Give the rows by path, with what their processes say of themselves as far as it is believed."""
+    told = ("facts", "last_facts")
+    return {row["path"]: {**row, **{key: believed(row["path"], row[key]) for key in told}} for row in root["tree"]}
 
 
 def _shown(row: Json) -> dict[str, Any]:

@@ -150,6 +150,13 @@ def test_a_strategy_that_leaves_its_bars_is_found(tables: list[tuple[int, list[W
     assert codes(tables) == said
 
 
+@pytest.mark.parametrize("told", [7, ["bar.SPY.1m"], {"bar.SPY.1m": "8"}, {"bar.SPY.1m": None}, {"bar.SPY.1m": -1}])
+def test_a_strategy_that_says_of_its_bars_what_cannot_be_harms_nobody(told: object) -> None:
+    liar, honest = row("strategies/b", facts={"last_bars": told}), strategy(8)
+
+    assert codes([(0, [market(9), liar, honest]), (BAR_NS_MAX, [market(9), liar, honest])]) == ["no_bar"]
+
+
 @pytest.mark.parametrize(("free_bytes", "said"), [(DISK_FREE_MIN - 1, ["disk_low"]), (DISK_FREE_MIN, []), (-1, [])])
 def test_a_disk_that_is_nearly_full_is_found(free_bytes: int, said: list[str]) -> None:
     assert codes([(0, [])], free_bytes) == said
