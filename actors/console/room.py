@@ -19,7 +19,7 @@ from actors.screen_words import plain_text
 from actors.settings import OnDisable, Settings
 from actors.settings_plan import position_words
 from actors.status import desk_status, node_status
-from actors.topics import strategy_path
+from actors.topics import PUT_AWAY, strategy_path
 from desk.messages import (
     AdoptionWished,
     AwayWished,
@@ -232,10 +232,21 @@ class Console(Room):
         )
         overtaken = wishes.overtaken(name, asked.name)
         if asked.request.verb == "enable" and not overtaken:
-            for one in self._leaving.pop(name, {}).values():
+            late = self._leaving.pop(name, {})
+            for one in late.values():
                 words = wishes.overtaken(name, one.name)
                 self._doorkeeper.finish(one, self._refuse(one, words), effects)
+            if late:
+                self._take_back_position(name, effects)
         return overtaken
+
+    def _take_back_position(self, name: str, effects: Effects) -> None:
+        """Leave the position to the configuration again, where no absence came of a disable that said otherwise.
+
+        A later disable has said its own. Of a strategy that is away the word stays: it ends when that one is back.
+        """
+        if not self._leaving.get(name) and self._peers.state(strategy_path(name)) not in PUT_AWAY:
+            effects.post("execution", AwayWished(name, ""))
 
     def _hear_away_wish(self, kept: AwayWishKept, effects: Effects) -> None:
         """Let root put the strategy away, where nothing has come in between that wants it to run."""
@@ -245,6 +256,7 @@ class Console(Room):
         words = self._desired.wishes.overtaken(kept.strategy, asked.name)
         if words:
             self._doorkeeper.finish(asked, self._refuse(asked, words), effects)
+            self._take_back_position(kept.strategy, effects)
         else:
             self._positions[asked.name] = position_words(OnDisable(kept.on_disable))
             self._ask_root_of_strategy(asked, effects)

@@ -18,7 +18,7 @@ from runtime.folder import Sentinel
 from runtime.log import Log
 from runtime.room import ControlRequest
 from runtime.store import Store
-from runtime.words import RootAnswered, RootAsked
+from runtime.words import Peer, RootAnswered, RootAsked
 from tests.runtime.fakes import HandClock
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +91,26 @@ def test_two_operators_who_disable_one_strategy_at_once_each_hear_what_becomes_o
         "a": "its position is held",
         "b": "its position is closed at the market",
     }
+
+
+def test_what_was_wanted_of_the_position_ends_with_a_disable_that_comes_to_nothing(console: LoneConsole) -> None:
+    console.room.peers((Peer("strategies/one", 1, "RUNNING"),))
+    (wish,), _ = console.ask("a", "disable", name="one", position="flatten")
+
+    words, replies = console.ask("b", "enable", name="one")
+
+    assert replies["a"]["error"] == "one was enabled by a request that came after this one"
+    assert [(word.strategy, word.on_disable) for word in words if isinstance(word, AwayWished)] == [("one", "")]
+    assert console.hear("execution", AwayWishKept("one", "flatten", wish.request)) == ([], {})
+
+
+def test_a_strategy_that_is_away_keeps_what_was_wanted_of_its_position(console: LoneConsole) -> None:
+    console.room.peers((Peer("strategies/one", 1, "DISABLED"),))
+    console.ask("a", "disable", name="one", position="hold")
+
+    words, _ = console.ask("b", "enable", name="one")
+
+    assert [type(word) for word in words] == [RootAsked]
 
 
 def test_a_request_that_is_repeated_to_the_next_console_does_not_undo_what_came_behind_it(
