@@ -225,9 +225,9 @@ class Desired:
         if (is_still and is_other) or (self._later and (is_still or not self._is_torn)):
             self._written = Written(mark[0], self._same_ns, self._later_ns if self._later else now_ns)
             self._wanted, self._later = self._later, {}
-            self._read, self._beside = mark, _marks_beside(self._file)
+            self._read = mark
             if not self._is_dry:
-                self._mark = mark
+                self._mark, self._beside = mark, _marks_beside(self._file)
             self._reading = ReadingApart(self._file, self._clock, self._shelf.folders())
         elif self._waits_for_flat and now_ns >= self._flat_due_ns:
             self._ask_holders(effects)

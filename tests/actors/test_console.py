@@ -246,3 +246,19 @@ def test_a_file_whose_mistake_is_mended_beside_it_is_taken_without_an_edit(watch
 
     assert (before, [word.verb for word in after]) == ([], ["apply"])
     assert 'unknown strategy "mine"' in str(alarms)
+
+
+def test_a_mend_that_somebody_only_asked_about_first_is_taken_all_the_same(watched: tuple[Desired, Path]) -> None:
+    desired, file = watched
+    file.write_text(TWO + "  - {name: three, symbol: AAA, strategy: mine}\n", encoding="utf-8")
+    _ = [look(desired) for _ in range(3)]
+    code = ROOT / "strategies" / "vwap_micro_mean_reversion.py"
+    (file.parent / "strategies" / "mine.py").write_bytes(code.read_bytes())
+    desired.reload("token", is_dry=True)
+    asked = [word for _ in range(2) for word in look(desired)]
+    (outcome,) = desired.outcomes()
+
+    after = [word for _ in range(2) for word in look(desired)]
+
+    assert (asked, outcome.error, outcome.result["dry_run"]) == ([], "", True)
+    assert [word.verb for word in after] == ["apply"]
