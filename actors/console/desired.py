@@ -101,6 +101,9 @@ class Desired:
         self._outcomes: list[Outcome] = []
         self._reading: ReadingApart | None = None
         self._loaded: Loaded | None = None
+        """What the round under way is about."""
+        self._standing: Loaded | None = None
+        """The last one that held together, but for those of who only wanted to know; what waits is taken from it."""
         self._formers: dict[str, StrategySettings] = {}
         self._holders_query = 0
         self._holders_asked_ns: int | None = None
@@ -230,6 +233,9 @@ class Desired:
                 self._mark, self._beside = mark, _marks_beside(self._file)
             self._reading = ReadingApart(self._file, self._clock, self._shelf.folders())
         elif self._waits_for_flat and now_ns >= self._flat_due_ns:
+            assert self._standing is not None, "what waits was read"
+            assert self._standing.settings is not None, "what waits holds together"
+            self._loaded, self._formers = self._standing, self._read_formers(self._standing.settings)
             self._ask_holders(effects)
 
     def _is_early(self, now_ns: int) -> bool:
@@ -259,6 +265,8 @@ class Desired:
             self._end(words, fault=head, alarms=(f"{head}:", *words.splitlines()))
             return
         self._is_refused = self._is_refused and self._is_dry
+        if not self._is_dry:
+            self._standing = loaded
         self._loaded = loaded
         self._formers = self._read_formers(loaded.settings)
         if self._formers or self._plan(loaded.settings, None).waits_for_flat:

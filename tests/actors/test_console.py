@@ -5,18 +5,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.console.audit import Audit
-from actors.console.desired import COMING_UP_NS_MAX, Desired
+from actors.console.desired import COMING_UP_NS_MAX, FLAT_AGAIN_NS, Desired
 from actors.console.room import Console
 from actors.settings import Settings
 from actors.settings_file import load
-from desk.messages import AwayWished, AwayWishKept
+from actors.strategy_arguments import read_arguments
+from desk.messages import AwayWished, AwayWishKept, HoldersGiven, HoldersWanted
 from runtime.effects import Effects
 from runtime.folder import Sentinel
 from runtime.log import Log
 from runtime.room import ControlRequest
+from runtime.spec import NodeSpec, WorkerSpec
 from runtime.store import Store
 from runtime.words import Peer, RootAnswered, RootAsked
 from tests.runtime.fakes import HandClock
@@ -152,14 +155,27 @@ def watched(tmp_path: Path) -> Iterator[tuple[Desired, Path]]:
     desired.close()
 
 
-def look(desired: Desired) -> list[Any]:
-    """Let it look once, at the end of a reading where one is under way; give the words that it has for root."""
+def look(desired: Desired, holding: tuple[str, ...] = ()) -> list[Any]:
+    """Let it look once, at the end of a reading where one is under way; give the words that it has for root.
+
+    Execution says at once that those who are ``holding`` hold something.
+    """
     reading = desired._reading
     if reading is not None:
         reading._process.wait()
     effects = Effects()
     desired.look(effects)
-    return [post.word for post in effects.posts]
+    for post in tuple(effects.posts):
+        if isinstance(post.word, HoldersWanted):
+            desired.hear_holders(HoldersGiven(post.word.query, holding, 0), effects)
+    return [post.word for post in effects.posts if post.peer == "root"]
+
+
+def pass_time(desired: Desired) -> None:
+    """Let so much time go by that it is asked whether a strategy is flat by now."""
+    clock = desired._clock
+    assert isinstance(clock, HandClock)
+    clock.advance_ns(FLAT_AGAIN_NS)
 
 
 def test_a_file_is_read_once_it_stands_still(watched: tuple[Desired, Path]) -> None:
@@ -262,3 +278,51 @@ def test_a_mend_that_somebody_only_asked_about_first_is_taken_all_the_same(watch
 
     assert (asked, outcome.error, outcome.result["dry_run"]) == ([], "", True)
     assert [word.verb for word in after] == ["apply"]
+
+
+OTHER_SYMBOL = TWO.replace("name: one, symbol: AAA", "name: one, symbol: BBB") + (
+    "global: {feed: {kind: zmq, url: 'tcp://localhost:5556'}}\n"
+)
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Iterator[tuple[Desired, Path]]:
+    """Give what watches a file that wants another symbol for a strategy which holds something, and the file."""
+    file = tmp_path / "s.yaml"
+    (tmp_path / "strategies").mkdir()
+    before = read(file, OTHER_SYMBOL.replace("one, symbol: BBB", "one, symbol: AAA"))
+    desired = Desired(before, file, tmp_path, HandClock(), Log("console"))
+    file.write_text(OTHER_SYMBOL, encoding="utf-8")
+    (applied,) = [word for _ in range(3) for word in look(desired, holding=("one",))]
+    desired.hear_root(RootAnswered(applied.request, "", {}))
+    assert [alarm.split(":")[0] for alarm in desired.alarms] == ["strategies.one.symbols"]
+    yield desired, file
+    desired.close()
+
+
+def symbols(word: RootAsked) -> tuple[str, ...]:
+    """Give what a strategy trades in the tree that root is asked for."""
+    data = word.arguments["tree"]
+    assert isinstance(data, bytes)
+    tree = msgspec.msgpack.decode(data, type=NodeSpec)
+    strategies = next(child for child in tree.children if isinstance(child, NodeSpec) and child.id == "strategies")
+    node = next(child for child in strategies.children if child.id == "one")
+    assert isinstance(node, NodeSpec)
+    (worker,) = node.children
+    assert isinstance(worker, WorkerSpec)
+    return read_arguments(worker.arguments).entry.symbols
+
+
+def test_what_was_only_asked_about_is_not_taken_with_what_waits(waiting: tuple[Desired, Path]) -> None:
+    desired, file = waiting
+    file.write_text(OTHER_SYMBOL.replace(TWO.splitlines()[2], ""), encoding="utf-8")
+    desired.reload("token", is_dry=True)
+    _ = [look(desired, holding=("one",)) for _ in range(2)]
+    (outcome,) = desired.outcomes()
+    file.write_text(OTHER_SYMBOL + "# two", encoding="utf-8")
+
+    pass_time(desired)
+    (applied,) = look(desired)
+
+    assert [change["path"] for change in outcome.result["changes"]] == ["strategies.one.symbols", "strategies.two"]
+    assert sorted(applied.arguments["desired"]) == ["strategies/one", "strategies/two"]
