@@ -261,7 +261,6 @@ class Desired:
                 self._end(words, fault=self.fault, alarms=self.alarms)
                 return
             self._is_refused = True
-            self._waits_for_flat = frozenset()
             self._end(words, fault=head, alarms=(f"{head}:", *words.splitlines()))
             return
         self._is_refused = self._is_refused and self._is_dry
@@ -333,9 +332,10 @@ class Desired:
 
     def _finish(self, done: Plan, *, is_applied: bool) -> None:
         """Keep the file as the last good one, and say what of it does not hold yet."""
-        self.fault = ""
         self._waits_for_flat = done.waits_for_flat
-        self.alarms = tuple(_words(change) for change in done.changes if change.is_waiting)
+        if not self._is_refused:  # where it is, this was what still waited of the one before
+            self.fault = ""
+            self.alarms = tuple(_words(change) for change in done.changes if change.is_waiting)
         loaded = self._loaded
         assert loaded is not None, "what is done came of a file"
         assert loaded.settings is not None, "what is done came of a file that holds together"

@@ -326,3 +326,18 @@ def test_what_was_only_asked_about_is_not_taken_with_what_waits(waiting: tuple[D
 
     assert [change["path"] for change in outcome.result["changes"]] == ["strategies.one.symbols", "strategies.two"]
     assert sorted(applied.arguments["desired"]) == ["strategies/one", "strategies/two"]
+
+
+def test_what_waits_is_not_given_up_for_a_mistake_that_came_behind_it(waiting: tuple[Desired, Path]) -> None:
+    desired, file = waiting
+    file.write_text("strategies: [\n", encoding="utf-8")
+    broken = [word for _ in range(3) for word in look(desired, holding=("one",))]
+    fault, alarms = desired.fault, desired.alarms
+
+    pass_time(desired)
+    (applied,) = [word for _ in range(2) for word in look(desired)]
+    desired.hear_root(RootAnswered(applied.request, "", {}))
+
+    assert (broken, symbols(applied)) == ([], ("BBB",))
+    assert "has mistakes" in fault
+    assert (desired.fault, desired.alarms) == (fault, alarms)
