@@ -336,13 +336,24 @@ class Desired:
         if not self._is_refused:  # where it is, this was what still waited of the one before
             self.fault = ""
             self.alarms = tuple(_words(change) for change in done.changes if change.is_waiting)
+        self._keep_good()
+        self._report(done, is_applied=is_applied)
+
+    def _keep_good(self) -> None:
+        """Keep the file as the last good one; where the disk is full the desk goes on, and says so."""
         loaded = self._loaded
         assert loaded is not None, "what is done came of a file"
         assert loaded.settings is not None, "what is done came of a file that holds together"
-        if loaded.text != self._good:
+        if loaded.text == self._good:
+            return
+        try:
             write_last_good(self._state, LastGood(loaded.settings, loaded.text, self._clock.wall_ns()))
-            self._good = loaded.text
-        self._report(done, is_applied=is_applied)
+        except OSError as error:
+            self._log.warning("configuration.not_kept", reason=str(error))
+            words = f"{self._file} holds, but is not kept as the last good one: {error}; reload tries it again"
+            self.alarms = (*self.alarms, words)
+            return
+        self._good = loaded.text
 
     def _report(self, done: Plan, *, is_applied: bool) -> None:
         result: dict[str, Any] = {

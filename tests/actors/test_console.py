@@ -341,3 +341,26 @@ def test_what_waits_is_not_given_up_for_a_mistake_that_came_behind_it(waiting: t
     assert (broken, symbols(applied)) == ([], ("BBB",))
     assert "has mistakes" in fault
     assert (desired.fault, desired.alarms) == (fault, alarms)
+
+
+def test_a_good_file_that_cannot_be_kept_does_not_end_the_console(
+    watched: tuple[Desired, Path], tmp_path: Path
+) -> None:
+    desired, file = watched
+    desired.reload("before", is_dry=False)
+    _ = [look(desired) for _ in range(2)]
+    (tmp_path / "last_good.settings").unlink()
+    (tmp_path / "last_good.settings").mkdir()
+    file.write_text(TWO + "# the same\n", encoding="utf-8")
+    desired.reload("full", is_dry=False)
+    _ = [look(desired) for _ in range(2)]
+    alarms = desired.alarms
+    (tmp_path / "last_good.settings").rmdir()
+
+    desired.reload("after", is_dry=False)
+    _ = [look(desired) for _ in range(2)]
+
+    assert [outcome.error for outcome in desired.outcomes()] == ["", "", ""]
+    assert [alarm.split(": ")[0] for alarm in alarms] == [f"{file} holds, but is not kept as the last good one"]
+    assert desired.alarms == ()
+    assert (tmp_path / "last_good.yaml").read_text(encoding="utf-8").endswith("# the same\n")
