@@ -259,7 +259,10 @@ def _route(entry: StrategySettings) -> Route:
 
 
 def _told(entry: StrategySettings) -> StrategySettings:
-    """Leave of an entry what its process has to know: what root alone acts upon makes it no other strategy."""
+    """Leave of an entry what its process has to know: what root alone acts upon makes it no other strategy.
+
+    What its class declares stays: a desk on which it has to be this one again knows it from here.
+    """
     return msgspec.structs.replace(
         entry,
         enabled=True,
@@ -267,8 +270,6 @@ def _told(entry: StrategySettings) -> StrategySettings:
         limits=ProcessLimits(message_rate=entry.limits.message_rate),
         supervision=SupervisionSettings(),
         line=0,
-        live_parameters=(),
-        wants_ticks=False,
     )
 
 
