@@ -151,7 +151,10 @@ def _merge(
     old, new = _plain(was), _plain(now)
     is_other_code = any(getattr(was, key) != getattr(now, key) for key in STRUCTURE)
     waits = missing or (Policy.WHEN_FLAT_RESTART.value if is_other_code and is_busy and not was.refusal else "")
+    is_held_back = bool(missing) and not was.enabled
     merged = msgspec.structs.replace(now, **{key: getattr(was, key) for key in CODE}) if waits else now
+    if is_held_back:  # it shall not begin as what it was: that is disabled, and may have no market either
+        merged = msgspec.structs.replace(merged, enabled=False)
     told: list[Change] = []
     is_restarted = is_other_code and not waits
     for key, before, after in _leaves("", old, new):
@@ -160,11 +163,14 @@ def _merge(
         effect: str = policy.value
         if is_other_code and is_code:
             effect = waits or Policy.WHEN_FLAT_RESTART.value
+        elif key == "enabled" and is_held_back:
+            effect = missing
         elif key == "enabled":
             effect = "starts" if now.enabled else f"stops, and {position_words(now.on_disable)}"
         is_restarted = is_restarted or policy is Policy.STRATEGY_RESTART
         path = f"strategies.{now.name}.{key}"
-        told.append(Change(path, before, after, where.of(path), effect, is_waiting=bool(waits) and is_code))
+        is_waiting = bool(waits) and (is_code or effect == waits)
+        told.append(Change(path, before, after, where.of(path), effect, is_waiting=is_waiting))
     if was.refusal != now.refusal and not waits:
         effect = f"cannot run: {now.refusal}" if now.refusal else "can run now"
         before, after = was.refusal or "can run", now.refusal or "can run"

@@ -202,7 +202,7 @@ class Console(Room):
         self._ask_root(asked, {"reason": plain_text(reason)} if reason else {}, effects)
 
     def _enable(self, asked: Asked, effects: Effects) -> Reply | None:
-        refusal = self._refusal(asked) or self._take_word(asked, effects)
+        refusal = self._refusal(asked) or self._market_refusal(asked) or self._take_word(asked, effects)
         if refusal:
             return self._refuse(asked, refusal)
         self._ask_root_of_strategy(asked, effects)
@@ -266,6 +266,13 @@ class Console(Room):
         if entry is None:
             return self._no_strategy(asked.arguments.name)
         return f"{entry.name} cannot run: {entry.refusal}" if entry.refusal else ""
+
+    def _market_refusal(self, asked: Asked) -> str:
+        entry = self._settings.strategy(asked.arguments.name)
+        assert entry is not None, "a strategy that is not there is refused before"
+        lacking = [symbol for symbol in entry.symbols if symbol not in self._settings.feed.symbols]
+        words = f"{entry.name} would have no market: the running feed does not give {', '.join(lacking)}"
+        return f"{words}; see that global.feed gives it, and start the desk again" if lacking else ""
 
     def _ask_of_strategy(self, asked: Asked, effects: Effects) -> Reply | None:
         name, verb = asked.arguments.name, asked.request.verb

@@ -11,7 +11,7 @@ import pytest
 from actors.console.audit import Audit
 from actors.console.desired import COMING_UP_NS_MAX, FLAT_AGAIN_NS, Desired
 from actors.console.room import Console
-from actors.settings import Settings
+from actors.settings import FeedSettings, Settings
 from actors.settings_file import load
 from actors.strategy_arguments import read_arguments
 from desk.messages import AwayWished, AwayWishKept, HoldersGiven, HoldersWanted
@@ -114,6 +114,17 @@ def test_a_strategy_that_is_away_keeps_what_was_wanted_of_its_position(console: 
     words, _ = console.ask("b", "enable", name="one")
 
     assert [type(word) for word in words] == [RootAsked]
+
+
+def test_a_strategy_whose_symbol_the_feed_does_not_give_is_not_enabled(console: LoneConsole) -> None:
+    settings = console.room._desired.settings
+    console.room._desired.settings = msgspec.structs.replace(settings, feed=FeedSettings(symbols=("BBB",)))
+
+    words, replies = console.ask("a", "enable", name="one")
+    wishes, _ = console.ask("b", "disable", name="one")
+
+    assert replies["a"]["error"].startswith("one would have no market: the running feed does not give AAA; ")
+    assert (words, [type(word) for word in wishes]) == ([], [AwayWished])
 
 
 def test_a_request_that_is_repeated_to_the_next_console_does_not_undo_what_came_behind_it(

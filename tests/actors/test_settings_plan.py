@@ -264,6 +264,25 @@ def test_a_strategy_whose_symbol_the_running_feed_does_not_give_waits_and_the_ot
     assert (entry(size, "a").symbols, entry(size, "a").limits.hang_s) == (("SPY",), 4)
 
 
+@pytest.mark.parametrize("symbol", ["DIA", "SPY"])
+def test_a_disabled_strategy_is_not_enabled_before_the_feed_gives_what_it_wants(tmp_path: Path, symbol: str) -> None:
+    text = FILE.replace("symbol: SPY", f"symbol: {symbol}\n    enabled: false")
+
+    made = planned(
+        tmp_path,
+        {
+            "symbols: [SPY, QQQ, IWM]": "symbols: [SPY, QQQ, IWM, DIA]",
+            f"symbol: {symbol}": "symbol: DIA",
+            "enabled: false": "enabled: true",
+        },
+        text=text,
+    )
+
+    assert (entry(made, "a").symbols, entry(made, "a").enabled) == ((symbol,), False)
+    waiting = {change.path: change.effect for change in made.changes if change.is_waiting}
+    assert "the running feed does not give DIA" in waiting["strategies.a.enabled"]
+
+
 def test_symbols_of_a_publisher_that_stays_the_same_hold_at_once(tmp_path: Path) -> None:
     text = FILE.replace(
         "kind: synthetic, symbols: [SPY, QQQ, IWM], seed: 1, speed: 60", "kind: zmq, url: 'tcp://localhost:5'"
