@@ -89,6 +89,8 @@ class Desired:
         """When it was edited, as far as that is known, of the round under way."""
         self._later_ns = 0
         """When the first reload came that waits for its round."""
+        self._later_mark: tuple[int, int, int] | None = None
+        """Of the file as it was then."""
         self._beside: tuple[tuple[str, int, int, int], ...] = ()
         """Of the strategies beside it, before it was read last."""
         self._is_refused = False
@@ -120,7 +122,7 @@ class Desired:
     def reload(self, token: str, *, is_dry: bool) -> None:
         """Read the file anew with the next look; the same token again is the same reload."""
         if not self._later:
-            self._later_ns = self._clock.monotonic_ns()
+            self._later_ns, self._later_mark = self._clock.monotonic_ns(), mark_of(self._file)
         if token not in self._wanted:
             self._later[token] = is_dry
 
@@ -226,7 +228,8 @@ class Desired:
             self._same_ns = now_ns
         is_other = mark != self._mark or (self._is_refused and _marks_beside(self._file) != self._beside)
         if (is_still and is_other) or (self._later and (is_still or not self._is_torn)):
-            self._written = Written(mark[0], self._same_ns, self._later_ns if self._later else now_ns)
+            is_as_asked = bool(self._later) and mark == self._later_mark
+            self._written = Written(mark[0], self._same_ns, self._later_ns if is_as_asked else now_ns)
             self._wanted, self._later = self._later, {}
             self._read = mark
             if not self._is_dry:

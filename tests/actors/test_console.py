@@ -375,3 +375,21 @@ def test_a_good_file_that_cannot_be_kept_does_not_end_the_console(
     assert [alarm.split(": ")[0] for alarm in alarms] == [f"{file} holds, but is not kept as the last good one"]
     assert desired.alarms == ()
     assert (tmp_path / "last_good.yaml").read_text(encoding="utf-8").endswith("# the same\n")
+
+
+def test_an_edit_behind_a_reload_that_waits_ends_what_was_wished_before_it(watched: tuple[Desired, Path]) -> None:
+    desired, file = watched
+    clock = desired._clock
+    assert isinstance(clock, HandClock)
+    _ = [look(desired) for _ in range(2)]
+    desired.reload("token", is_dry=False)
+    clock.advance_ns(1)
+    desired.wishes.take("one", "wish", is_enabled=True, wall_ns=0, monotonic_ns=clock.monotonic_ns())
+    desired.wishes.hold("one", "wish")
+    clock.advance_ns(1)
+    file.write_text(TWO.replace("reversion}", "reversion, enabled: false}", 1), encoding="utf-8")
+
+    (applied,) = [word for _ in range(4) for word in look(desired)]
+
+    assert applied.arguments["desired"]["strategies/one"] is False
+    assert applied.arguments["wishes"] == {}
