@@ -99,6 +99,8 @@ class Console(Room):
                 self._desired.wishes.take(
                     change.name, name, is_enabled=_WORDS[change.verb], wall_ns=change.came_ns, monotonic_ns=0
                 )
+                if change.reply is not None:  # root has heard it
+                    self._desired.wishes.hold(change.name, name)
         effects = Effects()
         effects.timer("watch", self._clock.monotonic_ns())
         return effects

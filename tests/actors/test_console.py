@@ -11,10 +11,12 @@ import pytest
 from actors.console.audit import Audit
 from actors.console.desired import COMING_UP_NS_MAX, FLAT_AGAIN_NS, Desired
 from actors.console.room import Console
+from actors.console.wishes import Written
 from actors.settings import FeedSettings, Settings
 from actors.settings_file import load
 from actors.strategy_arguments import read_arguments
 from desk.messages import AwayWished, AwayWishKept, HoldersGiven, HoldersWanted
+from runtime.clock import NS_PER_S
 from runtime.effects import Effects
 from runtime.folder import Sentinel
 from runtime.log import Log
@@ -141,6 +143,21 @@ def test_a_request_that_is_repeated_to_the_next_console_does_not_undo_what_came_
 
     assert (words, replies["a"]["code"]) == ([], "refused")
     assert replies["a"]["error"] == "one was enabled by a request that came after this one"
+
+
+def test_a_word_that_came_behind_an_edit_holds_against_it_though_the_console_falls_before_it_is_applied(
+    console: LoneConsole, tmp_path: Path
+) -> None:
+    (enabled,), _ = console.ask("a", "enable", name="one")
+    console.hear("root", RootAnswered(enabled.request, "", {}))
+    console.ask("b", "enable", name="two")
+    console.store.close()
+    successor = LoneConsole(tmp_path)
+
+    found = successor.room._desired.wishes.behind(Written(wall_ns=-NS_PER_S, after_ns=0, before_ns=1))
+    successor.store.close()
+
+    assert found == {"one": True}
 
 
 def test_a_halt_that_cannot_be_lifted_holds_and_the_answer_says_what_to_do(
