@@ -92,7 +92,7 @@ def policy_of(path: str, live_parameters: tuple[str, ...] = ()) -> Policy:
     """
     parameter = path.removeprefix("strategies[].parameters.")
     if parameter != path:
-        return Policy.LIVE if parameter in live_parameters else POLICIES["strategies[].parameters"]
+        return Policy.LIVE if parameter.split(".")[0] in live_parameters else POLICIES["strategies[].parameters"]
     while path not in POLICIES:  # a value inside a mapping, such as one of the feed's files
         path, _, last = path.rpartition(".")
         assert last, "every key of the file has a policy"

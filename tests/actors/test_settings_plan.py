@@ -140,6 +140,11 @@ def test_a_parameter_is_live_where_its_strategy_says_so_and_waits_where_it_does_
     assert policy_of("strategies[].parameters.window", ("size",)) is Policy.WHEN_FLAT
 
 
+def test_a_value_inside_a_parameter_has_the_policy_of_that_parameter() -> None:
+    assert policy_of("strategies[].parameters.levels.low", ("levels",)) is Policy.LIVE
+    assert policy_of("strategies[].parameters.levels.low", ("low",)) is Policy.WHEN_FLAT
+
+
 def test_one_of_the_feeds_files_has_the_policy_of_them_all() -> None:
     assert policy_of("global.feed.files.SPY") is Policy.DESK_RESTART
 
