@@ -489,16 +489,20 @@ class Ledger:
         return trades
 
 
+def fault_of_fill(quantity: Decimal, price: Decimal, fee: Decimal) -> str:
+    """Say why the books do not take an execution of these figures, or ""."""
+    fault = fault_of(quantity, price, fee)
+    if fault:
+        return fault
+    if max(quantity, price, abs(fee)) >= FIGURE_MAX or quantity * price >= FIGURE_MAX or abs(fee) >= FIGURE_MAX * price:
+        return f"{quantity} at {price} with a fee of {fee} is beyond counting"
+    return ""
+
+
 def _check(fill: FillBooked) -> None:
-    fault = fault_of(fill.quantity, fill.price, fill.fee)
+    fault = fault_of_fill(fill.quantity, fill.price, fill.fee)
     if fault:
         msg = f"fill {fill.execution_id}: {fault}"
-        raise ValueError(msg)
-    if (
-        max(fill.quantity, fill.price, fill.quantity * fill.price, abs(fill.fee), abs(fill.fee) / fill.price)
-        >= FIGURE_MAX
-    ):
-        msg = f"fill {fill.execution_id}: {fill.quantity} at {fill.price} with a fee of {fill.fee} is beyond counting"
         raise ValueError(msg)
 
 
@@ -522,4 +526,5 @@ __all__ = [
     "Ledger",
     "LedgerState",
     "Position",
+    "fault_of_fill",
 ]

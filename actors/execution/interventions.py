@@ -20,6 +20,7 @@ from desk.messages import (
     ResolutionWished,
     VenueReport,
 )
+from desk.portfolio import fault_of_fill
 from desk.units import ZERO
 from runtime.effects import Effects
 from runtime.store import Store
@@ -94,7 +95,8 @@ class Interventions:
         assert wish.quantity is not None, "it was just looked at"
         if wish.quantity > order.left:
             return f"{wish.quantity} is more than the {order.left} that {order.order_id} could still fill"
-        return "" if wish.fee.is_finite() else f"{wish.fee} is no fee"
+        assert wish.price is not None, "it was just looked at"
+        return fault_of_fill(wish.quantity, wish.price, wish.fee)
 
     def _resolve(self, order: Order, wish: ResolutionWished, effects: Effects) -> dict[str, object]:
         """Book a person's word like a venue's report; the journal says whose word it was."""

@@ -125,6 +125,8 @@ def test_the_same_word_twice_is_one(lone: LoneExecution) -> None:
         ("filled", "2", "100", "more than the 1"),
         ("filled", "-1", "100", "above 0"),
         ("filled", "1", "NaN", "above 0"),
+        ("filled", "1", "1e15", "beyond counting"),
+        ("filled", "1", "1e999999", "beyond counting"),
         ("gone", "", "", "one of never, cancelled, filled"),
     ],
 )
@@ -135,6 +137,24 @@ def test_what_cannot_be_changes_nothing(
     records = len(lone.journal())
 
     answer = lone.wish(resolution(name, outcome, quantity, price))
+
+    assert says in answer.error
+    assert len(lone.journal()) == records
+
+
+@pytest.mark.parametrize(
+    ("price", "fee", "says"),
+    [
+        ("100", "NaN", "fee must be a finite number"),
+        ("100", "-1e20", "beyond counting"),
+        ("1e-999999", "100", "beyond counting"),
+    ],
+)
+def test_a_fee_that_cannot_be_changes_nothing(lone: LoneExecution, price: str, fee: str, says: str) -> None:
+    name = unknown(lone)
+    records = len(lone.journal())
+
+    answer = lone.wish(msgspec.structs.replace(resolution(name, "filled", "1", price), fee=Decimal(fee)))
 
     assert says in answer.error
     assert len(lone.journal()) == records
