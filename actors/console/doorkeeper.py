@@ -13,7 +13,7 @@ import msgspec
 from actors.console.audit import Audit, Entry, digest_of
 from actors.console.clients import Client, changes, fingerprint, read_clients
 from actors.console.gate import LOCAL, Gate, Memory, Refusals, Remembered, Who, staleness
-from actors.console.protocol import PROTOCOL, Code, Fault, Reply, Request, read_request, refusal_of
+from actors.console.protocol import Code, Fault, Reply, Request, read_request, refusal_of
 from actors.console.verbs import VERBS, Verb, read_arguments
 from actors.screen_words import plain_text
 from runtime.clock import NS_PER_S, Clock
@@ -96,7 +96,8 @@ class Doorkeeper:
             return None
         request = read_request(message.frames)
         if message.door != LOCAL and message.address[1] != OWN_ADDRESS:
-            request = Fault(Code.MALFORMED, "the connection has a routing id of its own choice; set none")
+            words = "the connection has a routing id of its own choice; set none"
+            request = Fault(Code.MALFORMED, words, request.id)
         if isinstance(request, Fault):
             self._refuse(who, message, refusal_of(request.id, request.code, request.words), effects)
             return None
@@ -118,9 +119,6 @@ class Doorkeeper:
 
     def _check(self, who: Who, request: Request) -> Any:
         """Give the arguments of a request that this client may send, or the refusal."""
-        if request.v != PROTOCOL:
-            words = f"this desk speaks version {PROTOCOL} of the protocol, not {request.v}"
-            return refusal_of(request.id, Code.UNSUPPORTED_VERSION, words)
         verb = VERBS.get(request.verb)
         if verb is None:
             words = f"unknown verb {request.verb[:100]!r}; known are {', '.join(sorted(VERBS))}"

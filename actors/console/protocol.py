@@ -43,6 +43,13 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)] | None = None
 
 
+class _Head(msgspec.Struct, frozen=True):
+    """What says which request it is, and of which version, whatever else stands there."""
+
+    v: Any = None
+    id: Any = None
+
+
 class Reply(msgspec.Struct, frozen=True):
     """The answer: ``error`` is "" and ``code`` is "ok" where the verb was carried out."""
 
@@ -75,7 +82,8 @@ def read_request(frames: list[bytes]) -> Request | Fault:
     """Read one message of a client; where it is no request, say why not. Nothing is raised, whatever it holds.
 
     Refused are several frames, more than 64 KiB, what is not UTF-8 or not JSON (NaN and the infinities are not),
-    a key that comes twice anywhere, an unknown key, a value of another type, and an id that is empty or too long.
+    a key that comes twice anywhere, another version whatever it looks like, an unknown key, a value of another type,
+    and an id that is empty or too long.
     """
     if len(frames) != 1:
         return Fault(Code.MALFORMED, f"not a request: {len(frames)} frames; send one frame of JSON")
@@ -83,11 +91,17 @@ def read_request(frames: list[bytes]) -> Request | Fault:
     if len(data) > REQUEST_BYTES_MAX:
         words = f"not a request: {len(data)} bytes; a request has at most {REQUEST_BYTES_MAX}"
         return Fault(Code.TOO_LARGE, words)
+    name = ""
     try:
         json.loads(data.decode("utf-8"), object_pairs_hook=_each_key_once, parse_constant=_no_number)
+        head = msgspec.json.decode(data, type=_Head)
+        name = head.id if isinstance(head.id, str) and len(head.id) <= ID_LENGTH_MAX else ""
+        if isinstance(head.v, int) and not isinstance(head.v, bool) and head.v != PROTOCOL:
+            words = f"not a request: this desk speaks version {PROTOCOL} of the protocol, not {head.v}"
+            return Fault(Code.UNSUPPORTED_VERSION, words[:500], name)
         request = msgspec.json.decode(data, type=Request)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and msgspec's errors are ValueErrors
-        return Fault(Code.MALFORMED, f"not a request: {error}"[:500])
+        return Fault(Code.MALFORMED, f"not a request: {error}"[:500], name)
     if not 0 < len(request.id) <= ID_LENGTH_MAX:
         words = f"not a request: its id has {len(request.id)} characters; write 1 to {ID_LENGTH_MAX}"
         return Fault(Code.MALFORMED, words)

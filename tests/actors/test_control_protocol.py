@@ -45,6 +45,8 @@ NOT_REQUESTS = {
     "no verb": (b'{"v": 1, "id": "a"}', Code.MALFORMED),
     "a version of another type": (b'{"v": "1", "id": "a", "verb": "ping"}', Code.MALFORMED),
     "a version with a fraction": (b'{"v": 1.5, "id": "a", "verb": "ping"}', Code.MALFORMED),
+    "another version": (b'{"v": 2, "id": "a", "verb": "ping"}', Code.UNSUPPORTED_VERSION),
+    "another version of another shape": (b'{"v": 2, "id": "a", "verb": ["ping"], "since": 5}', Code.UNSUPPORTED_VERSION),
     "arguments of another type": (b'{"v": 1, "id": "a", "verb": "ping", "arguments": [1]}', Code.MALFORMED),
     "no id": (b'{"v": 1, "id": "", "verb": "ping"}', Code.MALFORMED),
     "a long id": (b'{"v": 1, "id": "' + b"a" * (ID_LENGTH_MAX + 1) + b'", "verb": "ping"}', Code.MALFORMED),
@@ -58,6 +60,16 @@ def test_what_is_no_request_is_refused_with_a_code_and_words(data: bytes, code: 
 
     assert isinstance(fault, Fault)
     assert (fault.code, fault.words[:13]) == (code, "not a request")
+
+
+@pytest.mark.parametrize(
+    "words", ['"v": 2, "verb": "ping"', '"v": 1, "verb": "ping", "sudo": true', '"v": "1", "verb": "ping"', '"v": 1'],
+)  # fmt: skip
+def test_the_answer_to_what_is_no_request_names_it_where_its_id_can_be_read(words: str) -> None:
+    fault = read_request([b'{"id": "a", ' + words.encode() + b"}"])
+
+    assert isinstance(fault, Fault)
+    assert fault.id == "a"
     assert len(fault.words) <= 500
 
 
