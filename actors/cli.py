@@ -84,8 +84,12 @@ app.add_typer(simulations)
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line. What belongs to another user is no defect of ours, and so no traceback."""
+    try:
+        app()
+    except PermissionError as error:
+        _warn(f"{error.filename} is not for this user to read or write; do it as the desk's own user")
+        sys.exit(EXIT_REFUSED)
 
 
 @app.callback()
@@ -341,10 +345,14 @@ def halt(reason: Reason = "halted by an operator", state: State = STATE_DEFAULT,
     if remote() is not None:
         _show(answer := _ask(state, "halt", {"reason": reason}), f"halted: {answer['halted']}", as_json=as_json)
         return
-    if not state.is_dir():
-        _fail(f"there is no state folder {state}; nothing was halted", EXIT_DOWN)
     sentinel = Sentinel(state)
-    sentinel.write(plain_text(reason or "halted by an operator"))  # at once, whether or not anybody answers below
+    try:
+        if not state.is_dir():
+            _fail(f"there is no state folder {state}; nothing was halted", EXIT_DOWN)
+        sentinel.write(plain_text(reason or "halted by an operator"))  # at once, whether or not anybody answers below
+    except OSError as error:
+        words = f"{state / 'HALT'} cannot be made: {error.strerror}; do it as the desk's own user"
+        _fail(f"NOTHING WAS HALTED: {words}", EXIT_REFUSED)
     note = ""
     try:
         ask_desk(state, "halt", {"reason": reason})

@@ -2,7 +2,7 @@
 
 import select
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Literal, Never, get_args
 
@@ -41,8 +41,14 @@ books = typer.Typer(rich_markup_mode=None)
 
 
 def reading(store: Path, work: Callable[[], None]) -> Never:
-    """Do what reads a store in a process that may die of it, then end with its exit code."""
+    """Do what reads a store in a process that may die of it, then end with its exit code.
+
+    Raises:
+        PermissionError: It is another user's; that is no damage.
+    """
     refuse_remote("this command")
+    with suppress(FileNotFoundError, NotADirectoryError):
+        (store / "data.mdb").open("rb").close()
     ended = in_child(lambda: code_of(work))
     if isinstance(ended, Died):
         fail_damaged(f"{store}: reading it killed the reader ({ended.signal})")

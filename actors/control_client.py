@@ -45,18 +45,27 @@ def ask(
     """Send one verb to the running desk and give its answer.
 
     Raises:
-        DeskDownError: There is no desk, or it does not answer in time.
+        DeskDownError: There is no desk, it does not answer in time, or it is another user's.
         VerbRefusedError: The desk said no.
     """
     endpoints = state / "endpoints"
     try:
         folder = Path(endpoints.read_text(encoding="utf-8").strip())
+    except PermissionError as error:
+        msg = f"{endpoints} is not for this user to read, so nothing was asked; do it as the desk's own user"
+        raise DeskDownError(msg) from error
     except OSError as error:
         msg = f"no desk runs on {state}; start one with: bulkhead run --state {state}"
         raise DeskDownError(msg) from error
+    except ValueError as error:
+        raise DeskDownError(_no_folder(endpoints)) from error
     bus = Bus(folder, Address("operator", 0))
     try:
         socket = bus.control_client()
+    except ValueError as error:
+        bus.close()
+        raise DeskDownError(_no_folder(endpoints)) from error
+    try:
         result = _converse(socket, verb, arguments, clock, endpoints.exists, patience_s)
     finally:
         bus.close()
@@ -64,6 +73,10 @@ def ask(
         msg = f"the desk on {state} does not answer; is it running? Its log is {state / 'log' / 'root.log'}"
         raise DeskDownError(msg)
     return result
+
+
+def _no_folder(endpoints: Path) -> str:
+    return f"{endpoints} names no folder of sockets, so nothing was asked; a desk writes it anew when it is started"
 
 
 def ask_remote(

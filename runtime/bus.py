@@ -236,9 +236,16 @@ class Bus:
         return GuardedClient(socket, monitor)
 
     def control_client(self) -> "zmq.Socket[bytes]":
-        """Connect to the control socket."""
+        """Connect to the control socket.
+
+        Raises:
+            ValueError: The folder is none that could hold one.
+        """
         socket = self._socket(zmq.DEALER, 100, 100)
-        socket.connect(f"ipc://{self._folder / 'control'}")
+        try:
+            socket.connect(f"ipc://{self._folder / 'control'}")
+        except zmq.ZMQError as error:
+            raise ValueError(error.strerror) from error
         return socket
 
 
