@@ -122,7 +122,7 @@ def run(
     settings = _settings(file, state, clock)
     for entry in settings.strategies:
         if entry.refusal:
-            _offer(f"strategy {entry.name} is refused, the others run: {entry.refusal}")
+            _offer(f"strategy {entry.name} is refused, the others run: {plain_text(entry.refusal)}")
     feed = settings.feed
     pace = "as fast as it can" if feed.speed is None else f"at {feed.speed:g} times real time"
     pace = f"from {feed.url}" if feed.url else pace

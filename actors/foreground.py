@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from actors.screen_words import plain_text
 from actors.screens import status_text
 from actors.settings import Settings
 from actors.status import desk_status
@@ -26,7 +27,7 @@ class Foreground:
         """Show what changed since the last look."""
         if root.stop_reason and not self._is_stopping:
             self._is_stopping = True
-            self._say(f"stopping: {root.stop_reason}")
+            self._say(f"stopping: {plain_text(root.stop_reason)}")
         for worker in root.changed_workers():
             self._show_process(*worker)
         if not self._is_up and root.is_up():
@@ -57,7 +58,7 @@ class Foreground:
             return
         self._states[path] = (state, restarts)
         if was is not None and restarts > was[1]:
-            self._say(f"{path} fell: {row.last_error}; restart {restarts}")
+            self._say(f"{path} fell: {plain_text(row.last_error)}; restart {restarts}")
         elif not self._is_up and state == "RUNNING":
             self._say(f"  {path:<28} ready  (pid {pid})")
         elif self._is_up and not self._is_stopping and was is not None and was[0] != state:

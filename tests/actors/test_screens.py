@@ -1,11 +1,14 @@
 """The operator's screens: 80 columns, plain words, and who is failing and why from one look."""
 
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.foreground import Foreground
 from actors.screen_words import duration_words, money_words, plain_text, time_words
 from actors.screens import (
     journal_text,
@@ -17,6 +20,10 @@ from actors.screens import (
     trades_text,
     why_text,
 )
+from actors.settings_file import load
+from runtime.clock import Clock
+from runtime.folder import Sentinel
+from runtime.supervision_words import ChildState, Row
 
 NOON_NS = 1_700_000_000 * 10**9
 STATUS: dict[str, Any] = {
@@ -216,3 +223,16 @@ def test_any_text_in_a_node_is_drawn_within_the_width(node: dict[str, str]) -> N
     lines = status_text({"tree": [node]}).split("\n")
 
     assert all(len(line) <= 80 and line.isprintable() for line in lines)
+
+
+def test_what_a_process_fell_of_reaches_the_terminal_on_one_line_and_cannot_draw_on_it(tmp_path: Path) -> None:
+    settings = load(Path(__file__).parents[2] / "config" / "strategies.yaml").settings
+    assert settings is not None
+    said: list[str] = []
+    foreground = Foreground(settings, Sentinel(tmp_path), Clock(), said.append)
+    row = Row("strategies/evil", "strategy", ChildState.RUNNING, 1, 0, 0, 3, 1, 0, "", "")
+
+    foreground._show_process(row, 1)
+    foreground._show_process(msgspec.structs.replace(row, restarts_total=1, last_error="E: \x1b[2J\nready"), 2)
+
+    assert said[-1] == "strategies/evil fell: E:  [2J ready; restart 1"
