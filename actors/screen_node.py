@@ -1,9 +1,9 @@
 """One process or supervisor node with everything that is known of it, in 80 columns; and all processes as a table."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from actors.screen_words import WIDTH, counts_words, cut, duration_words, plain_text, wrapped
+from actors.screen_words import WIDTH, counts_words, cut, duration_words, plain_text, time_words, wrapped
 from actors.screens import Column, table
 
 Json = Mapping[str, Any]
@@ -89,8 +89,23 @@ def _facts(node: Json, status: Json) -> list[tuple[str, str]]:
     why: Json = told.get("why_not") or {}
     facts += [("counts", counts_words({k: v for k, v in counts.items() if not k.endswith("_ns")}))] if counts else []
     facts += [("why not", counts_words(why))] if why else []
+    facts += [(key, _told(told[key])) for key in ("day", "pace") if told.get(key)]
+    facts += [("wanted flat", "; ".join(" ".join(map(str, key)).strip() for key in told.get("wanted_flat") or ()))]
     facts += [("recording", _recording(told["recording"]))] if told.get("recording") else []
     return [(label, said) for label, said in facts if said]
+
+
+def _told(told: Json) -> str:
+    """Say figures by name, those that belong together in brackets, and leave out what is not there."""
+    parts: list[str] = []
+    for key, value in told.items():
+        name = key.removesuffix("_ns").replace("_", " ")
+        if isinstance(value, Mapping):
+            inner = _told(cast("Json", value))
+            parts += [f"{name} ({inner})"] if inner else []
+        elif value is not None and value != "":
+            parts.append(f"{name} {time_words(value) if key.endswith('_ns') else plain_text(value)}")
+    return ", ".join(parts)
 
 
 def _recording(told: Json) -> str:

@@ -39,6 +39,22 @@ def test_one_look_answers_state_since_when_falls_use_and_last_words() -> None:
         assert words in said
 
 
+def test_risk_and_execution_say_what_the_runbook_looks_for() -> None:
+    day = {"end_ns": 1_704_776_400 * 10**9, "equity": "9990.5", "blocked": "", "limits": {"max_drawdown_pct": None}}
+    breaker = {"reason": "LATENCY", "left_s": 12.5}
+    pace = {"unanswered": 3, "breaker": breaker, "latency": {"answer": {"p50_ms": 3.9}, "fill": {}}}
+    flat = [["holder", "HHH", ""], ["other", "RRR", "t1"]]
+
+    said = node_text({"node": {**ROW, "facts": {"day": day, "pace": pace, "wanted_flat": flat}}})
+
+    for words in (
+        "  day         end 2024-01-09 05:00:00, equity 9990.5",
+        "  pace        unanswered 3, breaker (reason LATENCY, left s 12.5), latency",
+        "  wanted flat holder HHH; other RRR t1",
+    ):
+        assert words in said.splitlines()
+
+
 def test_what_hangs_is_named_with_what_it_hangs_at() -> None:
     hanging = {**ROW, "current": {"word": "bar", "since_s": 4.25}, "oldest_s": 6.0, "is_late": True}
 
