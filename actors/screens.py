@@ -287,7 +287,8 @@ def reload_text(answer: Json) -> str:
     lines: list[str] = []
     for change in changes:
         place = f"{file}:{change['line']}" if change["line"] else file
-        lines.append(f"{place} {change['path']}: {change['was']} -> {change['now']}: {change['effect']}")
+        said = f"{change['path']}: {plain_text(change['was'])} -> {plain_text(change['now'])}: {change['effect']}"
+        lines += wrapped(f"{plain_text(place)} {said}", "  ")
     if answer["dry_run"]:
         last = "nothing was changed: this was a dry run"
     else:

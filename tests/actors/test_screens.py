@@ -14,6 +14,7 @@ from actors.screens import (
     journal_text,
     orders_text,
     positions_text,
+    reload_text,
     status_text,
     strategies_text,
     summary_text,
@@ -236,3 +237,18 @@ def test_what_a_process_fell_of_reaches_the_terminal_on_one_line_and_cannot_draw
     foreground._show_process(msgspec.structs.replace(row, restarts_total=1, last_error="E: \x1b[2J\nready"), 2)
 
     assert said[-1] == "strategies/evil fell: E:  [2J ready; restart 1"
+
+
+def test_what_a_reload_changed_fits_the_terminal_and_cannot_draw_on_it() -> None:
+    change = {
+        "line": 12, "path": "strategies.spy_vwap.parameters", "was": "a" * 70, "now": "\x1b[2Jb", "is_waiting": True,
+        "effect": "holds once the strategy holds nothing and none of its orders works",
+    }  # fmt: skip
+
+    said = reload_text(
+        {"file": "/etc/bulkhead/strategies.yaml", "changes": [change], "applied": True, "dry_run": False}
+    )
+
+    assert max(map(len, said.splitlines())) <= 80
+    assert "\x1b" not in said
+    assert said.startswith("/etc/bulkhead/strategies.yaml:12 strategies.spy_vwap.parameters:\n  aaaa")
