@@ -12,7 +12,7 @@ MIB = 1 << 20
 SILENT_S = 2.5
 _LABEL = 13
 _PROCESSES = (
-    Column("path", "path", most=24),
+    Column("path", "path", most=24, kind="path"),
     Column("state", "state", most=11),
     Column("pid", "pid", is_number=True),
     Column("up", "up", is_number=True),

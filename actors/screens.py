@@ -33,7 +33,11 @@ class Column:
     """One column of a table: its head, the key it shows, and how."""
 
     def __init__(self, head: str, key: str, *, is_number: bool = False, most: int = 0, kind: str = "") -> None:
-        """Describe a column; ``most`` cuts texts, ``kind`` is "time" for nanoseconds or "money" for 2 digits."""
+        """Describe a column.
+
+        ``most`` cuts texts; ``kind`` is "time" for nanoseconds, "money" for 2 digits, or "path", which loses its
+        beginning: the names of those that are alike stand at the end.
+        """
         self.head = head
         self.key = key
         self.is_number = is_number
@@ -48,6 +52,8 @@ class Column:
         if self.kind == "money":
             return Text(money_words(value))
         said = plain_text(value)
+        if self.kind == "path" and len(said) > self.most:
+            return Text(f"..{said[2 - self.most :]}")
         return Text(said if not self.most or len(said) <= self.most else said[: self.most - 2] + "..")
 
 

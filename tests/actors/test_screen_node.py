@@ -71,6 +71,14 @@ def test_the_table_has_one_line_for_each_process_and_none_for_a_node() -> None:
     assert said[1].split() == ["strategies/spy_vwap", "RUNNING", "4711", "2m05s", "2", "0.7", "31", "3", "3.4"]
 
 
+def test_strategies_whose_names_begin_alike_can_be_told_apart() -> None:
+    alike = [{**ROW, "path": f"strategies/mean_reversion_{symbol}"} for symbol in ("spy", "qqq")]
+
+    said = processes_text(alike).splitlines()[1:]
+
+    assert [line.split()[0] for line in said] == ["..ies/mean_reversion_spy", "..ies/mean_reversion_qqq"]
+
+
 @pytest.mark.parametrize("state", ["BACKOFF", "QUARANTINED", "DISABLED"])
 def test_what_is_down_shows_no_figures_of_a_process(state: str) -> None:
     down = {**ROW, "pid": None, "state": state}
