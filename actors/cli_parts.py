@@ -1,5 +1,6 @@
 """What all commands of the command line share: their options, how they speak, how they end, whom they ask."""
 
+import os
 import signal
 import sys
 from collections.abc import Generator
@@ -33,9 +34,22 @@ EXIT_DOWN = 4
 
 
 def say(text: str) -> None:
-    """Print a text at once."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """Print a text at once; where it cannot be written, as on a full disk, end with a sentence."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read along has seen enough
+        raise
+    except OSError as error:
+        _fall_silent()
+        fail(f"what was asked for was done, but its answer cannot be written: {error.strerror}", EXIT_REFUSED)
+
+
+def _fall_silent() -> None:
+    """Let nothing more of the standard output fail, not even at the very end. Source: Python's note on SIGPIPE."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def offer(text: str) -> None:

@@ -180,7 +180,9 @@ def offer(descriptor: int, text: str) -> None:
         is_blocking = os.get_blocking(descriptor)
         os.set_blocking(descriptor, False)
         try:
-            os.write(descriptor, text.encode("utf-8", "backslashreplace"))
+            data = text.encode("utf-8", "backslashreplace")
+            while data:
+                data = data[os.write(descriptor, data) :]
         finally:
             os.set_blocking(descriptor, is_blocking)
 
