@@ -89,7 +89,7 @@ _TRADES = (
     Column("closed UTC", "closed_ns", kind="time"),
     Column("strategy", "strategy", most=12),
     Column("symbol", "symbol", most=7),
-    Column("quantity", "quantity", is_number=True, most=8),
+    Column("quantity", "quantity", is_number=True, most=10),
     Column("P&L", "pnl", is_number=True, kind="money"),
     Column("why", "exit_reason", most=14),
 )

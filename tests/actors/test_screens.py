@@ -252,3 +252,11 @@ def test_what_a_reload_changed_fits_the_terminal_and_cannot_draw_on_it() -> None
     assert max(map(len, said.splitlines())) <= 80
     assert "\x1b" not in said
     assert said.startswith("/etc/bulkhead/strategies.yaml:12 strategies.spy_vwap.parameters:\n  aaaa")
+
+
+def test_a_trade_of_a_coin_shows_its_whole_quantity() -> None:
+    trade = {"closed_ns": NOON_NS, "strategy": "btc", "symbol": "BTCUSD", "quantity": "0.12345678", "pnl": "-1234.5", "exit_reason": "MEAN_REVERSION"}  # fmt: skip
+
+    said = trades_text([trade]).splitlines()[1]
+
+    assert said.split()[2:] == ["btc", "BTCUSD", "0.12345678", "-1,234.50", "MEAN_REVERSION"]
