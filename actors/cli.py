@@ -190,6 +190,7 @@ def _show_status(state: Path, path: str, *, as_json: bool, is_redrawn: bool) -> 
 @app.command()
 def top(state: State = STATE_DEFAULT) -> None:
     """Show the desk live, with keys to act on it; needs a terminal of at least 80 by 24."""
+    refuse_remote("top")
     if not sys.stdout.isatty() or not sys.stdin.isatty():
         _fail("top needs a terminal; for programs there is: bulkhead status --json", EXIT_REFUSED)
     _ask(state, "ping", {})

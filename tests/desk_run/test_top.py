@@ -20,6 +20,7 @@ from textual.pilot import Pilot
 from actors.top import Details, Top
 from actors.top_source import DeskSource
 from runtime.clock import NS_PER_S, Clock
+from tests.desk_run.command_line import bulkhead
 from tests.desk_run.harness import BULKHEAD, PATIENCE_S, Desk
 from tests.desk_run.publisher import Publisher, obedient, with_obedient
 
@@ -233,3 +234,9 @@ def test_no_other_command_loads_the_screen_s_library() -> None:
     said = subprocess.run([BULKHEAD.with_name("python"), "-c", program], capture_output=True, text=True, check=True)
 
     assert said.stdout == "False\n"
+
+
+def test_a_key_for_a_desk_elsewhere_does_not_open_the_screen_of_the_one_here(tmp_path: Path) -> None:
+    said = bulkhead("--key", tmp_path / "ann.key", "top", state=tmp_path)
+
+    assert (said.code, said.err[:35]) == (3, "top reads the state folder, so it w")
