@@ -3,7 +3,7 @@
 import importlib
 import select
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,10 +83,13 @@ app.add_typer(replays)
 app.add_typer(simulations)
 
 
-def main() -> None:
-    """Run the command line. What belongs to another user is no defect of ours, and so no traceback."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command line, or the command that ``words`` are.
+
+    What belongs to another user is no defect of ours, and so no traceback.
+    """
     try:
-        app()
+        app(words)
     except PermissionError as error:
         _warn(f"{error.filename} is not for this user to read or write; do it as the desk's own user")
         sys.exit(EXIT_REFUSED)

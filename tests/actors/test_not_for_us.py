@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,26 +54,21 @@ def nobody() -> Generator[None]:
     ],
 )
 def test_what_is_another_user_s_is_refused_with_a_sentence(
-    theirs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: str, code: int, says: str
+    theirs: Path, capsys: pytest.CaptureFixture[str], words: str, code: int, says: str
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["bulkhead", words, "--state", str(theirs)])
-
     with pytest.raises(SystemExit) as leaving, nobody():
-        main()
+        main([words, "--state", str(theirs)])
 
     said = capsys.readouterr()
     assert (leaving.value.code, said.out, says in said.err, "Traceback" in said.err) == (code, "", True, False)
 
 
-def test_a_store_that_is_another_user_s_is_not_called_damaged(
-    theirs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_is_another_user_s_is_not_called_damaged(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     theirs.chmod(0o755)
     (theirs / "ledger" / "data.mdb").chmod(0)
-    monkeypatch.setattr(sys, "argv", ["bulkhead", "orders", "--state", str(theirs)])
 
     with pytest.raises(SystemExit), nobody():
-        main()
+        main(["orders", "--state", str(theirs)])
 
     said = capsys.readouterr().err
     assert ("not for this user" in said, "damaged" in said) == (True, False)
