@@ -155,8 +155,8 @@ class Evaluator:
         """True where it holds nothing, nothing of it works, and nobody owes it an answer."""
         return self._book.is_flat and not self._pending
 
-    def _settle_parameters(self, effects: Effects) -> None:
-        """Take wanted parameters into use as far as they may be; called between two events."""
+    def _settle_parameters(self, effects: Effects) -> bool:
+        """Take wanted parameters into use as far as they may be, between two events; say whether that is to be kept."""
         before = self._strategy.parameters
         after = in_force_next(before, self._wanted, self._kind.live_parameters, is_flat=self.is_flat)
         if after is not before:
@@ -166,10 +166,12 @@ class Evaluator:
             self._strategy.on_parameters(before)
             self._is_kept_with = False
             self._log.info("parameters.changed", changed=changes(before, after), waiting=changes(after, self._wanted))
-        if not self._is_kept_with:
-            self._memory.keep_parameters(self._told.entry.strategy, plain(after), effects)
-            self._memory.keep_arguments(self._arguments, effects)
-            self._is_kept_with = True
+        if self._is_kept_with:
+            return False
+        self._memory.keep_parameters(self._told.entry.strategy, plain(after), effects)
+        self._memory.keep_arguments(self._arguments, effects)
+        self._is_kept_with = True
+        return True
 
     # --- telling ------------------------------------------------------------------------------
 
@@ -214,13 +216,16 @@ class Evaluator:
         self._carry(decision, (bar.timeframe, bar.ts_ns), bar.end_ns, bar.sequence, effects)
 
     def evaluate_tick(self, tick: Tick, number: int, market_ns: int, effects: Effects, *, is_step: bool) -> None:
-        """Evaluate a tick. One that is nothing to evaluate is kept where it is a step: it does not come again."""
-        self._settle_parameters(effects)
+        """Evaluate a tick. One that is nothing to evaluate is kept where it is a step: it does not come again.
+
+        It is kept as well where other parameters took hold: they and the state are of one moment.
+        """
+        is_to_keep = self._settle_parameters(effects) or is_step
         self._book.mark(tick.symbol, tick.price)
         decision = self._strategy.on_tick(tick, self._book.view(tick.ts_ns, self._pending.values()))
         if decision is not None:
             self._carry(_decided(decision, "on_tick"), (f"tick{number}", tick.ts_ns), market_ns, 0, effects)
-        elif is_step:
+        elif is_to_keep:
             self._keep(effects)
 
     def shutdown(self) -> None:

@@ -1,0 +1,66 @@
+"""A strategy that decides on ticks: each comes once, behind all bars that are there, and a fall changes nothing."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from typing_extensions import override
+
+from actors.topics import tick_topic
+from desk.messages import Tick
+from desk.units import ONE
+from runtime.bus_words import StreamItem
+from runtime.effects import Effects
+from strategies.base import Action, Decision, Signal, View
+from tests.actors.lone_strategy import SYMBOLS, Chronicler, ChroniclerParameters, Lone
+
+SYMBOL = SYMBOLS[0]
+T0 = 1_704_724_200 * 1_000_000_000
+
+
+class Ticker(Chronicler):
+    """Takes note of ticks, and buys on one where its parameters say so."""
+
+    wants_ticks: ClassVar[bool] = True
+
+    @override
+    def on_tick(self, tick: Tick, view: View) -> Decision | None:
+        self._take("tick", tick, view)
+        if self.parameters.note != "buy":
+            return None
+        return (Signal(symbol=tick.symbol, action=Action.BUY, quantity=ONE),)
+
+
+def ticking(folder: Path, *, is_stepped: bool, note: str = "") -> Lone:
+    return Lone(folder, 1, is_stepped=is_stepped, kind=Ticker, parameters=ChroniclerParameters(note=note))
+
+
+def tick(number: int) -> Tick:
+    return Tick(SYMBOL, T0 + number, 100.0, 1.0)
+
+
+def hear_tick(lone: Lone, number: int) -> Effects:
+    """Let a tick of a live feed come, and what follows be kept."""
+    item = StreamItem(tick_topic(SYMBOL), number, number - 1, b"", has_memory=False)
+    effects = lone.room.hear_stream("market_data", item, tick(number))
+    assert lone.store is not None
+    lone.store.commit(effects.writes)
+    return effects
+
+
+def told(lone: Lone) -> list[str]:
+    kept: dict[str, Any] = lone.outcome().state
+    return kept["told"]
+
+
+def test_parameters_that_took_hold_at_a_tick_are_said_once_also_where_it_falls_behind_that(tmp_path: Path) -> None:
+    lone = ticking(tmp_path, is_stepped=False)
+    lone.step()
+    before = told(lone)
+    lone.parameters = ChroniclerParameters(one_in=5)
+    lone.reconfigure()
+
+    hear_tick(lone, 1)
+    lone.fall()
+
+    assert told(lone) == [*before, "parameters", "tick"]
+    lone.close()
