@@ -247,7 +247,9 @@ class StrategyRoom(Room):
 
     def _hear_tick(self, item: StreamItem, event: Any, effects: Effects) -> None:
         self._evaluator.hear_tick(event.ts_ns)
-        if isinstance(event, Tick) and self._evaluator.wants_ticks and not self._is_stepped and self._has_caught_up():
+        if self._is_stepped or self._has_asked_for_restart or not self._has_caught_up():
+            return
+        if isinstance(event, Tick) and self._evaluator.wants_ticks:
             self._apply_events(None)
             self._evaluator.evaluate_tick(event, item.sequence, event.ts_ns, effects, is_step=False)
 

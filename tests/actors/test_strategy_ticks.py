@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 from typing_extensions import override
 
 from actors.topics import tick_topic
-from desk.messages import Tick
+from desk.messages import Intent, Tick
 from desk.units import ONE
 from runtime.bus_words import StreamItem
 from runtime.effects import Effects
+from runtime.words import RestartWanted
 from strategies.base import Action, Decision, Signal, View
 from tests.actors.lone_strategy import SYMBOLS, Chronicler, ChroniclerParameters, Lone
 
@@ -63,4 +65,14 @@ def test_parameters_that_took_hold_at_a_tick_are_said_once_also_where_it_falls_b
     lone.fall()
 
     assert told(lone) == [*before, "parameters", "tick"]
+    lone.close()
+
+
+def test_one_that_waits_to_become_another_strategy_buys_nothing_on_a_tick_any_more(tmp_path: Path) -> None:
+    lone = ticking(tmp_path, is_stepped=False, note="buy")
+    lone.symbols = (SYMBOL,)
+    effects = lone.room.reconfigured(msgspec.msgpack.encode(lone.told()))
+    assert [post.word for post in effects.posts if isinstance(post.word, RestartWanted)]
+
+    assert not [post.word for post in hear_tick(lone, 1).posts if isinstance(post.word, Intent)]
     lone.close()
