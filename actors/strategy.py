@@ -355,7 +355,7 @@ class StrategyRoom(Room):
         if turn is None or offer is None or self._is_behind() or self._is_missing_bar():
             return
         self._turn = self._offer = None
-        newest = max(offer.bars, default=0)
+        newest = max(offer.bars or self._bars, default=0)  # a tick comes behind all bars that are here
         for sequence in sorted(sequence for sequence in self._bars if sequence <= newest):
             bar = self._bars.pop(sequence)
             self._apply_events(bar.journal_sequence)

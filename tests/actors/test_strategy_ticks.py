@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 import msgspec
 from typing_extensions import override
 
-from actors.topics import tick_topic
-from desk.messages import Intent, Tick
-from desk.units import ONE
+from actors.topics import bar_topic, tick_topic
+from actors.words import StrategyTurn
+from desk.messages import Bar, BarsGiven, Intent, Tick
+from desk.units import MINUTE_NS, ONE
 from runtime.bus_words import StreamItem
 from runtime.effects import Effects
-from runtime.words import RestartWanted
+from runtime.words import RestartWanted, Turn
 from strategies.base import Action, Decision, Signal, View
 from tests.actors.lone_strategy import SYMBOLS, Chronicler, ChroniclerParameters, Lone
 
@@ -75,4 +76,20 @@ def test_one_that_waits_to_become_another_strategy_buys_nothing_on_a_tick_any_mo
     assert [post.word for post in effects.posts if isinstance(post.word, RestartWanted)]
 
     assert not [post.word for post in hear_tick(lone, 1).posts if isinstance(post.word, Intent)]
+    lone.close()
+
+
+def test_bars_that_were_missed_are_told_before_the_next_tick_of_a_step(tmp_path: Path) -> None:
+    lone = ticking(tmp_path, is_stepped=True)
+    bars = tuple(
+        Bar(SYMBOL, "1m", ts_ns, ts_ns + MINUTE_NS, 1.0, 1.0, 1.0, 1.0, 1.0, sequence=number)
+        for number, ts_ns in enumerate((T0 - 2 * MINUTE_NS, T0 - MINUTE_NS), 1)
+    )
+    head = StreamItem(bar_topic(SYMBOL, "1m"), 2, 2, None, has_memory=True)
+    lone.room.hear_stream("market_data", head, None)
+    lone.room.hear("market_data", 1, BarsGiven(SYMBOL, "1m", 0, bars, 2, is_complete=True, market_ns=T0))
+
+    lone.room.begin(Turn(9, 2, T0 + 1, b""), StrategyTurn((), tick(1), 0, 0))
+
+    assert told(lone) == ["missed", "missed", "tick"]
     lone.close()
