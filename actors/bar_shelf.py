@@ -34,6 +34,13 @@ class BarShelf:
         self.last[topic] = self.head
         return stamped
 
+    def newest_end_ns(self) -> int:
+        """Say when the bar ended that was kept last; there is one."""
+        data = self._store.record(self.head)
+        assert data is not None, "the log has its head"
+        bar: Bar = self._codec.decode(data)
+        return bar.end_ns
+
     def given(self, wanted: BarsWanted, market_ns: int) -> BarsGiven:
         """Answer a reader that missed bars or just came: with those that are kept, up to the last one kept."""
         topic, most = bar_topic(wanted.symbol, wanted.timeframe), min(wanted.most, BARS_GIVEN_MAX)

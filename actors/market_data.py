@@ -145,6 +145,8 @@ class LiveMarketData(MarketData):
         self._last_ts_ns: dict[str, int] = {}
         self._heard_ns = 0
         self._heard_market_ns = 0
+        #: The latest market time that was heard, also in a life before this one, and the wall clock's time then.
+        self._heard_at = (0, 0)
         self._is_dirty = False
 
     @override
@@ -157,6 +159,11 @@ class LiveMarketData(MarketData):
             )
             self._restore_builders(states, 0)
             self._refused = Counter(refused)
+        heard_at = self._store.get("step", b"heard_at")
+        if heard_at is not None:
+            self._heard_at = msgspec.msgpack.decode(heard_at, type=tuple[int, int])
+        elif self._shelf.head:  # a desk of before kept bars and no time
+            self._heard_at = (self._shelf.newest_end_ns(), self._clock.wall_ns())
         effects.timer("edges", self._clock.monotonic_ns() + EDGES_NS)
         return effects
 
@@ -199,6 +206,7 @@ class LiveMarketData(MarketData):
         self._last_ts_ns[tick.symbol] = tick.ts_ns
         self._market_ns = max(self._market_ns, tick.ts_ns)
         self._heard_ns, self._heard_market_ns = self._clock.monotonic_ns(), self._market_ns
+        self._heard_at = (self._market_ns, self._clock.wall_ns())
         self._events += 1
         self._is_dirty = True
         closed = [bar for b in self._by_symbol.get(tick.symbol, ()) if (bar := b.close_before(tick.ts_ns)) is not None]
@@ -218,6 +226,7 @@ class LiveMarketData(MarketData):
     def _keep(self, effects: Effects) -> None:
         kept = (self._builder_states(), self._events, dict(self._refused))
         effects.put("step", b"builders", msgspec.msgpack.encode(kept))
+        effects.put("step", b"heard_at", msgspec.msgpack.encode(self._heard_at))
         self._keep_refused(effects)
         self._is_dirty = False
 
@@ -238,5 +247,13 @@ class LiveMarketData(MarketData):
     def hear(self, peer: str, epoch: int, word: Any) -> Effects:
         effects = Effects()
         if isinstance(word, BarsWanted):
-            effects.post(peer, self._shelf.given(word, self._market_ns), is_sure=False)
+            effects.post(peer, self._shelf.given(word, self._market_now_ns()), is_sure=False)
         return effects
+
+    def _market_now_ns(self) -> int:
+        """Say what market time it is for bars that were missed: what was heard last, and what has passed since.
+
+        Before the first tick of a life that is what its predecessor heard, or every bar that is kept would be new.
+        """
+        market_ns, wall_ns = self._heard_at
+        return market_ns + max(0, self._clock.wall_ns() - wall_ns)
