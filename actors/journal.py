@@ -41,8 +41,8 @@ from runtime.effects import Append, Effects, Publish, Put
 from runtime.store import Reader, Schema, Store
 from runtime.store_format import chain
 
-#: Topic of the records that concern no strategy.
-DESK_TOPIC = "desk"
+#: Topic of the records that concern no strategy; none can have this name.
+DESK_TOPIC = "(desk)"
 EVENTS_GIVEN_MAX = 500
 #: Records between two snapshots: so many are folded at a start at most, in some tens of milliseconds.
 SNAPSHOT_EVERY = 2_000

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from actors.journal import EVENTS_GIVEN_MAX, LEDGER_SCHEMA, Fold, Journal, read_journal, read_snapshot, strategy_of
 from actors.own_records import own_key
+from actors.settings_rule import NAME
 from actors.words import desk_codec
 from desk.messages import FillBooked, LevelsChanged, OrderChanged, OrderState, Purpose, Side
 from runtime.clock import Clock
@@ -49,6 +50,11 @@ def test_a_snapshot_and_what_follows_it_are_the_whole_journal_to_the_last_bit(bo
 
     assert 0 < tail < 100
     assert taken_up == live == whole(book.folder)
+
+
+def test_what_concerns_no_strategy_is_on_a_topic_that_none_can_have_by_its_name(book: Book) -> None:
+    assert book.journal.head
+    assert not [topic for topic in book.journal.own_last if NAME.fullmatch(topic)]
 
 
 def test_recovering_twice_gives_the_same_bytes(book: Book) -> None:
