@@ -78,7 +78,7 @@ class CandidateRoom(StrategyRoom):
 
     @override
     def _evaluate(self, effects: Effects) -> None:
-        for sequence in sorted(self._bars):
+        for sequence in self._next_bars(max(self._bars, default=0), effects):
             bar = self._bars[sequence]
             if self._is_stepped and bar.journal_sequence > self._events_upto:
                 return

@@ -36,6 +36,11 @@ LEAVE_NS = 5000 * NS_PER_MS
 #: How long the heads of the streams may fail to come before it asks without them. They come with the connection;
 #: whoever sends them may come up last, and a thousand wait.
 HEADS_NS = 30_000 * NS_PER_MS
+#: Bars that are evaluated in one turn of the loop. Of a year there are hundred thousands: more than a turn's processor
+#: time is good for, and than memory holds of what is to be kept.
+BARS_AT_ONCE_MAX = 500
+#: The timer by which it goes on with the rest.
+BARS_LEFT = "bars"
 
 
 class EntryChangedError(Exception):
@@ -69,6 +74,7 @@ class StrategyRoom(Room):
         self._has_joined = False
         self._is_armed = False
         self._awaits_heads = False
+        self._is_pausing = False
         self._ask_again_ns = ASK_AGAIN_NS
         self._start_over()
 
@@ -146,7 +152,7 @@ class StrategyRoom(Room):
 
     @override
     def timer(self, name: str) -> Effects:
-        """Ask again, or leave.
+        """Ask again, go on with the bars that are left, or leave.
 
         Raises:
             EntryChangedError: It leaves, and a restart in good order is not to be had: this process falls, and its
@@ -159,6 +165,9 @@ class StrategyRoom(Room):
             if self._events_upto < 0:
                 self._ask_events(effects)
             self._ask_bars(self._unheard, effects)
+        elif name == BARS_LEFT:
+            self._is_pausing = False
+            self._go_on(effects)
         else:
             self._is_armed = False
             if self._has_asked_events or self._is_behind():
@@ -247,7 +256,7 @@ class StrategyRoom(Room):
 
     def _hear_tick(self, item: StreamItem, event: Any, effects: Effects) -> None:
         self._evaluator.hear_tick(event.ts_ns)
-        if self._is_stepped or self._has_asked_for_restart or not self._has_caught_up():
+        if self._is_stepped or self._is_pausing or self._has_asked_for_restart or not self._has_caught_up():
             return
         if isinstance(event, Tick) and self._evaluator.wants_ticks:
             self._apply_events(None)
@@ -332,7 +341,7 @@ class StrategyRoom(Room):
     def _go_on(self, effects: Effects) -> None:
         """Evaluate what can be evaluated now; who waits for the restart leaves it to the successor."""
         self._look_after(effects)
-        if not self._has_caught_up() or self._has_asked_for_restart:
+        if not self._has_caught_up() or self._has_asked_for_restart or self._is_pausing:
             return
         if self._awaits_heads:
             self._awaits_heads = False
@@ -343,7 +352,7 @@ class StrategyRoom(Room):
 
     def _evaluate(self, effects: Effects) -> None:
         if not self._is_stepped:
-            for sequence in sorted(self._bars):
+            for sequence in self._next_bars(max(self._bars, default=0), effects):
                 self._apply_events(None)
                 self._evaluator.evaluate_bar(self._bars.pop(sequence), effects, is_live=sequence not in self._missed)
                 self._missed.discard(sequence)
@@ -354,17 +363,27 @@ class StrategyRoom(Room):
         offer, turn = self._offer, self._turn
         if turn is None or offer is None or self._is_behind() or self._is_missing_bar():
             return
-        self._turn = self._offer = None
         newest = max(offer.bars or self._bars, default=0)  # a tick comes behind all bars that are here
-        for sequence in sorted(sequence for sequence in self._bars if sequence <= newest):
+        for sequence in self._next_bars(newest, effects):
             bar = self._bars.pop(sequence)
             self._apply_events(bar.journal_sequence)
             self._evaluator.evaluate_bar(bar, effects, is_live=sequence in offer.bars)
+        if self._is_pausing:
+            return
+        self._turn = self._offer = None
         counters, symbols = self._evaluator.counters, self._told.entry.symbols
         if offer.tick is not None and offer.tick.symbol in symbols and counters["last_tick_step"] < turn.step:
             counters["last_tick_step"] = turn.step
             self._apply_events(offer.journal_head)
             self._evaluator.evaluate_tick(offer.tick, turn.step, turn.market_ns, effects, is_step=True)
+
+    def _next_bars(self, newest: int, effects: Effects) -> list[int]:
+        """Give the next bars up to ``newest``, oldest first; where those are too many for once, the loop comes back."""
+        due = sorted(sequence for sequence in self._bars if sequence <= newest)
+        if len(due) > BARS_AT_ONCE_MAX:
+            self._is_pausing = True
+            effects.timer(BARS_LEFT, self._clock.monotonic_ns())
+        return due[:BARS_AT_ONCE_MAX]
 
     def _apply_events(self, upto: int | None) -> None:
         """Tell the strategy of its own records, up to one of the journal or all that are here."""

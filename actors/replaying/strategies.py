@@ -13,7 +13,7 @@ from actors.replaying.code import CodeRoom
 from actors.replaying.parts import Asked, Difference, RecordedClock, ReplayError, Side, difference, utc
 from actors.replaying.recorded import Recorded, moment
 from actors.step import STRATEGIES
-from actors.strategy import StrategyRoom
+from actors.strategy import BARS_LEFT, StrategyRoom
 from actors.strategy_arguments import StrategyArguments, read_arguments
 from actors.strategy_memory import NOW, TABLE, Kept, MemoryUnfitError, unsealed
 from actors.topics import strategy_path
@@ -178,7 +178,13 @@ class StrategyReplay:
         self._compare(place, list(self._found.values())[before:])
 
     def _keep(self, effects: Effects) -> None:
-        """Keep what the room keeps; hear what it wants."""
+        """Keep what the room keeps; hear what it wants, and let it go on where it has not done all at once."""
+        self._take(effects)
+        while BARS_LEFT in dict(effects.timers):
+            effects = self._room.timer(BARS_LEFT)
+            self._take(effects)
+
+    def _take(self, effects: Effects) -> None:
         if effects.writes:
             self._store.commit(effects.writes)
         for post in effects.posts:

@@ -8,13 +8,15 @@ import msgspec
 import pytest
 
 from actors.candidate import CandidateRoom
-from actors.strategy import HEADS_NS, StrategyRoom
+from actors.strategy import BARS_AT_ONCE_MAX, BARS_LEFT, HEADS_NS, StrategyRoom
 from actors.strategy_arguments import CandidateArguments, StrategyArguments
 from actors.topics import bar_topic
+from actors.words import StrategyTurn
 from desk.messages import Bar, BarsGiven, BarsWanted, EventsGiven, EventsWanted
-from desk.units import MINUTE_NS
+from desk.units import DAY_NS, MINUTE_NS
 from runtime.bus_words import StreamItem
 from runtime.effects import Effects
+from runtime.words import Turn
 from tests.actors.lone_strategy import NAME, SYMBOLS, Chronicler, Lone
 
 ONE, OTHER = SYMBOLS
@@ -115,6 +117,56 @@ def test_nothing_is_evaluated_until_the_answer_is_there_and_then_nothing_is_aske
 
     assert (bool(waiting.writes), bool(answered.writes)) == (False, True)
     assert asked(room.timer("ask")) == []
+
+
+def many_bars(room: StrategyRoom, count: int) -> Effects:
+    """Let market data have so many bars of one symbol, and give them as it does; the last answer's effects."""
+    own_head(room, 0, 0)
+    bars_head(room, OTHER, 0, count)
+    effects = bars_head(room, ONE, count, count)
+    for after in range(0, count, 500):
+        bars = tuple(bar(ONE, number) for number in range(after + 1, min(count, after + 500) + 1))
+        answer = BarsGiven(ONE, "1m", after, bars, count, is_complete=bars[-1].sequence == count, market_ns=DAY_NS)
+        effects = room.hear("market_data", 1, answer)
+    return effects
+
+
+def evaluated(lone: Lone) -> int:
+    return lone.evaluator.last[bar_topic(ONE, "1m")]
+
+
+def goes_on(effects: Effects) -> bool:
+    return BARS_LEFT in dict(effects.timers)
+
+
+def test_a_year_of_missed_bars_is_evaluated_in_turns_that_each_end_soon(lone: Lone) -> None:
+    room = born(lone)
+
+    first = many_bars(room, 2 * BARS_AT_ONCE_MAX + 3)
+    far = [(evaluated(lone), goes_on(first))]
+    published(room, ONE, 2 * BARS_AT_ONCE_MAX + 4, 2 * BARS_AT_ONCE_MAX + 3)
+    while far[-1][1]:
+        effects = room.timer(BARS_LEFT)
+        far.append((evaluated(lone), goes_on(effects)))
+
+    most = BARS_AT_ONCE_MAX
+    assert far == [(most, True), (2 * most, True), (2 * most + 4, False)]
+
+
+def test_a_step_ends_when_the_last_of_many_missed_bars_is_evaluated(tmp_path: Path) -> None:
+    lone = Lone(tmp_path, 1, is_stepped=True)
+    count = BARS_AT_ONCE_MAX + 2
+    room = born(lone)
+    many_bars(room, count)
+    turn = Turn(1, 2, DAY_NS, b"")
+
+    effects = room.begin(turn, StrategyTurn((count,), None, 0, 0))
+    is_open = (room.settle(turn), goes_on(effects), evaluated(lone))
+    room.timer(BARS_LEFT)
+
+    assert is_open == (None, True, BARS_AT_ONCE_MAX)
+    assert (room.settle(turn), evaluated(lone), lone.evaluator.facts()["bars_evaluated"]) == (b"", count, 1)
+    lone.close()
 
 
 def test_a_link_that_breaks_behind_a_question_asks_it_again(lone: Lone) -> None:
