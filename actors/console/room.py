@@ -341,8 +341,10 @@ class Console(Room):
         )
         return None
 
-    def _resolve(self, asked: Asked, effects: Effects) -> None:
+    def _resolve(self, asked: Asked, effects: Effects) -> Reply | None:
         told = asked.arguments
+        if not told.order:  # every id begins with nothing
+            return self._refuse(asked, "an order is named by the beginning of its id; see: bulkhead orders")
         self._wish(
             asked,
             ResolutionWished(
@@ -357,6 +359,7 @@ class Console(Room):
             ),
             effects,
         )
+        return None
 
     def _wish(self, asked: Asked, wish: Wish, effects: Effects) -> None:
         """Ask execution; it carries out what bears one name once, and answers each time."""

@@ -15,7 +15,7 @@ from actors.console.wishes import Written
 from actors.settings import FeedSettings, Settings
 from actors.settings_file import load
 from actors.strategy_arguments import read_arguments
-from desk.messages import AwayWished, AwayWishKept, HoldersGiven, HoldersWanted
+from desk.messages import AwayWished, AwayWishKept, HoldersGiven, HoldersWanted, ResolutionWished
 from runtime.clock import NS_PER_S
 from runtime.effects import Effects
 from runtime.folder import Sentinel
@@ -168,6 +168,14 @@ def test_a_halt_that_cannot_be_lifted_holds_and_the_answer_says_what_to_do(
     _, replies = console.ask("a", "resume")
 
     assert replies["a"]["error"] == f"the halt holds: Is a directory: remove {tmp_path / 'HALT'} by hand"
+
+
+def test_an_order_that_is_settled_is_named(console: LoneConsole) -> None:
+    words, replies = console.ask("a", "resolve", order="", outcome="never")
+    named, _ = console.ask("b", "resolve", order="7f", outcome="never")
+
+    assert (words, [type(word) for word in named]) == ([], [ResolutionWished])
+    assert replies["a"]["error"] == "an order is named by the beginning of its id; see: bulkhead orders"
 
 
 # --- the file ---------------------------------------------------------------------------------------
