@@ -171,13 +171,24 @@ class Desired:
         for name in applying.edited:
             self.wishes.edit(name, self._written)
         self.settings = applying.plan.effective
-        names = {entry.name for entry in self.settings.strategies}
-        self._shelf.keep_pins({name: pin for name, pin in self._shelf.pins().items() if name in names})
+        self._drop_pins()
         for change in applying.plan.changes:
             self._log.info(
                 "configuration.changed", path=change.path, was=change.was, now=change.now, effect=change.effect
             )
         self._finish(applying.plan, is_applied=True)
+
+    def _drop_pins(self) -> None:
+        """Forget the code of those that are gone; where the disk is full, behind the next change."""
+        names = {entry.name for entry in self.settings.strategies}
+        pins = self._shelf.pins()
+        left = {name: pin for name, pin in pins.items() if name in names}
+        if left == pins:
+            return
+        try:
+            self._shelf.keep_pins(left)
+        except OSError as error:
+            self._log.warning("code.not_dropped", reason=str(error))
 
     def change(self, settings: Settings, *, restart: list[str], reason: str) -> dict[str, object]:
         """Give what root is asked for, so that the desk becomes one with these settings.

@@ -12,6 +12,7 @@ from actors.console.audit import Audit
 from actors.console.desired import COMING_UP_NS_MAX, FLAT_AGAIN_NS, Desired
 from actors.console.room import Console
 from actors.console.wishes import Written
+from actors.pinned_code import CodeShelf
 from actors.settings import FeedSettings, Settings
 from actors.settings_file import load
 from actors.strategy_arguments import read_arguments
@@ -400,6 +401,28 @@ def test_a_good_file_that_cannot_be_kept_does_not_end_the_console(
     assert [alarm.split(": ")[0] for alarm in alarms] == [f"{file} holds, but is not kept as the last good one"]
     assert desired.alarms == ()
     assert (tmp_path / "last_good.yaml").read_text(encoding="utf-8").endswith("# the same\n")
+
+
+def test_a_disk_that_does_not_take_that_an_entry_is_gone_does_not_end_the_console(
+    watched: tuple[Desired, Path], tmp_path: Path
+) -> None:
+    desired, file = watched
+    shelf = CodeShelf(tmp_path)
+    shelf.keep_pins(shelf.pinned(desired.settings))
+    file.write_text(HALF, encoding="utf-8")
+    (applied,) = [word for _ in range(4) for word in look(desired)]
+    in_its_way = tmp_path / "code" / ".pins.json.new"
+    in_its_way.mkdir()
+
+    desired.hear_root(RootAnswered(applied.request, "", {}))
+    in_its_way.rmdir()
+    file.write_text(HALF + "global: {risk: {max_positions: 2}}\n", encoding="utf-8")
+    (again,) = [word for _ in range(4) for word in look(desired)]
+    pins = set(shelf.pins())
+    desired.hear_root(RootAnswered(again.request, "", {}))
+
+    assert ([entry.name for entry in desired.settings.strategies], pins) == (["one"], {"one", "two"})
+    assert set(shelf.pins()) == {"one"}
 
 
 def test_an_edit_behind_a_reload_that_waits_ends_what_was_wished_before_it(watched: tuple[Desired, Path]) -> None:
