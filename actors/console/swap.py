@@ -21,6 +21,7 @@ PROBATION_NS = 60 * NS_PER_S
 PATIENCE_NS = 300 * NS_PER_S
 
 Row = Mapping[str, Any]
+_PUT_AWAY = "the strategy itself was put away meanwhile"
 
 
 class Stage(StrEnum):
@@ -107,6 +108,8 @@ def seen(swap: Swap, strategy: Row | None, candidate: Row | None, now_ns: int) -
     """Look at the rows of the strategy and its candidate, as root has them; give where the swap is then."""
     if not swap.is_applied:
         if swap.stage is Stage.SWITCHING and strategy is not None:  # the old code falls still
+            if strategy["state"] == "QUARANTINED":
+                return _to(swap, Stage.REFUSED, f"refused: {_PUT_AWAY}; the old code runs on", now_ns)
             return replace(swap, falls=int(strategy["restarts"]))
         return swap
     if swap.stage is Stage.TRYING:
@@ -122,7 +125,7 @@ def _judged(swap: Swap, strategy: Row | None, candidate: Row | None, now_ns: int
     if candidate is not None and candidate["state"] != "STOPPING":  # that one is of the swap before, and leaves
         verdict = str(candidate["facts"].get("verdict", ""))
     if strategy is None or strategy["state"] in {"DISABLED", "QUARANTINED"}:
-        fault = "the strategy itself was put away meanwhile"
+        fault = _PUT_AWAY
     elif candidate is None:
         fault = "its candidate is gone"
     elif candidate["state"] in {"STOPPED", "QUARANTINED", "BACKOFF", "DISABLED"}:

@@ -107,6 +107,16 @@ def test_a_quarantine_on_probation_goes_back_too() -> None:
     assert seen(on_probation(), row("QUARANTINED", restarts=2), None, 4).stage is Stage.RETURNING
 
 
+def test_a_quarantine_that_the_old_code_earned_behind_the_verdict_ends_the_swap_and_is_not_released() -> None:
+    swap = seen(applied(a_swap(), "", 1), row(restarts=2), row(verdict="ok"), 2)
+
+    swap = seen(swap, row("QUARANTINED", restarts=3), None, 3)
+
+    assert (swap.stage, swap.code, swap.stage in RESTARTING) == (Stage.REFUSED, swap.old, False)
+    assert swap.words == "refused: the strategy itself was put away meanwhile; the old code runs on"
+    assert applied(swap, "", 4).is_over
+
+
 def test_a_restart_by_an_operator_on_probation_is_no_fall() -> None:
     swap = on_probation()
 

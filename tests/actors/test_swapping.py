@@ -238,3 +238,17 @@ def test_a_fall_of_the_old_code_behind_the_verdict_is_not_held_against_the_new_o
     assert lone.look().stage is Stage.PROBATION
     lone.root.say(STRATEGY, "BACKOFF", restarts=2)
     assert lone.look().stage is Stage.RETURNING
+
+
+def test_a_quarantine_that_the_old_code_earned_behind_the_verdict_stays(lone: LoneSwapping) -> None:
+    lone.begin()
+    lone.root.say(CANDIDATE, "RUNNING", verdict="ok")
+    assert lone.look().stage is Stage.SWITCHING
+    lone.root.say(STRATEGY, "QUARANTINED", restarts=3)
+
+    for _ in range(3):
+        lone.look()
+
+    assert (lone.swap.stage, lone.swap.is_over) == (Stage.REFUSED, True)
+    assert "release" not in [verb for verb, _ in verbs(lone.root.asked)]
+    assert lone.shelf.pins()["a"].code == lone.swap.old
