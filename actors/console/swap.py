@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from actors.topics import strategy_path
 from runtime.clock import NS_PER_S
 
-#: How long the new code is watched after it was taken, in seconds of the machine.
+#: How long the new code is watched after it was taken, in seconds of the machine in which it runs.
 PROBATION_NS = 60 * NS_PER_S
 #: How long a candidate may take beyond its bars.
 PATIENCE_NS = 300 * NS_PER_S
@@ -148,7 +148,8 @@ def _watched(swap: Swap, strategy: Row | None, now_ns: int) -> Swap:
     if int(strategy["restarts"]) > swap.falls or strategy["state"] == "QUARANTINED":
         why = strategy["last_error"] or strategy["last_exit"] or "it fell"
         return _to(swap, Stage.RETURNING, f"went back to the old code: the new one fell on probation: {why}", now_ns)
-    if now_ns - swap.since_ns >= PROBATION_NS:
+    is_up_s = float(strategy["since_s"]) if strategy["state"] == "RUNNING" else 0.0  # one put away is not watched
+    if min(now_ns - swap.since_ns, is_up_s * NS_PER_S) >= PROBATION_NS:
         return _to(swap, Stage.TAKEN, "taken", now_ns, is_applied=True)
     return swap
 

@@ -24,9 +24,12 @@ def a_swap(**changes: Any) -> Swap:
     return Swap(name="a", module="m", old="o" * 64, new="n" * 64, bars=1, began_ns=0, **changes)
 
 
-def row(state: str = "RUNNING", verdict: str = "", restarts: int = 0, last_error: str = "") -> dict[str, Any]:
+def row(
+    state: str = "RUNNING", verdict: str = "", restarts: int = 0, last_error: str = "", since_s: float = 1e9
+) -> dict[str, Any]:
     return {
         "state": state,
+        "since_s": since_s,
         "restarts": restarts,
         "last_error": last_error,
         "last_exit": "",
@@ -130,6 +133,16 @@ def test_new_code_that_lives_through_its_probation_is_taken() -> None:
     swap = seen(swap, row(restarts=2), None, swap.since_ns + PROBATION_NS)
 
     assert (swap.stage, swap.code, swap.is_over) == (Stage.TAKEN, swap.new, True)
+
+
+def test_new_code_that_was_put_away_on_probation_is_watched_once_it_runs_again() -> None:
+    swap = on_probation()
+    late_ns = swap.since_ns + 10 * PROBATION_NS
+
+    assert seen(swap, row("DISABLED", restarts=2), None, late_ns) is swap
+    assert seen(swap, row(restarts=2, since_s=59.0), None, late_ns) is swap
+    assert seen(swap, row(restarts=3, since_s=59.0), None, late_ns).stage is Stage.RETURNING
+    assert seen(swap, row(restarts=2, since_s=60.0), None, late_ns).stage is Stage.TAKEN
 
 
 def test_a_fall_after_its_probation_is_a_fall_like_any_other() -> None:

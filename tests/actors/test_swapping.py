@@ -44,6 +44,7 @@ class PlayedRoot:
             "kind": "strategy",
             "state": state,
             "restarts": restarts,
+            "since_s": 1.0,
             "last_error": "",
             "last_exit": "",
             "facts": {"verdict": verdict},
