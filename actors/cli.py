@@ -159,19 +159,28 @@ def status(
 ) -> None:
     """Show the supervisor tree, or one path with all that is known of it.
 
-    Exit code 0: all runs, 1: degraded, 2: halted, 4: no desk.
+    Exit code 0: all runs, 1: degraded, 2: halted, 4: no desk. With --watch: as it was at the end.
     """
-    code = _show_status(state, path, as_json=as_json, is_redrawn=watch)
+    arguments = {"path": path} if path else {}
+    code = _show_status(_ask(state, "status", arguments), state, path, as_json=as_json, is_redrawn=watch)
+    fault = ""
     with until_interrupted():
         while watch:
             select.select([], [], [], every)
-            code = _show_status(state, path, as_json=as_json, is_redrawn=True)
+            try:
+                answer = ask_desk(state, "status", arguments)
+            except (DeskDownError, VerbRefusedError) as error:  # a desk or a path may come back
+                code = EXIT_DOWN if isinstance(error, DeskDownError) else EXIT_REFUSED
+                if str(error) != fault:
+                    _warn(fault := str(error))
+                continue
+            fault = ""
+            code = _show_status(answer, state, path, as_json=as_json, is_redrawn=True)
     raise typer.Exit(code)
 
 
-def _show_status(state: Path, path: str, *, as_json: bool, is_redrawn: bool) -> int:
-    """Show the status once; give the exit code that goes with it."""
-    answer = _ask(state, "status", {"path": path} if path else {})
+def _show_status(answer: dict[str, Any], state: Path, path: str, *, as_json: bool, is_redrawn: bool) -> int:
+    """Show a status; give the exit code that goes with it."""
     if path:
         log = (
             []

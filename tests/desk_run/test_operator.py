@@ -492,6 +492,24 @@ def test_a_given_duration_ends_the_desk_and_leaves_its_books_readable(tmp_path: 
     assert max(len(line) for screen in screens for line in screen.splitlines()) <= 80
 
 
+def test_watching_goes_on_where_the_desk_goes_and_comes_back(market: Market) -> None:
+    desk = market.desk
+    command = [BULKHEAD, "status", "--watch", "--every", "0.2", "--state", desk.state]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        assert watching.stdout.readline().startswith("desk ")
+        desk.ask("stop")
+        desk.wait()
+        gone = watching.stderr.readline()
+        desk.start().until_up()
+        shown = next(line for line in watching.stdout if line.startswith("desk ") and "RUNNING" in line)
+        watching.send_signal(signal.SIGINT)
+        watching.communicate(timeout=PATIENCE_S)
+
+    assert (watching.returncode, bool(gone), bool(shown)) == (0, True, True)
+
+
 def test_stop_ends_the_desk_in_good_order_and_one_that_is_down_can_be_halted(market: Market) -> None:
     desk = market.desk
     said = bulkhead("stop", state=desk.state)
