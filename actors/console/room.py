@@ -435,11 +435,17 @@ class Console(Room):
                 self._desired.wishes.drop(asked.arguments.name, asked.name)
             position = self._positions.pop(asked.name, "")
             result = {"position": position} if position else dict(word.result)
-            reply = self._refuse(asked, word.error) if word.error else reply_to(asked.request.id, result)
+            words = f"{word.error}{self._hint(asked)}" if word.error else ""
+            reply = self._refuse(asked, words) if words else reply_to(asked.request.id, result)
             if asked.request.verb == "status" and not word.error:
                 path = plain_text(asked.arguments.path)
                 reply = reply_to(asked.request.id, node_status(word.result, path, self._settings))
             self._doorkeeper.finish(asked, reply, effects)
+
+    def _hint(self, asked: Asked) -> str:
+        """Say which path is meant where a strategy's name is no path."""
+        name = getattr(asked.arguments, "path", "")
+        return f"; did you mean {strategy_path(name)}?" if self._settings.strategy(name) else ""
 
     def _status_document(self, root: dict[str, object]) -> dict[str, Any]:
         document = desk_status(

@@ -171,6 +171,15 @@ def test_a_halt_that_cannot_be_lifted_holds_and_the_answer_says_what_to_do(
     assert replies["a"]["error"] == f"the halt holds: Is a directory: remove {tmp_path / 'HALT'} by hand"
 
 
+@pytest.mark.parametrize("verb", ["status", "restart"])
+def test_who_names_a_strategy_where_a_path_is_wanted_is_told_its_path(console: LoneConsole, verb: str) -> None:
+    for request_id, name in (("a", "one"), ("b", "nobody")):
+        (asked,), _ = console.ask(request_id, verb, path=name)
+        _, replies = console.hear("root", RootAnswered(asked.request, f"there is no {name} in the tree", {}))
+        hint = "; did you mean strategies/one?" if name == "one" else ""
+        assert replies[request_id]["error"] == f"there is no {name} in the tree{hint}"
+
+
 def test_an_order_that_is_settled_is_named(console: LoneConsole) -> None:
     words, replies = console.ask("a", "resolve", order="", outcome="never")
     named, _ = console.ask("b", "resolve", order="7f", outcome="never")
