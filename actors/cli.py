@@ -278,7 +278,10 @@ def why(name: str, state: State = STATE_DEFAULT, as_json: Json = False) -> None:
 @app.command()
 def enable(name: str, reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
     """Start a strategy; lasts until its `enabled` is edited."""
-    _verb(state, "enable", {"name": name, "reason": reason}, f"{name} is enabled", as_json=as_json)
+    answer = _ask(state, "enable", {"name": name, "reason": reason})
+    text = f"{name} is enabled"
+    note = answer.get("note")
+    _show(answer or {"done": text}, f"{text}; {note}" if note else text, as_json=as_json)
 
 
 @app.command()

@@ -282,7 +282,7 @@ class Console(Room):
         if refusal:
             return self._refuse(asked, refusal)
         state = self._peers.state(strategy_path(name))
-        if verb == "release" and state not in {REMOVED, "QUARANTINED"}:
+        if verb == "release" and state not in {REMOVED, _QUARANTINED}:
             return self._refuse(asked, f"{name} is {state}; only what is in quarantine can be released")
         self._ask_root_of_strategy(asked, effects)
         return None
@@ -435,6 +435,7 @@ class Console(Room):
                 self._desired.wishes.drop(asked.arguments.name, asked.name)
             position = self._positions.pop(asked.name, "")
             result = {"position": position} if position else dict(word.result)
+            result |= self._note(asked)
             words = f"{word.error}{self._hint(asked)}" if word.error else ""
             reply = self._refuse(asked, words) if words else reply_to(asked.request.id, result)
             if asked.request.verb == "status" and not word.error:
@@ -446,6 +447,13 @@ class Console(Room):
         """Say which path is meant where a strategy's name is no path."""
         name = getattr(asked.arguments, "path", "")
         return f"; did you mean {strategy_path(name)}?" if self._settings.strategy(name) else ""
+
+    def _note(self, asked: Asked) -> dict[str, object]:
+        """Say of a strategy that was enabled and is in quarantine that it stays there."""
+        name = asked.arguments.name if asked.request.verb == "enable" else ""
+        if not name or self._peers.state(strategy_path(name)) != _QUARANTINED:
+            return {}
+        return {"note": f"it stays down, in quarantine; let it out with: bulkhead release {name}"}
 
     def _status_document(self, root: dict[str, object]) -> dict[str, Any]:
         document = desk_status(
@@ -502,9 +510,10 @@ class Console(Room):
             self._doorkeeper.finish(asked, reply, effects)
 
 
+_QUARANTINED = "QUARANTINED"
 #: The verbs that are a word on whether a strategy runs, and what they say.
 _WORDS = {"enable": True, "disable": False}
 #: The states in which a process is not up yet, and may be soon.
 _COMING = frozenset({"WAITING", "STARTING"})
 #: States in which a restart changes nothing, and what would.
-_PUT_AWAY = {"DISABLED": "enable it first", "QUARANTINED": "release it first"}
+_PUT_AWAY = {"DISABLED": "enable it first", _QUARANTINED: "release it first"}

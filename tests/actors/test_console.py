@@ -180,6 +180,18 @@ def test_who_names_a_strategy_where_a_path_is_wanted_is_told_its_path(console: L
         assert replies[request_id]["error"] == f"there is no {name} in the tree{hint}"
 
 
+def test_who_enables_a_strategy_in_quarantine_is_told_that_it_stays_there(console: LoneConsole) -> None:
+    console.room.peers((Peer("strategies/one", 1, "QUARANTINED"), Peer("strategies/two", 1, "DISABLED")))
+    notes: dict[str, str] = {}
+
+    for name in ("one", "two"):
+        (asked,), _ = console.ask(name, "enable", name=name)
+        _, replies = console.hear("root", RootAnswered(asked.request, "", {}))
+        notes[name] = replies[name]["result"].get("note", "")
+
+    assert notes == {"one": "it stays down, in quarantine; let it out with: bulkhead release one", "two": ""}
+
+
 def test_an_order_that_is_settled_is_named(console: LoneConsole) -> None:
     words, replies = console.ask("a", "resolve", order="", outcome="never")
     named, _ = console.ask("b", "resolve", order="7f", outcome="never")

@@ -251,12 +251,14 @@ def test_a_desk_with_a_strategy_in_quarantine_is_degraded_until_it_is_released(c
         calm.until(lambda _status, pid=pid: calm.row("strategies/fragile")["pid"] != pid and _is_settled(calm))
     degraded = bulkhead("status", state=calm.state)
     refused = bulkhead("restart", "strategies/fragile", state=calm.state)
+    enabled = bulkhead("enable", "fragile", state=calm.state)
     released = bulkhead("release", "fragile", state=calm.state)
     calm.until(lambda status: status["desk"]["state"] == "RUNNING")
 
     assert degraded.code == 1
     assert "ALARM strategies/fragile is quarantined" in degraded.out
     assert refused.err == "strategies/fragile is QUARANTINED and stays down; release it first\n"
+    assert enabled.out.startswith("fragile is enabled; it stays down, in quarantine; let it out with: bulkhead release")
     assert (released.code, bulkhead("status", state=calm.state).code) == (0, 0)
 
 
