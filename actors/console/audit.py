@@ -125,8 +125,10 @@ class Audit:
         for _, entry in entries(self._store, max(0, self._store.head() - READ_BACK)):
             place = entry.key, entry.request
             if entry.kind == "asked":
-                name = str(entry.arguments.get("name", ""))
-                found[place] = Remembered(entry.verb, entry.digest, entry.at_ns, entry.run, name=name)
+                name, position = (str(entry.arguments.get(key, "")) for key in ("name", "position"))
+                found[place] = Remembered(
+                    entry.verb, entry.digest, entry.at_ns, entry.run, name=name, position=position
+                )
             elif entry.kind == "answered" and place in found:
                 found[place].reply = Reply(1, entry.request, entry.error, entry.result, entry.code)
         for (identity, request), change in found.items():

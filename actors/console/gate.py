@@ -140,7 +140,8 @@ class Refusals:
 class Remembered(msgspec.Struct):
     """One change that was asked for: what it said, when it came, in which run of the desk, and the answer if any.
 
-    ``name`` is the strategy that it names, of one that was read back from the trail.
+    ``name`` is the strategy that it names, of one that was read back from the trail, and ``position`` what it says of
+    that one's position.
     """
 
     verb: str
@@ -149,6 +150,7 @@ class Remembered(msgspec.Struct):
     run: str
     reply: Reply | None = None
     name: str = ""
+    position: str = ""
 
 
 class Memory:

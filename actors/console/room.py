@@ -65,6 +65,8 @@ class Console(Room):
         self._leaving: dict[str, dict[str, Asked]] = {}
         """Who wants a strategy away and waits for execution, by strategy and by request."""
         self._positions: dict[str, str] = {}
+        self._spoken: dict[str, int] = {}
+        """Of whose position an operator said something, and the epoch that was to leave; -1 where nobody knows."""
         self._lookers: list[Asked] = []
         self._looking: tuple[str, int, list[Asked]] | None = None
         self._peers = PeerTable()
@@ -95,6 +97,8 @@ class Console(Room):
     @override
     def recover(self) -> Effects:
         for name, change in self._doorkeeper.recover():
+            if change.verb == "disable" and change.position:
+                self._spoken[change.name] = -1
             if change.verb in _WORDS and change.name and (change.reply is None or change.reply.code == Code.OK):
                 self._desired.wishes.take(
                     change.name, name, is_enabled=_WORDS[change.verb], wall_ns=change.came_ns, monotonic_ns=0
@@ -122,7 +126,9 @@ class Console(Room):
     @override
     def peers(self, peers: tuple[Peer, ...]) -> Effects:
         self._peers.take(peers)
-        return NOTHING
+        effects = Effects()
+        self._see_back(effects)
+        return effects
 
     # --- the control socket ---------------------------------------------------------------------
 
@@ -249,6 +255,20 @@ class Console(Room):
         """
         if not self._leaving.get(name) and self._peers.state(strategy_path(name)) not in PUT_AWAY:
             effects.post("execution", AwayWished(name, ""))
+
+    def _see_back(self, effects: Effects) -> None:
+        """Leave the position of a strategy that runs again, or still, to the configuration.
+
+        Execution does so itself where it saw the strategy away. It does not where that one was enabled while it was
+        stopping, or where the console fell before root heard that it shall go.
+        """
+        leaving = {asked.arguments.name for asked in self._asked.values() if asked.request.verb == "disable"}
+        leaving |= {name for name, asked in self._leaving.items() if asked}
+        for name in sorted(self._spoken.keys() - leaving):
+            peer = self._peers.get(strategy_path(name))
+            if peer is not None and peer.state == "RUNNING" and peer.epoch > self._spoken[name]:
+                del self._spoken[name]
+                effects.post("execution", AwayWished(name, ""))
 
     def _hear_away_wish(self, kept: AwayWishKept, effects: Effects) -> None:
         """Let root put the strategy away, where nothing has come in between that wants it to run."""
@@ -433,6 +453,10 @@ class Console(Room):
         if asked is not None:
             if word.error and asked.request.verb in _WORDS:
                 self._desired.wishes.drop(asked.arguments.name, asked.name)
+            if asked.request.verb == "disable" and asked.arguments.position:
+                peer = self._peers.get(strategy_path(asked.arguments.name))
+                self._spoken[asked.arguments.name] = -1 if peer is None or word.error else peer.epoch
+                self._see_back(effects)
             position = self._positions.pop(asked.name, "")
             result = {"position": position} if position else dict(word.result)
             result |= self._note(asked)

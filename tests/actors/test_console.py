@@ -119,6 +119,51 @@ def test_a_strategy_that_is_away_keeps_what_was_wanted_of_its_position(console: 
     assert [type(word) for word in words] == [RootAsked]
 
 
+def test_what_was_wanted_of_the_position_ends_where_a_strategy_is_enabled_before_it_was_gone(
+    console: LoneConsole,
+) -> None:
+    def see(epoch: int, state: str) -> list[Any]:
+        return [post.word for post in console.room.peers((Peer("strategies/one", epoch, state),)).posts]
+
+    see(1, "RUNNING")
+    (wish,), _ = console.ask("a", "disable", name="one", position="flatten")
+    (disabled,), _ = console.hear("execution", AwayWishKept("one", "flatten", wish.request))
+    seen = see(1, "RUNNING")
+    console.hear("root", RootAnswered(disabled.request, "", {}))
+    seen += see(1, "RUNNING") + see(1, "STOPPING")
+    (enabled,), _ = console.ask("b", "enable", name="one")
+    console.hear("root", RootAnswered(enabled.request, "", {}))
+    seen += see(2, "STARTING")
+
+    assert (seen, see(2, "RUNNING"), see(3, "RUNNING")) == ([], [AwayWished("one", "")], [])
+
+
+def test_what_was_wanted_of_the_position_ends_with_a_console_that_falls_before_root_hears_of_it(
+    console: LoneConsole, tmp_path: Path
+) -> None:
+    console.ask("a", "disable", name="one", position="flatten")
+    console.ask("b", "disable", name="two")
+    console.store.close()
+    successor = LoneConsole(tmp_path)
+
+    running = tuple(Peer(f"strategies/{name}", 1, "RUNNING") for name in ("one", "two"))
+    words = [post.word for post in successor.room.peers(running).posts]
+    repeated, _ = successor.ask("a", "disable", name="one", position="flatten")
+    successor.store.close()
+
+    assert (words, [word.on_disable for word in repeated]) == ([AwayWished("one", "")], ["flatten"])
+
+
+def test_what_was_wanted_of_the_position_ends_with_a_disable_that_root_refuses(console: LoneConsole) -> None:
+    console.room.peers((Peer("strategies/one", 1, "RUNNING"),))
+    (wish,), _ = console.ask("a", "disable", name="one", position="hold")
+    (disabled,), _ = console.hear("execution", AwayWishKept("one", "hold", wish.request))
+
+    words, replies = console.hear("root", RootAnswered(disabled.request, "the disk is full", {}))
+
+    assert (words, replies["a"]["error"]) == ([AwayWished("one", "")], "the disk is full")
+
+
 def test_a_strategy_whose_symbol_the_feed_does_not_give_is_not_enabled(console: LoneConsole) -> None:
     settings = console.room._desired.settings
     console.room._desired.settings = msgspec.structs.replace(settings, feed=FeedSettings(symbols=("BBB",)))
