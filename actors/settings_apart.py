@@ -21,6 +21,7 @@ from actors.settings_file import Loaded, load
 from actors.strategy_catalogue import StrategyBrokenError, find_strategy
 from runtime.child import die_with
 from runtime.clock import NS_PER_S, Clock
+from runtime.file import mark_of
 from strategies.base import Strategy
 
 #: How long one try may take; then the module that is being imported is to blame.
@@ -30,6 +31,8 @@ TRY_CPU_S_MAX = 30
 TRY_BYTES_MAX = 4 << 30
 #: So many modules that hang or crash are left aside one by one; with more of them the file is refused.
 CULPRITS_MAX = 8
+#: How often a start reads a file that is being written to.
+READINGS_MAX = 10
 NAME_BYTES_MAX = 200
 RESULT_BYTES_MAX = 64 << 20
 
@@ -111,8 +114,17 @@ class ReadingApart:
 
 
 def read_apart(file: Path, clock: Clock, code: Mapping[str, str] | None = None) -> Loaded:
-    """Read and check a configuration file, in a process of its own, and wait for it."""
-    return ReadingApart(file, clock, code).wait()
+    """Read and check a configuration file, in a process of its own, and wait for it.
+
+    Half of an edit may hold together, and mean much: what was written to meanwhile is read again.
+    """
+    for _ in range(READINGS_MAX):
+        mark = mark_of(file)
+        loaded = ReadingApart(file, clock, code).wait()
+        if mark_of(file) == mark:
+            return loaded
+    fault = f"it was written to during each of {READINGS_MAX} readings"
+    return Loaded(None, (Problem(file=str(file), line=0, path="", expected="leave it as it is", fault=fault),))
 
 
 def _ended(code: int) -> str:

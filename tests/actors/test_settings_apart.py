@@ -110,3 +110,23 @@ def test_a_reading_that_nobody_wants_any_more_leaves_no_process(tmp_path: Path) 
 
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("is_endless", [False, True])
+def test_a_file_that_is_written_to_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_endless: bool
+) -> None:
+    monkeypatch.setattr(settings_apart, "READINGS_MAX", 3)
+    file = tmp_path / "strategies.yaml"
+    half = "strategies:\n  - {name: first, symbol: SPY, strategy: writer}\n"
+    whole = f"{half}  - {{name: second, symbol: SPY, strategy: writer}}\n"
+    more = "file.open('a').write('#')" if is_endless else f"file.read_text() == {whole!r} or file.write_text({whole!r})"
+    write(tmp_path, writer=f"import pathlib\nfile = pathlib.Path({str(file)!r})\n{more}")
+    file.write_text(half, encoding="utf-8")
+
+    loaded = read_apart(file, Clock())
+
+    if is_endless:
+        assert [problem.fault for problem in loaded.problems] == ["it was written to during each of 3 readings"]
+    else:
+        assert set(refusals(loaded)) == {"first", "second"}
