@@ -73,12 +73,16 @@ class CodeShelf:
         self._pins.unlink(missing_ok=True)
 
     def folders(self) -> dict[str, str]:
-        """Give the folder of each module's code in force, where all that run it run the same; others are left out."""
-        codes: dict[str, set[str]] = {}
+        """Give the folder of each module's code in force; where some run other code than others, what came last.
+
+        A module whose copies are all damaged is left out.
+        """
+        found: dict[str, Path] = {}
         for pin in self.pins().values():
-            codes.setdefault(pin.module, set()).add(pin.code)
-        found = {module: next(iter(each)) for module, each in codes.items() if len(each) == 1}
-        return {module: str(self._folder / code) for module, code in found.items() if self.has(code)}
+            folder, before = self._folder / pin.code, found.get(pin.module)
+            if self.has(pin.code) and (before is None or _age(before) < _age(folder)):
+                found[pin.module] = folder
+        return {module: str(folder) for module, folder in found.items()}
 
     def pinned(self, settings: Settings) -> dict[str, Pin]:
         """Give each strategy of the settings its pin, as far as it can run.
@@ -195,6 +199,11 @@ class CodeShelf:
     def _make(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(stat.S_IRWXU)
+
+
+def _age(folder: Path) -> tuple[int, str]:
+    """Order the copies by when they were put by."""
+    return folder.stat().st_mtime_ns, folder.name
 
 
 def digest(texts: Mapping[str, bytes]) -> str:

@@ -179,6 +179,20 @@ def test_pins_that_were_dropped_or_cannot_be_read_are_none(own: Path, shelf: Cod
     assert shelf.pins() == {}
 
 
+@pytest.mark.parametrize("is_swapped_first", [True, False])
+def test_of_a_module_whose_entries_run_different_code_the_latest_copy_is_asked(
+    own: Path, shelf: CodeShelf, *, is_swapped_first: bool
+) -> None:
+    old = shelf.put(sources("dig", str(own)))
+    (own / "dig.py").write_text(OWN.replace("version = 1", "version = 2"))
+    new = shelf.put(sources("dig", str(own)))
+    codes = (new, old) if is_swapped_first else (old, new)
+    shelf.keep_pins({name: Pin("dig", code) for name, code in zip("ab", codes, strict=True)})
+    (own / "dig.py").write_text(OWN + "half an ed")
+
+    assert {module: Path(folder).name for module, folder in shelf.folders().items()} == {"dig": new}
+
+
 @pytest.mark.parametrize(
     ("stage", "pinned", "runs", "ends"),
     [
