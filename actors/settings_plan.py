@@ -43,13 +43,15 @@ class Plan(msgspec.Struct, frozen=True):
     """The strategies whose code waits until they hold nothing."""
 
 
-def plan(
+def plan(  # noqa: PLR0913 - a plan compares what is in force, what is wanted, and who is at what
     old: Settings,
     new: Settings,
     lines: Mapping[str, int],
     busy: Collection[str],
     journal_head: int = -1,
     formers: Mapping[str, StrategySettings] = MappingProxyType({}),
+    *,
+    running: Collection[str] = (),
 ) -> Plan:
     """Compare the settings in force with those of a file.
 
@@ -60,6 +62,7 @@ def plan(
         busy: Names of strategies that hold a position or have a working order: their code does not change under them.
         journal_head: The head of the journal at which that was so.
         formers: Of names that are new in the file, the strategies that bore them before and left something behind.
+        running: Names of strategies that run, also where the settings say that they shall not and an operator does.
 
     Returns:
         A plan whose ``effective`` is ``old`` where no change can hold now, but for lines that moved.
@@ -74,7 +77,8 @@ def plan(
     for entry in new.strategies:
         former = formers.get(entry.name)
         was = known.get(entry.name) or _heir(former, entry, feed, busy)
-        missing = _not_given(entry, feed)
+        is_run_by_hand = was is not None and not was.enabled and entry.name in running
+        missing = _not_given(entry, feed) if entry.enabled or is_run_by_hand else ""
         if was is None:
             changes.append(_new(entry, where, missing))
             flat_at = entry.flat_at if former is None else journal_head
@@ -181,7 +185,7 @@ def _merge(
 def _not_given(entry: StrategySettings, feed: FeedSettings) -> str:
     """Say why a strategy cannot have its market in the running desk, "" where it can."""
     lacking = [symbol for symbol in entry.symbols if symbol not in feed.symbols]
-    if not lacking or entry.refusal or not entry.enabled:
+    if not lacking or entry.refusal:
         return ""
     return f"{Policy.DESK_RESTART.value}: the running feed does not give {', '.join(lacking)}"
 

@@ -74,6 +74,8 @@ class Desired:
         self.is_held = False
         #: True while the desk comes up.
         self.is_coming_up = False
+        #: The strategies that run, whatever the settings say.
+        self.running: frozenset[str] = frozenset()
         self._began_ns = clock.monotonic_ns()
         self._shelf = CodeShelf(state)
         self._file, self._state, self._clock, self._log = file, state, clock, log
@@ -296,7 +298,7 @@ class Desired:
     def _plan(self, wanted: Settings, holders: frozenset[str] | None, head: int = -1) -> Plan:
         assert self._loaded is not None, "a plan is made of a file"
         busy = {entry.name for entry in self.settings.strategies} | self._formers.keys() if holders is None else holders
-        return plan(self.settings, wanted, self._loaded.lines, busy, head, self._formers)
+        return plan(self.settings, wanted, self._loaded.lines, busy, head, self._formers, running=self.running)
 
     def _ask_holders(self, effects: Effects) -> None:
         self._holders_query += 1

@@ -75,7 +75,9 @@ def read(folder: Path, text: str) -> Loaded:
     return loaded
 
 
-def planned(folder: Path, edits: dict[str, str], *busy: str, text: str = FILE) -> Plan:
+def planned(
+    folder: Path, edits: dict[str, str], *busy: str, text: str = FILE, running: frozenset[str] = frozenset()
+) -> Plan:
     """Plan what some edits of the file come to."""
     old = read(folder, text).settings
     for before, after in edits.items():
@@ -84,7 +86,7 @@ def planned(folder: Path, edits: dict[str, str], *busy: str, text: str = FILE) -
     new = read(folder, text)
     assert old is not None
     assert new.settings is not None
-    return plan(old, new.settings, new.lines, busy)
+    return plan(old, new.settings, new.lines, busy, running=running)
 
 
 def entry(made: Plan, name: str) -> StrategySettings:
@@ -286,6 +288,23 @@ def test_a_disabled_strategy_is_not_enabled_before_the_feed_gives_what_it_wants(
     assert (entry(made, "a").symbols, entry(made, "a").enabled) == ((symbol,), False)
     waiting = {change.path: change.effect for change in made.changes if change.is_waiting}
     assert "the running feed does not give DIA" in waiting["strategies.a.enabled"]
+
+
+@pytest.mark.parametrize(("running", "symbol"), [(frozenset({"a"}), "SPY"), (frozenset({"b.c"}), "DIA")])
+def test_a_strategy_that_an_operator_lets_run_keeps_its_market_until_the_feed_gives_the_other(
+    tmp_path: Path, running: frozenset[str], symbol: str
+) -> None:
+    text = FILE.replace("symbol: SPY", "symbol: SPY\n    enabled: false")
+    edits = {"symbols: [SPY, QQQ, IWM]": "symbols: [SPY, QQQ, IWM, DIA]", "symbol: SPY": "symbol: DIA"}
+
+    made = planned(tmp_path, edits, "a", text=text, running=running | {"b.c"})
+    away = planned(tmp_path, edits, text=text, running=running)
+
+    assert (entry(away, "a").symbols, entry(away, "a").enabled) == ((symbol,), False)
+    assert entry(made, "a").symbols == ("SPY",)
+    assert made.waits_for_flat == (frozenset() if symbol == "SPY" else frozenset({"a"}))
+    waiting = [change.effect for change in away.changes if change.path == "strategies.a.symbols" and change.is_waiting]
+    assert ("the running feed does not give DIA" in str(waiting)) is (symbol == "SPY")
 
 
 def test_symbols_of_a_publisher_that_stays_the_same_hold_at_once(tmp_path: Path) -> None:
