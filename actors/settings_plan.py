@@ -17,6 +17,7 @@ DERIVED = frozenset(
     {"name", "line", "refusal", "live_parameters", "wants_ticks", "flat_at", "strategies_folder", "venues_folder"}
 )
 NOTHING = "nothing"
+_UNHEARD = "when execution says that it knows what was left under this name"
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -40,7 +41,7 @@ class Plan(msgspec.Struct, frozen=True):
     restart: frozenset[str]
     changes: tuple[Change, ...]
     waits_for_flat: frozenset[str]
-    """The strategies whose code waits until they hold nothing."""
+    """The strategies whose code waits until they hold nothing, or until execution says what is held."""
 
 
 def plan(  # noqa: PLR0913 - a plan compares what is in force, what is wanted, and who is at what
@@ -60,7 +61,7 @@ def plan(  # noqa: PLR0913 - a plan compares what is in force, what is wanted, a
         new: What the file says.
         lines: The line of each path of the file (``strategies.NAME.key``, ``global.key``).
         busy: Names of strategies that hold a position or have a working order: their code does not change under them.
-        journal_head: The head of the journal at which that was so.
+        journal_head: The head of the journal at which that was so; -1 where execution has not said it.
         formers: Of names that are new in the file, the strategies that bore them before and left something behind.
         running: Names of strategies that run, also where the settings say that they shall not and an operator does.
 
@@ -80,6 +81,9 @@ def plan(  # noqa: PLR0913 - a plan compares what is in force, what is wanted, a
         is_run_by_hand = was is not None and not was.enabled and entry.name in running
         missing = _not_given(entry, feed) if entry.enabled or is_run_by_hand else ""
         if was is None:
+            if former is not None and journal_head < 0 and not missing:  # it would take itself for the former one
+                missing = _UNHEARD
+                waiting.add(entry.name)
             changes.append(_new(entry, where, missing))
             flat_at = entry.flat_at if former is None else journal_head
             entries += [] if missing else [msgspec.structs.replace(entry, flat_at=flat_at)]

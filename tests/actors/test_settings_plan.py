@@ -307,6 +307,21 @@ def test_a_strategy_that_an_operator_lets_run_keeps_its_market_until_the_feed_gi
     assert ("the running feed does not give DIA" in str(waiting)) is (symbol == "SPY")
 
 
+def test_a_name_that_comes_back_while_execution_is_silent_waits_for_its_word(tmp_path: Path) -> None:
+    old = read(tmp_path, FILE).settings
+    loaded = read(tmp_path, FILE.replace("  - name: b.c", "  - {name: c, symbol: SPY, strategy: idler}\n  - name: b.c"))
+    assert old is not None
+    assert loaded.settings is not None
+    former = StrategySettings(name="c", symbols=("GONE",), strategy="idler")
+
+    unheard = plan(old, loaded.settings, loaded.lines, ("a", "b.c", "c"), formers={"c": former})
+    heard = plan(old, loaded.settings, loaded.lines, (), 7, {"c": former})
+
+    assert (unheard.effective.strategy("c"), unheard.waits_for_flat) == (None, frozenset({"c"}))
+    assert [change.is_waiting for change in unheard.changes] == [True]
+    assert (entry(heard, "c").flat_at, heard.waits_for_flat) == (7, frozenset())
+
+
 def test_symbols_of_a_publisher_that_stays_the_same_hold_at_once(tmp_path: Path) -> None:
     text = FILE.replace(
         "kind: synthetic, symbols: [SPY, QQQ, IWM], seed: 1, speed: 60", "kind: zmq, url: 'tcp://localhost:5'"
