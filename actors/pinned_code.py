@@ -129,10 +129,17 @@ class CodeShelf:
 
     def swaps(self) -> dict[str, Swap]:
         """Give the last swap of each strategy; none where none were kept, or what was kept cannot be read."""
+        return self._read_swaps() or {}
+
+    def has_lost_swaps(self) -> bool:
+        """Say whether what was kept of swaps cannot be read."""
+        return self._swaps.exists() and self._read_swaps() is None
+
+    def _read_swaps(self) -> dict[str, Swap] | None:
         try:
             return msgspec.json.decode(self._swaps.read_bytes(), type=dict[str, Swap])
         except (OSError, msgspec.DecodeError):
-            return {}
+            return None
 
     def keep_swaps(self, swaps: Mapping[str, Swap]) -> None:
         """Keep the last swap of each strategy, at once and whole."""

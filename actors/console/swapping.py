@@ -42,6 +42,8 @@ class Swapping:
         self._desired, self._state, self._clock, self._log, self._note = desired, state, clock, log, note
         self._shelf = CodeShelf(state)
         self._swaps = self._shelf.swaps()
+        self._has_lost = self._shelf.has_lost_swaps()
+        """Whether a candidate may run of which nobody knows."""
         self._watches: dict[str, DiskWatch] = {}
         self._applying: _Applying | None = None
         self._asked_ns = 0
@@ -107,6 +109,8 @@ class Swapping:
         """Do what can be done now; say in how many nanoseconds to look again, None where nothing is under way."""
         going = [swap for swap in self._swaps.values() if not swap.is_over]
         self._desired.is_held = self._applying is not None
+        if self._has_lost and self._desired.is_idle:
+            self._end_candidates(effects)
         if not going:
             return None
         now_ns = self._clock.monotonic_ns()
@@ -124,6 +128,22 @@ class Swapping:
                 except OSError as error:
                     self._fault = str(error)
         return LOOK_NS
+
+    def _end_candidates(self, effects: Effects) -> None:
+        """Ask root for a tree with no candidate but those that are known; each strategy goes on with its code."""
+        words = (
+            "what was kept of swaps cannot be read; candidates are ended, and strategies run the code that they have"
+        )
+        try:
+            arguments = self._desired.change(self._desired.settings, restart=[], reason=words)
+            self._shelf.keep_swaps(self._swaps)
+        except OSError:  # the next look tries it again
+            return
+        self._has_lost = False
+        self._serial += 1
+        effects.post("root", RootAsked(f"swaps-lost-{self._clock.wall_ns()}-{self._serial}", "apply", arguments))
+        self._log.warning("swaps.lost", words=words)
+        self._note(words)
 
     def _apply(self, swap: Swap, effects: Effects) -> None:
         """Ask root for the tree that a stage wants; what the strategy runs from here on is kept first."""

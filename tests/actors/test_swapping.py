@@ -253,3 +253,22 @@ def test_a_quarantine_that_the_old_code_earned_behind_the_verdict_stays(lone: Lo
     assert (lone.swap.stage, lone.swap.is_over) == (Stage.REFUSED, True)
     assert "release" not in [verb for verb, _ in verbs(lone.root.asked)]
     assert lone.shelf.pins()["a"].code == lone.swap.old
+
+
+def test_a_candidate_of_which_nothing_can_be_read_any_more_is_ended_once(lone: LoneSwapping) -> None:
+    lone.begin()
+    (lone.folder / "code" / "swaps.json").write_text("{")
+    asked: list[RootAsked] = []
+
+    for _ in range(2):
+        lone.start()
+        for _ in range(2):
+            effects = Effects()
+            lone.swapping.look(effects)
+            asked += [post.word for post in effects.posts if isinstance(post.word, RootAsked)]
+
+    (told,) = asked
+    tree = told.arguments["tree"]
+    assert isinstance(tree, bytes)
+    assert (told.verb, b"candidates" in tree, told.arguments["restart"]) == ("apply", False, [])
+    assert lone.shelf.pins()["a"].code
