@@ -82,8 +82,8 @@ class Doorkeeper:
 
     def hear(self, message: ControlRequest, effects: Effects) -> Asked | None:
         """Take one message; give the request that is to be carried out, None where it has its answer already."""
-        if message.door == LOCAL and is_of_the_desk(message.peer):
-            words = "a process of the desk itself sends no commands"
+        words = why_barred(message.peer) if message.door == LOCAL else ""
+        if words:
             self._refuse(STRANGER, message, refusal_of("", Code.UNAUTHORISED, words), effects)
             return None
         who = self._gate.who(message.door, message.user)
@@ -325,21 +325,26 @@ def name_of(identity: str, request: str) -> str:
     return f"{identity} {request}"
 
 
-def is_of_the_desk(peer: str) -> bool:
-    """Say whether a local peer is one of the processes under our own root supervisor, such as a strategy.
+def why_barred(peer: str) -> str:
+    """Say why a local peer may not command: it is a process under our own root supervisor, such as a strategy; or "".
 
-    The kernel tells a Unix socket's other side by uid, gid and pid, in that order. A process that it cannot name, or
-    that is gone, is none of ours: those live as long as their connections.
+    The kernel tells a Unix socket's other side by uid, gid and pid, in that order. One that it cannot name is none of
+    ours. Of one that is gone nobody can tell any more, and nobody is there to hear the answer: it could be a strategy
+    that said its word and fell.
     """
-    ours, pid = os.getppid(), peer.rpartition(":")[2]
+    ours, sender = os.getppid(), peer.rpartition(":")[2]
+    pid = sender
     for _ in range(ANCESTORS_MAX):
         if not pid.isdecimal() or int(pid) <= 1:
-            return False
+            return ""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
         except OSError:
-            return False
+            if pid == sender:
+                return "whoever sent this is gone, so nobody can tell whether it was a process of the desk itself"
+            pid = sender  # one between has just ended, and who was below it has another parent
+            continue
         pid = stat.rpartition(")")[2].split()[1]
         if int(pid) == ours:
-            return True
-    return False
+            return "a process of the desk itself sends no commands"
+    return ""

@@ -1,6 +1,8 @@
 """The doorkeeper and its parts: lists of clients, repeats, floods, and a trail that cannot be written."""
 
 import json
+import os
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -62,7 +64,7 @@ class House:
         self.keeper = Doorkeeper(Audit(self.store, run), self.file, self.clock, Log("console"))
         self.keeper.recover()
 
-    def hear(self, document: dict[str, Any], key: str = "") -> tuple[Asked | None, dict[str, Any]]:
+    def hear(self, document: dict[str, Any], key: str = "", peer: str = "") -> tuple[Asked | None, dict[str, Any]]:
         """Give what is let through, and what was answered at once."""
         effects = Effects()
         message = ControlRequest(
@@ -70,7 +72,7 @@ class House:
             [json.dumps(document).encode()],
             "guarded" if key else "local",
             key,
-            "127.0.0.1" if key else "",
+            peer or ("127.0.0.1" if key else ""),
         )
         asked = self.keeper.hear(message, effects)
         return asked, json.loads(effects.answers[0][1]) if effects.answers else {}
@@ -250,6 +252,20 @@ def test_a_trail_that_somebody_changed_is_found(tmp_path: Path) -> None:
 
     assert (whole.code, whole.out.count("(why): done")) == (0, 5)
     assert (changed.code, "the log is broken at record 3" in changed.out + changed.err) == (3, True)
+
+
+# --- who stands at the local door --------------------------------------------------------------------
+
+
+def test_whoever_is_gone_before_its_word_is_heard_commands_nothing(house: House) -> None:
+    with subprocess.Popen(["true"]) as sender:
+        pass
+
+    living, _ = house.hear(change("halt", "living"), peer=f":0:0:{os.getppid()}")
+    gone, answered = house.hear(change("halt", "gone"), peer=f":0:0:{sender.pid}")
+
+    assert (living is not None, gone, answered["code"]) == (True, None, "unauthorised")
+    assert house.kinds() == ["asked", "refused"]
 
 
 # --- floods -----------------------------------------------------------------------------------------
