@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 
-from actors.console.gate import Remembered, Who
+from actors.console.gate import REMEMBERED_NS, Remembered, Who
 from actors.console.protocol import Reply, Request
 from runtime.effects import Append
 from runtime.errors import StoreError
 from runtime.store import Reader, Store
 
-#: Records that a new incarnation reads, for the changes that it must not carry out again.
+#: Records that a new incarnation reads, for the changes that it must not carry out again; more where so many are
+#: younger than a request that may still come again.
 READ_BACK = 20_000
 #: Largest answer that is kept with its change.
 RESULT_BYTES_MAX = 16 * 1024
@@ -122,7 +123,7 @@ class Audit:
     def remembered(self) -> Iterator[tuple[str, str, Remembered]]:
         """Give (identity, id, change) of the changes that were asked for lately, oldest first, with their answers."""
         found: dict[tuple[str, str], Remembered] = {}
-        for _, entry in entries(self._store, max(0, self._store.head() - READ_BACK)):
+        for _, entry in entries(self._store, self._read_from()):
             place = entry.key, entry.request
             if entry.kind == "asked":
                 name, position = (str(entry.arguments.get(key, "")) for key in ("name", "position"))
@@ -133,3 +134,14 @@ class Audit:
                 found[place].reply = Reply(1, entry.request, entry.error, entry.result, entry.code)
         for (identity, request), change in found.items():
             yield identity, request, change
+
+    def _read_from(self) -> int:
+        """Say behind which record everything is that a request could still repeat."""
+        head = self._store.head()
+        newest_ns, after = self._at_ns(head), max(0, head - READ_BACK)
+        while after and abs(newest_ns - self._at_ns(after)) < REMEMBERED_NS:  # a clock may have been set back
+            after = max(0, after - READ_BACK)
+        return after
+
+    def _at_ns(self, sequence: int) -> int:
+        return next((entry.at_ns for _, entry in entries(self._store, sequence - 1)), 0) if sequence else 0

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.console.audit import Audit, digest_of, entries
+from actors.console.audit import READ_BACK, Audit, Entry, digest_of, entries
 from actors.console.clients import Client, fingerprint, read_clients, write_clients
 from actors.console.doorkeeper import Asked, Doorkeeper
 from actors.console.gate import (
@@ -156,6 +156,22 @@ def test_what_root_does_once_is_asked_again_in_the_same_run_of_the_desk(house: H
     assert again is not None
     assert again.name == first.name
     assert house.kinds() == ["asked"]
+
+
+def test_what_may_still_come_again_is_remembered_across_a_fall_behind_however_many_records(house: House) -> None:
+    write_clients(house.file, [Client("ann", "operate", KEY)])
+    house.keeper.tend()
+    restart = change("restart", path="strategies/a") | {"at": house.clock.wall_ns() // NS_PER_MS}
+    given_first = house.finish(house.hear(restart, KEY)[0])
+    many, head = 2 * READ_BACK, house.store.head()
+    other = msgspec.json.encode(Entry(at_ns=house.clock.wall_ns(), kind="noted"))
+    house.store.commit([Append(head + number, other) for number in range(1, many + 1)])
+    house.clock.advance_ns(AGE_NS_MAX)
+    house.open("1-1")
+
+    again, answered = house.hear(restart, KEY)
+
+    assert (again, answered) == (None, given_first)
 
 
 def test_the_order_in_which_arguments_are_written_makes_no_other_request() -> None:
