@@ -52,7 +52,7 @@ def _sentence(row: Mapping[str, Any]) -> str:
         who += f" {place} {row['peer'].rpartition(':')[2]}"
     more = f" ({row['left_out']} more were left out)" if row["left_out"] else ""
     if row["kind"] == "noted":
-        return f"{row['error']}{more}"
+        return f"{row['error'] or row['reason']}{more}"
     if row["kind"] == "refused":
         what = f" {row['verb']}" if row["verb"] else ""
         return f"{who}: refused{what}: {row['code']}: {row['error']}{more}"

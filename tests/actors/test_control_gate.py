@@ -338,6 +338,12 @@ def test_attempts_that_were_only_counted_are_told_with_their_codes_and_their_doo
     assert "key local: refused: unknown_verb: more of the same (7 more were left out)" in shown.replace("\n    ", " ")
 
 
+def test_what_came_of_a_change_after_its_answer_is_shown(house: House) -> None:
+    house.keeper.note("swap of a from 1 to 2: it failed")
+
+    assert "swap of a from 1 to 2: it failed" in audit_text(audit_view(entries(house.store)))
+
+
 def test_faults_of_the_door_that_were_only_counted_are_no_refusals(house: House) -> None:
     for number in range(45):
         house.keeper.hear_door(
