@@ -128,7 +128,7 @@ class Doorkeeper:
             return refusal_of(request.id, Code.UNAUTHORISED, words)
         arguments = read_arguments(verb, request.arguments)
         if isinstance(arguments, str):
-            return refusal_of(request.id, Code.BAD_ARGUMENTS, f"{request.verb}: {arguments}")
+            return refusal_of(request.id, Code.BAD_ARGUMENTS, f"{request.verb}: {arguments}"[:500])
         if self._memory.find(who, request.id) is None and (who.door != LOCAL or request.at is not None):
             stale = staleness(request, self._clock.wall_ns())
             if stale:

@@ -320,6 +320,14 @@ def test_a_flood_of_refused_requests_writes_little(house: House) -> None:
     assert (written, last.left_out) == (40, 50)
 
 
+def test_a_refused_request_writes_little_however_large_it_is(house: House) -> None:
+    _, answered = house.hear(change("stop", **{"x" * 60_000: "y"}))
+    ((_, entry),) = list(entries(house.store))
+
+    assert (answered["code"], entry.error) == ("bad_arguments", answered["error"])
+    assert len(entry.error) <= 500
+
+
 def test_attempts_that_were_only_counted_are_told_with_their_codes_and_their_door(house: House) -> None:
     for number in range(40):
         house.hear({"v": 1, "id": str(number), "verb": "explode"})
