@@ -12,7 +12,7 @@ import msgspec
 
 from actors.console.audit import Audit, Entry, digest_of
 from actors.console.clients import Client, changes, fingerprint, read_clients
-from actors.console.gate import LOCAL, Gate, Memory, Refusals, Remembered, Who, staleness
+from actors.console.gate import LOCAL, Gate, Likeness, Memory, Refusals, Remembered, Who, staleness
 from actors.console.protocol import Code, Fault, Reply, Request, read_request, refusal_of
 from actors.console.verbs import VERBS, Verb, read_arguments
 from actors.screen_words import plain_text
@@ -268,7 +268,14 @@ class Doorkeeper:
         self._record_due_ns = now_ns + RECORD_NS
         if self._audit.fault:
             self._audit.write(self._note("noted", f"the trail has a gap: it could not be written: {self._audit.fault}"))
-        for identity, (door, code), count in self._refusals.due(now_ns):
+        self._write_counts(self._refusals.due(now_ns))
+
+    def stop(self) -> None:
+        """Write down what was only counted before nobody knows it any more."""
+        self._write_counts(self._refusals.rest())
+
+    def _write_counts(self, counts: Iterable[tuple[str, Likeness, int]]) -> None:
+        for identity, (door, code), count in counts:
             self._audit.write(self._left_out(identity, door, code, count))
 
     def _left_out(self, identity: str, door: str, code: str, count: int) -> Entry:

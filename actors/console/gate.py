@@ -132,8 +132,14 @@ class Refusals:
 
         All numbers of one client count as one record.
         """
-        ready = [who for who, counts in self._left_out.items() if counts and self._buckets[who].take(now_ns)]
-        counted = [(who, self._left_out.pop(who)) for who in ready]
+        return self._told([who for who, counts in self._left_out.items() if counts and self._buckets[who].take(now_ns)])
+
+    def rest(self) -> list[tuple[str, Likeness, int]]:
+        """Give the same of all, for whoever counts no further."""
+        return self._told(list(self._left_out))
+
+    def _told(self, identities: Iterable[str]) -> list[tuple[str, Likeness, int]]:
+        counted = [(who, self._left_out.pop(who)) for who in identities]
         return [(who, likeness, count) for who, counts in counted for likeness, count in counts.items()]
 
 

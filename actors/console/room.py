@@ -111,6 +111,7 @@ class Console(Room):
 
     @override
     def stopping(self) -> Effects:
+        self._doorkeeper.stop()
         self._desired.close()
         return NOTHING
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.console.audit import Audit
+from actors.console.audit import Audit, entries
 from actors.console.desired import COMING_UP_NS_MAX, FLAT_AGAIN_NS, Desired
 from actors.console.room import Console
 from actors.console.wishes import Written
@@ -78,6 +78,15 @@ def console(tmp_path: Path) -> Iterator[LoneConsole]:
     console = LoneConsole(tmp_path)
     yield console
     console.store.close()
+
+
+def test_no_refused_request_is_lost_where_the_desk_is_stopped_behind_a_flood(console: LoneConsole) -> None:
+    for number in range(90):
+        console.ask(str(number), "explode")
+    console.room.stopping()
+
+    counted = [entry.left_out for _, entry in entries(console.store)]
+    assert (len(counted), sum(counted)) == (41, 50)
 
 
 def test_two_operators_who_disable_one_strategy_at_once_each_hear_what_becomes_of_its_position(
