@@ -106,7 +106,8 @@ class Doorkeeper:
             self._refuse(who, message, found, effects, request)
             return None
         asked = Asked(who, message.address, request, found)
-        return self._once(asked, message, effects) if VERBS[request.verb].is_change else self._look(asked, effects)
+        is_change = VERBS[request.verb].is_change
+        return self._once(asked, message, effects) if is_change else self._look(asked, message, effects)
 
     def finish(self, asked: Asked, reply: Reply, effects: Effects) -> None:
         """Answer a request that was carried out or refused by its verb; a change's answer is written down first."""
@@ -135,7 +136,7 @@ class Doorkeeper:
                 return refusal_of(request.id, Code.STALE, stale)
         return arguments
 
-    def _look(self, asked: Asked, effects: Effects) -> Asked | None:
+    def _look(self, asked: Asked, message: ControlRequest, effects: Effects) -> Asked | None:
         """Let through what changes nothing; the same one again while it waits only moves where its answer goes."""
         is_waiting = asked.name in self._open
         words = ""
@@ -144,7 +145,8 @@ class Doorkeeper:
         elif not self._gate.may_read(asked.who, self._clock.monotonic_ns()):
             words = "too many bytes of answers; wait a second"
         if words:
-            self._send(asked.who, asked.address, refusal_of(asked.request.id, Code.RATE_LIMITED, words), effects)
+            refusal = refusal_of(asked.request.id, Code.RATE_LIMITED, words)
+            self._refuse(asked.who, message, refusal, effects, asked.request)
             return None
         self._open[asked.name] = asked.address, self._clock.monotonic_ns()
         return None if is_waiting else asked

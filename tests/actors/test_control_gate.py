@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from actors.console.audit import READ_BACK, Audit, Entry, digest_of, entries
 from actors.console.clients import Client, fingerprint, read_clients, write_clients
-from actors.console.doorkeeper import Asked, Doorkeeper
+from actors.console.doorkeeper import WAITING_MAX, Asked, Doorkeeper
 from actors.console.gate import (
     AGE_NS_MAX,
     CHANGES_REMEMBERED,
@@ -326,6 +326,20 @@ def test_a_refused_request_writes_little_however_large_it_is(house: House) -> No
 
     assert (answered["code"], entry.error) == ("bad_arguments", answered["error"])
     assert len(entry.error) <= 500
+
+
+def test_who_may_not_even_look_now_is_in_the_trail(house: House) -> None:
+    many = int(GUARDED_PACES.requests.burst)
+    listed = [Client(f"client-{number}", "read", new_keys()[0]) for number in range(WAITING_MAX // many + 1)]
+    write_clients(house.file, listed)
+    house.keeper.tend()
+    look = {"v": 1, "verb": "status", "at": house.clock.wall_ns() // NS_PER_MS}
+    told = [house.hear({**look, "id": str(number)}, one.key) for one in listed for number in range(many)]
+
+    refused = [entry for _, entry in entries(house.store) if entry.kind == "refused"]
+    assert sum(asked is not None for asked, _ in told) == WAITING_MAX
+    assert {entry.code for entry in refused} == {"rate_limited"}
+    assert refused[0].client == listed[-1].name
 
 
 def test_attempts_that_were_only_counted_are_told_with_their_codes_and_their_door(house: House) -> None:
