@@ -179,7 +179,8 @@ class Doorkeeper:
     def _begin(self, asked: Asked, verb: Verb, digest: str, peer: str) -> Reply | None:
         """Write a change down; give the refusal where it must not take effect."""
         who, request, now_ns = asked.who, asked.request, self._clock.wall_ns()
-        if not self._gate.may_change(who, self._clock.monotonic_ns()) or len(self._open) >= WAITING_MAX:
+        is_full = len(self._open) >= WAITING_MAX and not verb.is_never_barred
+        if is_full or not self._gate.may_change(who, self._clock.monotonic_ns()):
             return refusal_of(request.id, Code.RATE_LIMITED, "too many changes; wait a second")
         if not self._memory.begin(who, request.id, Remembered(request.verb, digest, now_ns, self._audit.run)):
             return refusal_of(request.id, Code.RATE_LIMITED, "too many changes within two minutes; wait")

@@ -342,6 +342,19 @@ def test_who_may_not_even_look_now_is_in_the_trail(house: House) -> None:
     assert refused[0].client == listed[-1].name
 
 
+def test_clients_that_may_only_look_cannot_keep_an_operator_from_halting(house: House) -> None:
+    listed = [Client(f"client-{number}", "read", new_keys()[0]) for number in range(3)]
+    write_clients(house.file, listed)
+    house.keeper.tend()
+    look = {"v": 1, "verb": "status", "at": house.clock.wall_ns() // NS_PER_MS}
+    for number in range(WAITING_MAX):
+        house.hear({**look, "id": str(number)}, listed[number % 3].key)
+
+    let_through = {verb for verb in ("halt", "stop", "cancel") if house.hear(change(verb, verb))[0] is not None}
+
+    assert let_through == {"halt", "stop"}
+
+
 def test_attempts_that_were_only_counted_are_told_with_their_codes_and_their_door(house: House) -> None:
     for number in range(40):
         house.hear({"v": 1, "id": str(number), "verb": "explode"})
