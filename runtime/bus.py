@@ -46,6 +46,8 @@ HANDSHAKE_MS = 3000
 #: The kernel asks a client of whom nothing came for so long whether it is there, so often, and as many times. libzmq's
 #: own heartbeats would end this process: it aborts where one is due on a connection that broke while it was not read.
 ALIVE_IDLE_S, ALIVE_AGAIN_S, ALIVE_TIMES = 10, 2, 3
+#: For so long what was sent to a client may lie there unread, or not arrive, before the kernel breaks the connection.
+DEAF_MS = 15_000
 #: Connections to the guarded door that the kernel holds until they are taken.
 GUARDED_BACKLOG = 64
 #: Connections that may wait to be taken by a hub, for swarms of children that start at once.
@@ -198,6 +200,7 @@ class Bus:
             (zmq.TCP_KEEPALIVE_IDLE, ALIVE_IDLE_S),
             (zmq.TCP_KEEPALIVE_INTVL, ALIVE_AGAIN_S),
             (zmq.TCP_KEEPALIVE_CNT, ALIVE_TIMES),
+            (zmq.TCP_MAXRT, DEAF_MS),
             (zmq.BACKLOG, GUARDED_BACKLOG),
             (zmq.CURVE_SERVER, 1),
         ):

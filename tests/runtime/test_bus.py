@@ -19,6 +19,7 @@ from runtime.bus import (
     Address,
     Bus,
     Foreign,
+    Guarded,
     Hub,
     Poller,
     Publisher,
@@ -26,14 +27,16 @@ from runtime.bus import (
     Spoke,
     Subscriber,
     drain,
+    drain_marked,
+    new_keys,
     try_send,
 )
-from runtime.bus_words import Heard, Said, StreamItem
+from runtime.bus_words import Connection, Heard, Said, StreamItem
 from runtime.clock import NS_PER_S, Clock
 from runtime.link import Header, Kind
 from tests.runtime.bakehouse import REPOSITORY
 
-PATIENCE_NS = 20 * NS_PER_S
+PATIENCE_NS = 30 * NS_PER_S
 CLOCK = Clock()
 
 
@@ -55,6 +58,12 @@ class KeptBus(Bus):
         spoke = super().spoke(peer)
         self._kept.append(spoke)
         return spoke
+
+    @override
+    def guarded_server(self, secret: str) -> Guarded:
+        door = super().guarded_server(secret)
+        self._kept.append(door)
+        return door
 
     @override
     def foreign(self, url: str, prefixes: tuple[str, ...]) -> Foreign:
@@ -890,3 +899,36 @@ def test_a_client_that_sends_more_than_is_read_and_leaves_does_not_end_the_proce
     )
 
     assert (done.stdout, done.stderr) == ("the door stands\n", "")
+
+
+@pytest.mark.slow
+def test_a_client_that_lets_its_answers_lie_loses_its_connection_and_one_that_is_silent_does_not(post: Post) -> None:
+    (public, secret), deaf_keys, silent_keys = new_keys(), new_keys(), new_keys()
+    door = post.bus("console").guarded_server(secret)
+    assert not door.listen("tcp://127.0.0.1:*")
+    url = door.socket.get_string(zmq.LAST_ENDPOINT)
+    became: list[Connection] = []
+    addresses: list[bytes] = []
+
+    def hears() -> int:
+        for visitor in door.knocking():
+            door.admit(visitor, is_welcome=True)
+        became.extend(door.arrivals())
+        addresses.extend(marked.address for marked in drain_marked(door.socket, 10))
+        return len(addresses)
+
+    clients = [post.bus("client").guarded_client(url, public, keys) for keys in (silent_keys, deaf_keys)]
+    for number, client in enumerate(clients, 1):
+        client.socket.send(b"say much")
+        until(lambda number=number: hears() == number, door.socket, door.visitors, door.monitor)
+
+    def is_broken() -> bool:
+        for _ in range(50):
+            try_send(door.socket, [addresses[1], bytes(100_000)])
+        hears()
+        return Connection.WENT in became
+
+    until(is_broken, door.monitor, door.visitors)
+
+    assert became.count(Connection.WENT) == 1
+    assert try_send(door.socket, [addresses[0], b"here"])
