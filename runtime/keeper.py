@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from runtime.effects import Delete, Put
+from runtime.effects import Delete, Put, Write
 from runtime.store import Store
 
 #: Epochs put by at once. Whoever comes back after a power cut goes on behind the last one put by, never at one in use.
@@ -38,36 +38,51 @@ class Keeper:
         """Give the wishes that go before the configuration."""
         return {path: kept.is_enabled for path, kept in self._overrides.items()}
 
-    def configure(self, configured: Mapping[str, bool]) -> None:
+    def configure(self, configured: Mapping[str, bool], wishes: Mapping[str, bool] | None = None) -> None:
         """Take what the configuration says now of each path; an edit of a path ends its wish, for good.
 
-        The wish of a path that it does not name waits, and holds again where the path comes back as it was.
+        The wish of a path that it does not name waits, and holds again where the path comes back as it was. With it
+        come ``wishes`` of operators that are younger; those of paths that it does not name mean nothing.
+
+        Raises:
+            StoreError: It cannot be kept, and all is as it was.
         """
-        self._configured, self._overrides = dict(configured), {}
-        ended: list[str] = []
-        for key, data in self._store.scan("override"):
-            path, kept = key.decode(), msgspec.msgpack.decode(data, type=_Override)
-            if path in configured and kept.configured == configured[path]:
-                self._overrides[path] = kept
-            elif path in configured:  # gone also if it is edited back
-                ended.append(path)
-        if ended:
-            self._store.commit([_delete("override", path) for path in ended], is_durable=True)
+        younger = {path: wish for path, wish in (wishes or {}).items() if path in configured}
+        overrides = {
+            path: _Override(wish, configured[path]) for path, wish in younger.items() if wish != configured[path]
+        }
+        before = {
+            key.decode(): msgspec.msgpack.decode(data, type=_Override) for key, data in self._store.scan("override")
+        }
+        overrides |= {
+            path: kept
+            for path, kept in before.items()
+            if path not in younger and configured.get(path) == kept.configured
+        }
+        ended = [path for path in before if path in configured and path not in overrides]  # also if it is edited back
+        writes: list[Write] = [_delete("override", path) for path in ended]
+        writes += [_override(path, kept) for path, kept in overrides.items() if before.get(path) != kept]
+        if writes:
+            self._store.commit(writes, is_durable=True)
+        self._configured, self._overrides = dict(configured), overrides
 
     def keep_desired(self, path: str, *, is_enabled: bool) -> None:
         """Keep an operator's wish. One that agrees with the configuration needs no memory, and ends the one before.
 
         One that is kept already costs no write: each has root wait for the disk.
+
+        Raises:
+            StoreError: It cannot be kept, and all is as it was.
         """
         configured = self._configured.get(path, True)
         if configured == is_enabled:
-            self._overrides.pop(path, None)
             if self._store.get("override", path.encode()) is not None:
                 self._store.commit([_delete("override", path)], is_durable=True)
+            self._overrides.pop(path, None)
             return
         kept = _Override(is_enabled, configured)
         if self._overrides.get(path) != kept:
-            self._put("override", path, msgspec.msgpack.encode(kept))
+            self._store.commit([_override(path, kept)], is_durable=True)
             self._overrides[path] = kept
 
     def epochs(self) -> dict[str, int]:
@@ -122,6 +137,10 @@ class Keeper:
 
 def _put(table: str, path: str, data: bytes) -> Put:
     return Put(table, path.encode(), data)
+
+
+def _override(path: str, kept: _Override) -> Put:
+    return _put("override", path, msgspec.msgpack.encode(kept))
 
 
 def _delete(table: str, path: str) -> Delete:

@@ -632,9 +632,7 @@ class Root:
             msg = f"the root of a running tree keeps its id: {self._tree_id}, not {tree.id}"
             raise SpecError(msg)
         self._prepare(tree)
-        self._keeper.configure(told.desired)
-        for path in told.desired.keys() & told.wishes.keys():
-            self._keeper.keep_desired(path, is_enabled=told.wishes[path])
+        self._keeper.configure(told.desired, told.wishes)
         actions = self._supervision.become(
             tree, now_ns, restart=frozenset(told.restart), desired=self._keeper.desired(), reason=told.reason
         )

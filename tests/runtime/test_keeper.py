@@ -92,6 +92,16 @@ def test_what_another_configuration_says_ends_the_wishes_of_the_paths_that_it_ch
     assert reopened(alpha=True, beta=True).overrides() == {"beta": False}
 
 
+def test_a_wish_that_is_younger_than_the_edit_beside_it_holds_against_it(reopened: Reopen) -> None:
+    keeper = reopened(alpha=True, beta=True)
+    keeper.keep_desired("alpha", is_enabled=False)
+
+    keeper.configure({"alpha": False, "beta": False}, {"alpha": True, "beta": False, "gamma": True})
+
+    assert keeper.overrides() == {"alpha": True}
+    assert reopened(alpha=False, beta=False).overrides() == {"alpha": True}
+
+
 def test_the_wish_of_a_path_that_goes_and_comes_back_unedited_holds_again(reopened: Reopen) -> None:
     keeper = reopened(alpha=True, beta=True)
     keeper.keep_desired("alpha", is_enabled=False)

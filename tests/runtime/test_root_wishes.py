@@ -3,11 +3,12 @@
 import resource
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from runtime.clock import NS_PER_S
 from runtime.restart import RestartLimit
-from tests.runtime.bakehouse import Bakehouse, apprentice, node
+from tests.runtime.bakehouse import Bakehouse, apprentice, board, node, window
 
 
 @pytest.fixture
@@ -33,3 +34,25 @@ def test_a_release_that_the_disk_does_not_take_leaves_the_quarantine_and_the_nex
         assert after == "QUARANTINED"
         assert house.ask("release", path="shop").error == ""
         assert house.all_running()["shop"]["epoch"] == 2
+
+
+def test_an_edit_that_the_disk_does_not_take_is_refused_and_every_wish_stays_as_it_is_kept(state: Path) -> None:
+    tree = msgspec.msgpack.encode(node("bakery", window(), board("menu", "rye"), board("prices", "dear")))
+    with Bakehouse(state, board("menu", "rye"), board("prices", "dear")) as house:
+        house.all_running()
+        house.ask("disable", path="menu")
+        house.until(lambda rows: rows["menu"]["state"] == "DISABLED")
+
+        let_write(house, 4096)  # the diary has room
+        told = {"menu": False, "prices": True}
+        refused = house.ask("apply", tree=tree, desired=told, restart=[], reason="", wishes={"prices": False})
+        unheard = house.ask("enable", path="menu")
+        after = house.status()
+        let_write(house, resource.RLIM_INFINITY)
+
+        assert "nothing was written" in refused.error
+        assert "nothing was written" in unheard.error
+        assert after["overrides"] == {"menu": False}
+        assert house.ask("apply", tree=tree, desired=told, restart=[], reason="", wishes={"prices": False}).error == ""
+        assert house.status()["overrides"] == {"prices": False}
+        house.until(lambda rows: rows["prices"]["state"] == "DISABLED")
