@@ -400,25 +400,33 @@ class Root:
 
     # --- what supervision wants -----------------------------------------------------------------
 
-    def _do(self, actions: list[Action]) -> None:  # noqa: C901, PLR0912 - one case an action
-        epochs = {action.path: action.epoch for action in actions if isinstance(action, EpochChanged)}
-        unborn: list[AskStop] = []
+    def _do(self, actions: list[Action]) -> None:
+        """Carry out what supervision wants, and then what it wants of those that could not be begun."""
+        unbegun = self._do_each(actions)
+        for path, epoch, ended in unbegun:  # grows while it is walked
+            unbegun += self._do_each(self._supervision.on_exit(path, epoch, ended, self._now()))
+
+    def _do_each(self, actions: list[Action]) -> list[tuple[str, int, Exit]]:  # noqa: C901, PLR0912 - one case an action
+        """Carry out each; give the children that are not there, and why."""
+        unkept = self._keep_epochs({one.path: one.epoch for one in actions if isinstance(one, EpochChanged)})
+        unbegun: list[tuple[str, int, Exit]] = []
         for action in actions:
             match action:
+                case Spawn() if unkept is not None:
+                    unbegun.append((action.path, action.epoch, unkept))
                 case Spawn():
                     self._spawn(action)
                 case Reconfigure():
                     word = Reconfigured(action.arguments, action.epoch)
                     self._hub.post(action.path, self._codec.encode(word), is_sure=True)
                 case AskStop() if self._births.take_back(action.path, action.epoch):
-                    unborn.append(action)
+                    unbegun.append((action.path, action.epoch, Exit(ExitKind.NORMAL, "it was not born yet")))
                 case AskStop():
                     self._hub.post(action.path, self._codec.encode(StopAsked()), is_sure=False)
                 case Signal():
                     self._signal(action)
                 case EpochChanged():
-                    self._keeper.keep_epochs(epochs)  # all of the list at the first: one write serves them
-                    epochs = {}
+                    pass  # all of the list are kept: one write serves them
                 case Report():
                     self._report(action)
                 case Quarantined():
@@ -432,9 +440,16 @@ class Root:
                 case GiveUp():
                     self._log.error("gave up", reason=action.reason)
                     self.stop_reason, self.exit_code, self._is_ended = f"gave up: {action.reason}", 1, True
-        for one in unborn:
-            ended = Exit(ExitKind.NORMAL, "it was not born yet")
-            self._do(self._supervision.on_exit(one.path, one.epoch, ended, self._now()))
+        return unbegun
+
+    def _keep_epochs(self, epochs: Mapping[str, int]) -> Exit | None:
+        """Keep epochs; where the disk does not take them nobody may be born with one, and each start has failed."""
+        try:
+            if epochs:
+                self._keeper.keep_epochs(epochs)
+        except StoreError as error:
+            return Exit(ExitKind.START_FAILED, f"its epoch cannot be kept: {error}")
+        return None
 
     def _spawn(self, action: Spawn) -> None:
         self._tell_peers()

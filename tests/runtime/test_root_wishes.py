@@ -1,13 +1,16 @@
 """A wish that root cannot keep was not carried out, and may be said again."""
 
+import os
 import resource
+import signal
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from runtime.clock import NS_PER_S
-from runtime.restart import RestartLimit
+from runtime.keeper import EPOCHS_AHEAD
+from runtime.restart import Backoff, RestartLimit
 from tests.runtime.bakehouse import Bakehouse, apprentice, board, node, window
 
 
@@ -56,3 +59,27 @@ def test_an_edit_that_the_disk_does_not_take_is_refused_and_every_wish_stays_as_
         assert house.ask("apply", tree=tree, desired=told, restart=[], reason="", wishes={"prices": False}).error == ""
         assert house.status()["overrides"] == {"prices": False}
         house.until(lambda rows: rows["prices"]["state"] == "DISABLED")
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_a_birth_that_the_disk_does_not_take_is_a_failed_start_and_comes_when_there_is_room(
+    state: Path, is_wanted: bool
+) -> None:
+    with Bakehouse(state, board("menu", "rye"), backoff=Backoff(NS_PER_S, NS_PER_S, 60 * NS_PER_S)) as house:
+        house.all_running()
+        for epoch in range(1, EPOCHS_AHEAD):  # all that are put by
+            house.ask("restart", path="menu")
+            house.replaced("menu", epoch)
+        before = house.rows()
+
+        let_write(house, 0)
+        if is_wanted:
+            assert house.ask("restart", path="menu").error == ""
+        else:
+            os.kill(before["menu"]["pid"], signal.SIGKILL)
+        down = house.until(lambda rows: rows["menu"]["state"] == "BACKOFF")
+        let_write(house, resource.RLIM_INFINITY)
+
+        assert "its epoch cannot be kept" in down["menu"]["last_error"]
+        assert house.replaced("menu", EPOCHS_AHEAD)["last_exit"] == down["menu"]["last_exit"]
+        assert house.rows()["window"]["pid"] == before["window"]["pid"]
