@@ -157,6 +157,7 @@ class Root:
         )
         self._on_round, self._prepare = on_round, prepare
         self._granted: dict[str, bytes] = {}
+        self._unkept: dict[str, str] = {}
         self._gentle: dict[str, int] = {}
         self._running: dict[str, Running] = {}
         self._by_pidfd: dict[int, str] = {}
@@ -430,8 +431,12 @@ class Root:
                 case Report():
                     self._report(action)
                 case Quarantined():
-                    self._keeper.keep_quarantine(action.path, action.reason)
+                    self._unkept[action.path] = action.reason
+                    self._keep_quarantines()
+                    if action.path in self._unkept:
+                        self._log.error("quarantine.unkept", path=action.path, meaning="root would not know it again")
                 case Released():
+                    self._unkept.pop(action.path, None)
                     self._keeper.drop_quarantine(action.path)
                 case PeersChanged():
                     self._is_news = True  # told before the next Spawn, as a rule at the end of this turn at the latest
@@ -450,6 +455,13 @@ class Root:
         except StoreError as error:
             return Exit(ExitKind.START_FAILED, f"its epoch cannot be kept: {error}")
         return None
+
+    def _keep_quarantines(self) -> None:
+        """Keep what is not kept yet; it holds all the same, and is tried again each round."""
+        for path, reason in tuple(self._unkept.items()):
+            with suppress(StoreError):
+                self._keeper.keep_quarantine(path, reason)
+                del self._unkept[path]
 
     def _spawn(self, action: Spawn) -> None:
         self._tell_peers()
@@ -684,6 +696,7 @@ class Root:
         for path in [path for path, since_ns in self._gentle.items() if now_ns - since_ns > self._settings.gentle_ns]:
             self._let_stand_up(self._running[path])
         self._births.look(now_ns)
+        self._keep_quarantines()
         self._end_strangers()
         self._ask_for_spare()
         self._hub.send_again()

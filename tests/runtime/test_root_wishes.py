@@ -11,6 +11,7 @@ import pytest
 from runtime.clock import NS_PER_S
 from runtime.keeper import EPOCHS_AHEAD
 from runtime.restart import Backoff, RestartLimit
+from runtime.store import Reader
 from tests.runtime.bakehouse import Bakehouse, apprentice, board, node, window
 
 
@@ -22,6 +23,14 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def let_write(house: Bakehouse, most: int) -> None:
     """Bound how long a file may be that root writes to."""
     resource.prlimit(house.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+
+
+def kept(state: Path) -> list[str]:
+    """Name those whose quarantine is kept."""
+    reader = Reader.open(state / "supervisor")
+    paths = [key.decode() for key, _ in reader.scan("quarantine")]
+    reader.close()
+    return paths
 
 
 def test_a_release_that_the_disk_does_not_take_leaves_the_quarantine_and_the_next_one_ends_it(state: Path) -> None:
@@ -83,3 +92,32 @@ def test_a_birth_that_the_disk_does_not_take_is_a_failed_start_and_comes_when_th
         assert "its epoch cannot be kept" in down["menu"]["last_error"]
         assert house.replaced("menu", EPOCHS_AHEAD)["last_exit"] == down["menu"]["last_exit"]
         assert house.rows()["window"]["pid"] == before["window"]["pid"]
+
+
+def test_a_quarantine_that_the_disk_does_not_take_holds_and_is_kept_when_there_is_room(state: Path) -> None:
+    weary = node("shop", board("shop", "open"), limit=RestartLimit(0, 60 * NS_PER_S), gives_up="quarantine")
+    with Bakehouse(state, weary) as house:
+        pid = house.all_running()["shop"]["pid"]
+        let_write(house, 0)
+        os.kill(pid, signal.SIGKILL)
+        house.until(lambda rows: rows["shop"]["state"] == "QUARANTINED")
+        let_write(house, resource.RLIM_INFINITY)
+        house.until(lambda _: kept(state))
+        os.kill(house.pid, signal.SIGKILL)
+        house.wait()
+
+    with Bakehouse(state, weary) as house:
+        assert house.rows()["shop"]["state"] == "QUARANTINED"
+
+
+def test_a_quarantine_that_was_never_kept_is_released_as_any_other(state: Path) -> None:
+    weary = node("shop", board("shop", "open"), limit=RestartLimit(0, 60 * NS_PER_S), gives_up="quarantine")
+    with Bakehouse(state, weary) as house:
+        pid = house.all_running()["shop"]["pid"]
+        let_write(house, 0)
+        os.kill(pid, signal.SIGKILL)
+        house.until(lambda rows: rows["shop"]["state"] == "QUARANTINED")
+
+        assert house.ask("release", path="shop").error == ""
+
+        house.replaced("shop")
