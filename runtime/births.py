@@ -10,10 +10,14 @@ from typing import NamedTuple
 from runtime.child import ChildRequest
 from runtime.clock import NS_PER_S, Clock
 from runtime.process import Running, Zygote, ZygoteBusyError
+from runtime.restart import Backoff
 from runtime.spares import Spares
 
 #: How long the zygote may leave requests without an answer.
 ZYGOTE_SILENCE_NS_MAX = 10 * NS_PER_S
+#: Before a zygote is executed anew. It has no siblings that would come back with it, so there is no chance in it; and
+#: all births wait for it, so its waits are short. One that had a child is healthy.
+ZYGOTE_BACKOFF = Backoff(base_ns=NS_PER_S // 5, cap_ns=5 * NS_PER_S, healthy_ns=60 * NS_PER_S)
 #: How many that are expendable are born at once, and for how long one that is not READY yet counts among them. With a
 #: quarter of that the zygote often waits between two forks, and a thousand take an eighth longer.
 BIRTHS_MAX = 8 * max(2, os.cpu_count() or 1)
@@ -47,6 +51,9 @@ class Births:
         self._early: set[tuple[str, int]] = set()
         self._doomed: set[tuple[str, int]] = set()
         self._heard_ns = 0
+        self._falls = 0
+        self.start_due_ns: int | None = None
+        """When the successor of a zygote that has ended is to be executed; None while one lives."""
 
     # --- the zygote and the spares ------------------------------------------------------------
 
@@ -54,8 +61,12 @@ class Births:
         """Execute the zygote and hand it what waits; give the two descriptors that are readable when it has news.
 
         With ``is_crowd`` it prepares for very many children: that takes longer, and each then takes less memory.
+
+        Raises:
+            OSError: It cannot be executed; ``lose`` it.
         """
         self._zygote.start(is_crowd=is_crowd)
+        self.start_due_ns = None
         self.ask()
         return self._zygote.pidfd, self._zygote.fileno()
 
@@ -67,9 +78,12 @@ class Births:
     def lose(self) -> list[ChildRequest]:
         """Bury a dead zygote and give what it was asked for and has not told of; what still waits goes on waiting.
 
-        Its descriptors have to be let go of before. What it forked without saying so is a stranger.
+        Its descriptors have to be let go of before. What it forked without saying so is a stranger. ``start`` the
+        next one when it is due: at once, and later and later where none has had a child since.
         """
-        self._zygote.bury()
+        self._zygote.stop()
+        self._falls += 1
+        self.start_due_ns = self._clock.monotonic_ns() + ZYGOTE_BACKOFF.span_ns(self._falls)
         lost, self._asked = list(self._asked.values()), {}
         places = {(request.path, request.epoch) for request in lost}
         self._doomed -= places
@@ -160,7 +174,7 @@ class Births:
         for spawned, channel in self._zygote.answers():
             request = self._asked.pop(spawned.path, None)
             assert request is not None, "the zygote answers what was asked"
-            self._heard_ns = self._clock.monotonic_ns()
+            self._heard_ns, self._falls = self._clock.monotonic_ns(), 0
             if channel is not None:
                 self._spares.take_in(spawned.pid, channel)
                 continue

@@ -89,7 +89,11 @@ class Zygote:
         return self._socket.fileno()
 
     def start(self, *, is_crowd: bool) -> None:
-        """Execute it, for a crowd of children or a few. It is usable at once: requests wait until it is ready."""
+        """Execute it, for a crowd of children or a few. It is usable at once: requests wait until it is ready.
+
+        Raises:
+            OSError: There is no room for another process, or its program cannot be read; ``stop`` what there is of it.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {name: os.environ[name] for name in ENVIRONMENT_KEPT if name in os.environ}
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -148,6 +152,7 @@ class Zygote:
         if self._process is not None:
             self._process.wait()
             self._process = None
+        if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
         if self._socket is not None:

@@ -219,8 +219,8 @@ class Root:
         turned_ns = self._now()
         while not self._is_ended:
             before_ns = self._now()
-            timer_ns = self._supervision.next_timer_ns()
-            due_ns = self._rounds.due_ns if timer_ns is None else min(self._rounds.due_ns, timer_ns)
+            timers_ns = (self._rounds.due_ns, self._supervision.next_timer_ns(), self._births.start_due_ns)
+            due_ns = min(timer_ns for timer_ns in timers_ns if timer_ns is not None)
             if self._is_news:
                 due_ns = min(due_ns, self._news_due_ns)
             ready = dict(self._poller.poll(max(0, -(-(due_ns - before_ns) // NS_PER_MS))))
@@ -232,6 +232,7 @@ class Root:
                 self._excuse_all(now_ns)
             turned_ns = now_ns
             self._end_deadlines()
+            self._start_zygote_anew()
             if self._now() >= self._rounds.due_ns:
                 self._look()
             if self._is_news and self._are_news_due:
@@ -344,18 +345,34 @@ class Root:
         return bool(self.stop_reason) or not self.is_up()
 
     def _replace_zygote(self) -> None:
-        """Start a new zygote. What the old one may have forked without saying so is a stranger, and a failed start."""
-        self._log.fall(supervisor="root", context="child_terminated", reason="zygote died", offender="zygote")
+        """Have a new zygote. What the old one may have forked without saying so is a stranger, and a failed start."""
         for descriptor in self._births.descriptors():
             self._epoll.unregister(descriptor)
         lost = self._births.lose()
+        self._report_zygote("child_terminated", "zygote died")
         self._end_strangers()
         self._end_strangers()  # where it forks twice, the process between may have made the child before it ended
-        if not self._is_ended:
-            self._start_zygote()
         for request in lost:
             ended = Exit(ExitKind.START_FAILED, "the zygote died while it was asked")
             self._do(self._supervision.on_exit(request.path, request.epoch, ended, self._now()))
+
+    def _start_zygote_anew(self) -> None:
+        """Execute the zygote whose time has come; where that cannot be, wait for the next time."""
+        due_ns = self._births.start_due_ns
+        if due_ns is None or self._now() < due_ns or self._is_ended:
+            return
+        try:
+            self._start_zygote()
+        except OSError as error:
+            self._births.lose()
+            self._report_zygote("start_error", str(error))
+
+    def _report_zygote(self, context: str, reason: str) -> None:
+        due_ns = self._births.start_due_ns
+        assert due_ns is not None, "only of a zygote that is down"
+        wait_s = max(0, due_ns - self._now()) / NS_PER_S
+        text = f"{reason}; all births wait {wait_s:.1f} s for the next one" if wait_s else reason
+        self._log.fall(supervisor="root", context=context, reason=text, offender="zygote")
 
     def _bury(self, path: str) -> None:
         child = self._running.pop(path)

@@ -438,8 +438,16 @@ def prepare(state: Path, tree: NodeSpec) -> None:
     note(state, "prepared")
 
 
-def main(on_round: Callable[[Root], None] = lambda _root: None, spares: int = 0, rehearsal: str = "board") -> int:
-    """Run the tree that lies in the state folder, with so many spares that rehearse as the maker's name says."""
+def main(
+    on_round: Callable[[Root], None] = lambda _root: None,
+    spares: int = 0,
+    rehearsal: str = "board",
+    preload: tuple[str, ...] = (),
+) -> int:
+    """Run the tree that lies in the state folder, with so many spares that rehearse as the maker's name says.
+
+    The zygote imports what is in ``preload`` besides.
+    """
     state, clock = Path(sys.argv[1]), Clock()
     tree = msgspec.msgpack.decode((state / "tree").read_bytes(), type=NodeSpec)
     lock = FolderLock(state)
@@ -451,7 +459,7 @@ def main(on_round: Callable[[Root], None] = lambda _root: None, spares: int = 0,
         state=state,
         sockets=sockets,
         lock_descriptor=lock.descriptor,
-        preload=("tests.runtime.bakery",),
+        preload=("tests.runtime.bakery", *preload),
         log_level="INFO",
         told_kinds=frozenset({ROOM}),
         spares=spares,

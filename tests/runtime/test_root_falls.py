@@ -13,6 +13,9 @@ from runtime.clock import NS_PER_S
 from runtime.restart import Backoff, RestartLimit
 from tests.runtime.bakehouse import Bakehouse, Ends, apprentice, baker, descendants, node, oven, worker
 
+#: A file in the state folder with which no zygote of the frail ones can begin.
+DAMAGE = "damaged"
+
 
 @pytest.fixture
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -177,6 +180,11 @@ def test_a_root_whose_children_fall_too_often_gives_up_and_leaves_nothing(state:
 # --- the zygote ---------------------------------------------------------------------------------------
 
 
+def frail(house: Bakehouse) -> Bakehouse:
+    house.program = "tests.runtime.with_frail_zygote"
+    return house
+
+
 def test_kill_9_of_the_zygote_costs_nobody_its_life_and_the_next_fall_is_mended(state: Path) -> None:
     with Bakehouse(state, oven(), apprentice("calm")) as house:
         before = house.all_running()
@@ -206,6 +214,49 @@ def test_kill_9_of_the_zygote_in_the_midst_of_many_starts_is_mended(state: Path)
         )
         pids = {row["pid"] for row in rows.values()} | {house.status()["zygote"]["pid"]}
         assert set(alive(house)) == pids
+
+
+def test_a_zygote_that_ends_at_once_is_tried_ever_more_rarely_and_births_wait_until_one_lives(state: Path) -> None:
+    with frail(Bakehouse(state, apprentice("calm"), apprentice("next"))) as house:
+        before = house.all_running()
+        (state / DAMAGE).touch()
+        since_ns = house.clock.monotonic_ns()
+
+        kill(house.status()["zygote"]["pid"])
+        kill(before["calm"]["pid"])
+        house.until(lambda _: house.log().count('"zygote died') == 5)
+
+        assert house.clock.monotonic_ns() - since_ns > 1.4 * NS_PER_S  # 0, 0.2, 0.4 and 0.8 s
+        assert "; all births wait 0." in house.log()
+        assert house.rows()["calm"]["pid"] is None
+        (state / DAMAGE).unlink()
+        house.replaced("calm")
+        kill(house.status()["zygote"]["pid"])
+        kill(house.rows()["next"]["pid"])
+        house.replaced("next")
+        assert house.log().count('"zygote died"') == 2  # one that has had a child has its successor at once
+
+
+def test_a_bakery_without_a_zygote_stops_as_any_other(state: Path) -> None:
+    with frail(Bakehouse(state, oven(), apprentice("calm"))) as house:
+        pid = house.all_running()["calm"]["pid"]
+        (state / DAMAGE).touch()
+        kill(house.status()["zygote"]["pid"])
+        kill(pid)
+        house.until(lambda _: house.log().count('"zygote died') > 3)
+
+        assert house.stop() == 0
+
+
+def test_a_bakery_that_never_has_a_zygote_gives_up(state: Path) -> None:
+    house = frail(Bakehouse(state, oven(), limit=RestartLimit(3, 60 * NS_PER_S)))
+    (state / DAMAGE).touch()
+
+    with pytest.raises(AssertionError, match="root has ended"), house:
+        pass
+
+    assert house.wait() == 1
+    assert house.log().count('"zygote died') == 4
 
 
 @pytest.mark.slow
