@@ -20,6 +20,9 @@ from runtime.words import Progress
 AHEAD_NS_MAX = NS_PER_S
 #: No message waits longer than this (ns). More could not be said on, once the age of its report is added.
 OLDEST_NS_MAX = 1 << 62
+#: What lies deeper is not said on: a status wraps it again, and so could be nested deeper than any encoder goes.
+NESTED_MAX = 32
+_NESTS = (dict, list, tuple)
 #: Falls of each process that the status of that process shows.
 FALLS_KEPT = 10
 
@@ -72,7 +75,7 @@ class Knowledge:
             return None
         if not isinstance(report, Progress) or (report.path, report.epoch) != (child.path, child.epoch):
             return None
-        return report if 0 <= report.oldest_ns <= OLDEST_NS_MAX else None
+        return report if 0 <= report.oldest_ns <= OLDEST_NS_MAX and _is_shallow(report.facts) else None
 
     def hear(self, report: Progress, said_ns: int) -> None:
         """Take in what a child's present incarnation says of itself, and when it said so."""
@@ -177,6 +180,21 @@ class Knowledge:
         if now is None or not now.began_ns:
             return None
         return {"word": now.word, "since_s": max(0, now_ns - now.began_ns) / NS_PER_S}
+
+
+def _is_shallow(value: Mapping[str, Any]) -> bool:
+    """Say whether nothing in a value lies deeper than ``NESTED_MAX``."""
+    layer: list[Any] = [value]
+    for _ in range(NESTED_MAX):
+        below = list[Any]()
+        for one in layer:
+            below += [inner for inner in one if isinstance(inner, _NESTS)]
+            if isinstance(one, dict):
+                below += [inner for inner in one.values() if isinstance(inner, _NESTS)]
+        if not below:
+            return True
+        layer = below
+    return False
 
 
 def patience_words(spec: WorkerSpec | None) -> dict[str, float]:

@@ -13,7 +13,7 @@ from runtime.log import Log
 from runtime.process import Running
 from runtime.supervision_words import Report, Row
 from runtime.warden import Warden
-from runtime.words import Progress
+from runtime.words import Progress, RootAnswered
 from tests.runtime.process_table import abc, started, worker
 from tests.runtime.scribe import CODEC, Noted
 
@@ -122,3 +122,23 @@ def test_of_many_falls_the_last_ones_are_told_oldest_first(known: Knowledge) -> 
 
     assert [fall["reason"] for fall in known.falls("a")] == [f"fall {number}" for number in range(2, FALLS_KEPT + 2)]
     assert known.falls("b") == []
+
+
+@pytest.mark.parametrize(
+    ("before", "opening", "behind"), [(b"", b"\x91", b""), (b"", b"\x81\x01", b""), (b"\x81", b"\x91", b"\x01")]
+)
+def test_what_is_nested_deeper_than_a_status_could_say_on_is_not_heard(
+    tmp_path: Path, known: Knowledge, child: Running, before: bytes, opening: bytes, behind: bytes
+) -> None:
+    beacon = Beacon(tmp_path, "a")
+    for depth in range(1, 1000):
+        said = CODEC.encode(Progress("a", 1, depth, depth, 0, {"depth": depth, "nested": b"here"}))
+        beacon.say(said.replace(b"\xc4\x04here", before + opening * depth + b"\x01" + behind), depth)
+        known.look(child, depth)
+
+        CODEC.encode(
+            RootAnswered("", "", {"tree": [known.row(row(), child, worker("a"), last_error="", now_ns=depth)]})
+        )
+
+    assert 10 < known.facts("a")["depth"] < 100
+    beacon.close()
