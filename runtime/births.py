@@ -162,8 +162,9 @@ class Births:
         return len(self._expendable_ns) >= BIRTHS_MAX
 
     def look(self, now_ns: int) -> None:
-        """Hand over what waits, and end a zygote that leaves requests without an answer for too long."""
+        """Hand over what waits, and end a zygote or a spare that leaves us without an answer for too long."""
         self.ask()
+        self._spares.look(now_ns)
         if self._asked and now_ns - self._heard_ns > ZYGOTE_SILENCE_NS_MAX:
             self._zygote.kill()
 
@@ -176,7 +177,7 @@ class Births:
             assert request is not None, "the zygote answers what was asked"
             self._heard_ns, self._falls = self._clock.monotonic_ns(), 0
             if channel is not None:
-                self._spares.take_in(spawned.pid, channel)
+                self._spares.take_in(spawned.pid, channel, self._heard_ns)
                 continue
             place = (spawned.path, spawned.epoch)
             is_early, is_doomed = place in self._early, place in self._doomed

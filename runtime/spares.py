@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from runtime.child import ChildRequest
+from runtime.clock import NS_PER_S
 from runtime.gentle import stand_up
 from runtime.log import Log
 from runtime.packets import FOLDER, READY, send_packet
@@ -20,6 +21,8 @@ from runtime.process import Running
 
 #: So many spares in a row that end before they are anybody, and none is asked for any more.
 FAILURES_MAX = 3
+#: How long one may rehearse, which is some ten milliseconds of a processor for which it stands back.
+REHEARSAL_NS_MAX = 60 * NS_PER_S
 
 
 class _Spare(NamedTuple):
@@ -28,6 +31,7 @@ class _Spare(NamedTuple):
     pid: int
     pidfd: int
     channel: socket.socket
+    since_ns: int
 
 
 class Spares:
@@ -64,9 +68,9 @@ class Spares:
         """Name their processes."""
         return (spare.pid for spare in (*self._rehearsing.values(), *self._ready))
 
-    def take_in(self, pid: int, channel: socket.socket) -> None:
+    def take_in(self, pid: int, channel: socket.socket, now_ns: int) -> None:
         """Take a new one, of which it is not known yet whether it will be ready."""
-        spare = _Spare(pid, os.pidfd_open(pid), channel)
+        spare = _Spare(pid, os.pidfd_open(pid), channel, now_ns)
         self._rehearsing[spare.channel.fileno()] = spare
         self._epoll.register(spare.channel.fileno(), select.EPOLLIN)
 
@@ -90,6 +94,13 @@ class Spares:
                     stand_up(spare.pid)
             else:
                 self._bury(spare, said.decode(errors="replace") or "it ended while it rehearsed")
+
+    def look(self, now_ns: int) -> None:
+        """End those that have rehearsed for too long."""
+        for descriptor, spare in tuple(self._rehearsing.items()):
+            if now_ns - spare.since_ns > REHEARSAL_NS_MAX:
+                del self._rehearsing[descriptor]
+                self._bury(spare, "it hung while it rehearsed")
 
     def _bury(self, spare: _Spare, reason: str) -> None:
         self._failures += 1

@@ -2,11 +2,14 @@
 
 import os
 import signal
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from runtime.spares import FAILURES_MAX
+from runtime.log import Log
+from runtime.spares import FAILURES_MAX, REHEARSAL_NS_MAX, Spares
 from runtime.spec import Fence, Limits
 from tests.runtime.bakehouse import Bakehouse, Ends, apprentice, descendants, oven
 
@@ -102,3 +105,39 @@ def test_a_spare_does_not_outlive_root(state: Path) -> None:
         os.kill(house.pid, signal.SIGKILL)
 
         assert ends.come_within(10)
+
+
+@pytest.fixture
+def spares(tmp_path: Path) -> Iterator[Spares]:
+    """Give place for one spare."""
+    made = Spares(1, Log("root"))
+    yield made
+    made.close(tmp_path)
+    os.close(made.fileno())
+
+
+def hang_rehearsing(spares: Spares, now_ns: int) -> Ends:
+    """Let a spare begin that never ends its rehearsal; give its end."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            signal.pause()
+    theirs.close()
+    ends = Ends([pid])
+    spares.take_in(pid, ours, now_ns)
+    return ends
+
+
+def test_a_spare_that_hangs_while_it_rehearses_is_ended_and_leaves_its_place_to_the_next(spares: Spares) -> None:
+    for begun_ns in range(FAILURES_MAX):
+        assert spares.is_wanted
+        ends = hang_rehearsing(spares, begun_ns)
+        spares.look(begun_ns + REHEARSAL_NS_MAX)
+        assert spares.is_rehearsing
+
+        spares.look(begun_ns + REHEARSAL_NS_MAX + 1)
+
+        assert not spares.is_rehearsing
+        assert ends.come_within(0)
+    assert not spares.is_wanted
