@@ -82,6 +82,7 @@ class Births:
         next one when it is due: at once, and later and later where none has had a child since.
         """
         self._zygote.stop()
+        self._spares.clear_stage()  # the next zygote rehearses where they do
         self._falls += 1
         self.start_due_ns = self._clock.monotonic_ns() + ZYGOTE_BACKOFF.span_ns(self._falls)
         lost, self._asked = list(self._asked.values()), {}

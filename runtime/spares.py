@@ -102,6 +102,12 @@ class Spares:
                 del self._rehearsing[descriptor]
                 self._bury(spare, "it hung while it rehearsed")
 
+    def clear_stage(self) -> None:
+        """End those that still rehearse, for another is about to: there is one folder for it."""
+        rehearsing, self._rehearsing = self._rehearsing, {}
+        for spare in rehearsing.values():
+            self._end(spare)
+
     def _bury(self, spare: _Spare, reason: str) -> None:
         self._failures += 1
         self._log.warning("spare.ended", pid=spare.pid, reason=reason)

@@ -463,7 +463,7 @@ def main(
         log_level="INFO",
         told_kinds=frozenset({ROOM}),
         spares=spares,
-        rehearsal=f"tests.runtime.bakery:make_{rehearsal}",
+        rehearsal=rehearsal if ":" in rehearsal else f"tests.runtime.bakery:make_{rehearsal}",
         gentle_ns=60 * NS_PER_S,
     )
     log = Log.open(state / "log", "root", "INFO")

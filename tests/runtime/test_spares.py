@@ -41,6 +41,18 @@ def spare(house: Bakehouse, besides: int = 0) -> int:
     return found[0]
 
 
+def rehearsing(house: Bakehouse) -> int:
+    """Wait for a spare that is not ready; give its process."""
+    found: list[int] = []
+
+    def is_there(_rows: object) -> bool:
+        found[:] = [pid for pid in descendants(house.pid) if title(pid).startswith(TITLE)]
+        return bool(found)
+
+    house.until(is_there)
+    return found[0]
+
+
 def with_spares(house: Bakehouse, program: str = "with_spares") -> Bakehouse:
     house.program = f"tests.runtime.{program}"
     return house
@@ -105,6 +117,19 @@ def test_a_spare_does_not_outlive_root(state: Path) -> None:
         os.kill(house.pid, signal.SIGKILL)
 
         assert ends.come_within(10)
+
+
+def test_a_spare_that_still_rehearses_leaves_its_place_to_the_next_zygote(state: Path) -> None:
+    with with_spares(Bakehouse(state, apprentice("calm")), "with_slow_spares") as house:
+        house.all_running()
+        first = rehearsing(house)
+        ends = Ends([first])
+
+        os.kill(house.status()["zygote"]["pid"], signal.SIGKILL)
+
+        assert ends.come_within(10)
+        assert rehearsing(house) != first
+        assert "spare.ended" not in house.log()
 
 
 @pytest.fixture
