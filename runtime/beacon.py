@@ -149,18 +149,24 @@ class Sight:
             if _SAID.size + length > len(data) and length <= REPORT_BYTES_MAX:
                 data = os.pread(self._descriptor, _SAID.size + length, _SAID_AT)
         except (OSError, struct.error):
+            self._let_go()
             return None
         report = data[_SAID.size : _SAID.size + length]
         if len(report) != length or crc32(report) != checksum:
+            self._let_go()  # it may be torn for good, by the end of a process before: another file may come
             return None
         self._number, self.said_ns = number, said_ns
         return report
 
     def close(self) -> None:
         """Let go of the file, and of what was read there."""
+        self._let_go()
+        self._number, self.said_ns = 0, 0
+
+    def _let_go(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
-        self._descriptor, self._number, self.said_ns = -1, 0, 0
+        self._descriptor = -1
 
 
 def read_beacon(sockets: Path, path: str) -> Now | None:

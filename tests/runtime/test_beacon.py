@@ -160,6 +160,17 @@ def test_a_reader_of_a_file_in_which_nobody_spoke_turns_to_the_one_that_takes_it
     assert sight.look() == b"of the second"
 
 
+@pytest.mark.parametrize("left", [b"", b"\xff" * 4096], ids=["nothing", "half a report"])
+def test_a_reader_of_what_a_killed_process_left_turns_to_the_one_that_takes_its_place(
+    tmp_path: Path, sight: Sight, left: bytes
+) -> None:
+    beacon_file(tmp_path, PATH).write_bytes(left)
+    sight.look()
+    Beacon(tmp_path, PATH).say(b"of the second", 1)
+
+    assert sight.look() == b"of the second"
+
+
 def test_what_a_process_is_at_is_there_beside_its_report(tmp_path: Path, beacon: Beacon) -> None:
     beacon.turn(12, 3)
     beacon.word("market.tick")
