@@ -1,7 +1,6 @@
 """How root has its children born: who waits, who is under way, and what is to become of one that is not there yet."""
 
 import os
-import select
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import NamedTuple
 
 from runtime.child import ChildRequest
 from runtime.clock import NS_PER_S, Clock
-from runtime.process import Running, Zygote, ZygoteBusyError
+from runtime.process import Running, Zygote, ZygoteBusyError, has_ended
 from runtime.restart import Backoff
 from runtime.spares import Spares
 
@@ -73,7 +72,7 @@ class Births:
     @property
     def is_zygote_dead(self) -> bool:
         """Whether it was started and has ended since."""
-        return self._zygote.pidfd >= 0 and bool(select.select([self._zygote.pidfd], [], [], 0)[0])
+        return self._zygote.pidfd >= 0 and has_ended(self._zygote.pidfd, 0)
 
     def lose(self) -> list[ChildRequest]:
         """Bury a dead zygote and give what it was asked for and has not told of; what still waits goes on waiting.

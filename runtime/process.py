@@ -3,6 +3,7 @@
 import ctypes
 import os
 import resource
+import select
 import signal
 import socket
 import subprocess
@@ -163,6 +164,13 @@ class Zygote:
         """End it for good."""
         self.kill()
         self.bury()
+
+
+def has_ended(pidfd: int, patience_ms: int) -> bool:
+    """Say whether a process has ended, or does so in time. ``select`` would take no descriptor above 1023."""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(patience_ms))
 
 
 def reap(child: Running) -> Exit:
