@@ -277,9 +277,19 @@ def strangers(known: set[int]) -> list[int]:
     return [pid for pid in map(int, text.split()) if pid not in known]
 
 
-def end_stranger(pid: int) -> None:
-    """Kill and reap an orphan that root has adopted."""
+def end_stranger(pid: int, patience_ms: int) -> bool:
+    """Kill and reap an orphan that root has adopted; False where it is not gone in time.
+
+    The kernel may hold it, as one that waits for a dead disk, or whoever traces it.
+    """
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    with suppress(ChildProcessError):
-        os.waitpid(pid, 0)
+    try:
+        pidfd = os.pidfd_open(pid)
+        try:
+            has_ended(pidfd, patience_ms)
+        finally:
+            os.close(pidfd)
+        return os.waitpid(pid, os.WNOHANG) != (0, 0)
+    except (ChildProcessError, ProcessLookupError):
+        return True

@@ -78,6 +78,8 @@ from runtime.words import (
 LAG_NS = NS_PER_S
 #: How often root looks at its own end for orphans that its killing has made.
 LAST_STRANGERS_ROUNDS_MAX = 1000
+#: How long root waits for the end of an orphan that it has killed; it stands still meanwhile.
+STRANGER_MS = 500
 #: While the tree comes up rooms hear at most so often how it goes on: each of them hears of each child.
 NEWS_NS = 100 * NS_PER_MS
 #: Rounds from one table for the watchdog to the next.
@@ -158,6 +160,7 @@ class Root:
         self._on_round, self._prepare = on_round, prepare
         self._granted: dict[str, bytes] = {}
         self._unkept: dict[str, str] = {}
+        self._undying: set[int] = set()
         self._gentle: dict[str, int] = {}
         self._running: dict[str, Running] = {}
         self._by_pidfd: dict[int, str] = {}
@@ -402,9 +405,16 @@ class Root:
         if self._births.is_awaited:
             return
         known = {child.pid for child in self._running.values()} | self._births.pids()
-        for pid in strangers(known):
+        found = strangers(known)
+        self._undying.intersection_update(found)
+        for pid in found:
+            if pid in self._undying:
+                end_stranger(pid, 0)
+                continue
             self._log.warning("stranger.killed", pid=pid)
-            end_stranger(pid)
+            if not end_stranger(pid, STRANGER_MS):
+                self._log.error("stranger.undying", pid=pid, meaning="the kernel holds it, or who traces it")
+                self._undying.add(pid)
 
     def _leave_nothing(self) -> None:
         """End what left its process group and was orphaned by the last falls, and what that leaves in turn."""
@@ -412,7 +422,8 @@ class Root:
         for _ in range(LAST_STRANGERS_ROUNDS_MAX):
             found = strangers(known)
             for pid in found:
-                end_stranger(pid)
+                if not end_stranger(pid, 0 if pid in self._undying else STRANGER_MS):
+                    known.add(pid)  # whoever comes after us reaps it
             if not found:
                 return
 

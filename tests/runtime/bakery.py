@@ -35,6 +35,7 @@ ROOM = "room"
 BOARDS_MAX = 2
 #: How many doughs of one baker may be on their way.
 DOUGHS_MAX = 8
+PTRACE_SEIZE = 0x4206
 
 
 class DoughSent(Word, frozen=True, tag="bakery.dough"):
@@ -228,6 +229,29 @@ def flee(state: Path) -> None:
         os._exit(0)
 
 
+def bind(state: Path) -> None:
+    """Leave a sleeper behind that is nobody's child, and whose end its tracer never takes note of."""
+    heard, said = os.pipe()
+    tracer = os.fork()
+    if tracer:
+        note(state, f"tracer {tracer}")
+        return
+    os.setsid()
+    between = os.fork()
+    if between == 0:
+        os.setsid()
+        sleeper = os.fork()
+        if sleeper:
+            os.write(said, sleeper.to_bytes(4, "little"))
+        while True:
+            signal.pause()
+    sleeper = int.from_bytes(os.read(heard, 4), "little")
+    assert ctypes.CDLL(None).ptrace(PTRACE_SEIZE, sleeper, 0, 0) == 0, "it may not be traced"
+    os.kill(between, signal.SIGKILL)
+    while True:
+        signal.pause()
+
+
 def talk() -> None:
     """Write more than any pipe holds."""
     for _ in range(200):
@@ -291,6 +315,7 @@ MOODS: dict[str, Callable[["Apprentice"], object]] = {
     "interrupts itself": lambda _: os.kill(os.getpid(), signal.SIGRTMIN + 1),
     "eats": lambda one: one.eaten.append(bytearray(400 << 20)),
     "flees": lambda one: flee(one.state),
+    "binds": lambda one: bind(one.state),
     "talks": lambda _: talk(),
     "multiplies": lambda _: multiply(),
     "fathers": lambda _: father(),

@@ -147,6 +147,23 @@ def test_the_end_leaves_nobody_who_left_the_group_of_a_child(state: Path) -> Non
         assert ends.come_within(1)
 
 
+def test_an_orphan_that_does_not_end_keeps_root_from_nothing(state: Path) -> None:
+    with Bakehouse(state, apprentice("binds", "binds")) as house:
+        house.until(lambda _: "stranger.undying" in house.log())
+        rounds = house.rows()["window"]["turns"]
+        house.until(lambda rows: rows["window"]["turns"] > rounds)
+        tracer = int(house.diary()[-1].removeprefix("tracer "))
+        ends = Ends(descendants(house.pid))
+
+        os.kill(house.rows()["binds"]["pid"], signal.SIGKILL)  # now its tracer is an orphan as well
+
+        assert Ends([tracer]).come_within(10)
+        house.replaced("binds")
+        assert house.log().count("stranger.killed") == 2
+        assert house.stop() == 0
+        assert ends.come_within(1)
+
+
 def test_a_fenced_child_that_needs_another_file_cannot_start_and_says_which(state: Path) -> None:
     fence = Fence(writable=("stores/fenced",))
     with Bakehouse(state, apprentice("fenced", fence=fence)) as house:
