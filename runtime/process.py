@@ -173,6 +173,11 @@ def has_ended(pidfd: int, patience_ms: int) -> bool:
     return bool(poller.poll(patience_ms))
 
 
+def is_held(child: Running) -> bool:
+    """Say whether a child that has ended cannot be reaped yet: whoever traces it has to take note of its end first."""
+    return os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
 def reap(child: Running) -> Exit:
     """End what is left of a dead child's process group, reap the child, and say how it ended."""
     signal_group(child.pid, signal.SIGKILL)

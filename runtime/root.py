@@ -29,6 +29,7 @@ from runtime.process import (
     Zygote,
     become_subreaper,
     end_stranger,
+    is_held,
     raise_open_files,
     reap,
     signal_group,
@@ -161,6 +162,7 @@ class Root:
         self._granted: dict[str, bytes] = {}
         self._unkept: dict[str, str] = {}
         self._undying: set[int] = set()
+        self._held: set[str] = set()
         self._gentle: dict[str, int] = {}
         self._running: dict[str, Running] = {}
         self._by_pidfd: dict[int, str] = {}
@@ -378,13 +380,22 @@ class Root:
         self._log.fall(supervisor="root", context=context, reason=text, offender="zygote")
 
     def _bury(self, path: str) -> None:
-        child = self._running.pop(path)
+        """Take note that a child has ended; one that is held by who traces it is looked at again each round."""
+        child = self._running[path]
+        if path not in self._held:
+            self._epoll.unregister(child.pidfd)
+        if is_held(child):
+            if path not in self._held:
+                self._held.add(path)
+                self._log.error("child.held", path=path, pid=child.pid, meaning="who traces it has to let it go")
+            return
+        self._held.discard(path)
+        del self._running[path]
         self._known.look(child, self._now())  # what it said last before its end counts
         self._gentle.pop(path, None)
         self._births.end(path)
         self._informed.discard(path)
         del self._by_pidfd[child.pidfd]
-        self._epoll.unregister(child.pidfd)
         ended = reap(child)
         text = _last_words(self._settings.state, child) or self._explained(child, ended.text)
         ended = Exit(ended.kind, text)
@@ -725,6 +736,8 @@ class Root:
             self._let_stand_up(self._running[path])
         self._births.look(now_ns)
         self._keep_quarantines()
+        for path in tuple(self._held):
+            self._bury(path)
         self._end_strangers()
         self._ask_for_spare()
         self._hub.send_again()

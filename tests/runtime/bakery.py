@@ -36,6 +36,7 @@ BOARDS_MAX = 2
 #: How many doughs of one baker may be on their way.
 DOUGHS_MAX = 8
 PTRACE_SEIZE = 0x4206
+PR_SET_PTRACER = 0x59616D61
 
 
 class DoughSent(Word, frozen=True, tag="bakery.dough"):
@@ -252,6 +253,22 @@ def bind(state: Path) -> None:
         signal.pause()
 
 
+def bind_oneself(state: Path) -> None:
+    """Have a tracer that never takes note of one's end."""
+    heard, said = os.pipe()
+    library, own = ctypes.CDLL(None), os.getpid()
+    library.prctl(PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
+    tracer = os.fork()
+    if tracer == 0:
+        os.setsid()
+        assert library.ptrace(PTRACE_SEIZE, own, 0, 0) == 0, "it may not be traced"
+        os.write(said, b"bound")
+        while True:
+            signal.pause()
+    os.read(heard, 5)
+    note(state, f"tracer {tracer}")
+
+
 def talk() -> None:
     """Write more than any pipe holds."""
     for _ in range(200):
@@ -316,6 +333,7 @@ MOODS: dict[str, Callable[["Apprentice"], object]] = {
     "eats": lambda one: one.eaten.append(bytearray(400 << 20)),
     "flees": lambda one: flee(one.state),
     "binds": lambda one: bind(one.state),
+    "binds itself": lambda one: bind_oneself(one.state),
     "talks": lambda _: talk(),
     "multiplies": lambda _: multiply(),
     "fathers": lambda _: father(),

@@ -164,6 +164,20 @@ def test_an_orphan_that_does_not_end_keeps_root_from_nothing(state: Path) -> Non
         assert ends.come_within(1)
 
 
+def test_a_child_whose_end_is_held_by_its_tracer_keeps_root_from_nothing_and_is_replaced_when_it_is_let_go(
+    state: Path,
+) -> None:
+    with Bakehouse(state, apprentice("bound", "binds itself")) as house:
+        house.until(lambda _: any(line.startswith("tracer") for line in house.diary()))
+        pid = house.rows()["bound"]["pid"]
+
+        os.kill(pid, signal.SIGKILL)
+
+        assert house.replaced("bound")["last_exit"] == "signal SIGKILL"
+        assert f'child.held {{"path":"bound","pid":{pid},' in house.log()
+        assert "stranger.killed" in house.log()  # the tracer
+
+
 def test_a_fenced_child_that_needs_another_file_cannot_start_and_says_which(state: Path) -> None:
     fence = Fence(writable=("stores/fenced",))
     with Bakehouse(state, apprentice("fenced", fence=fence)) as house:
