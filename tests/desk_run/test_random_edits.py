@@ -57,10 +57,13 @@ class Model:
         return {name: "RUNNING" if does_run else "DISABLED" for name, does_run in runs.items()}
 
     def is_met(self, status: dict[str, Any]) -> bool:
-        """Say whether the desk is as it shall be: who became another strategy is that one already."""
+        """Say whether the desk is as it shall be: who became another strategy is that one already, who is gone has left."""
+        there = {
+            row["path"].removeprefix("strategies/") for row in status["tree"] if row["path"].startswith("strategies/")
+        }
         fed = {row["name"]: list(row["last_bars"]) for row in status["strategies"] if row["state"] == "RUNNING"}
         wanted = {name: [f"{self.entries[name]['symbol']}/{self.entries[name]['timeframe']}"] for name in fed}
-        return states(status) == self.states() and fed == wanted
+        return states(status) == self.states() and fed == wanted and there <= self.entries.keys()
 
 
 def an_entry(chance: random.Random) -> Entry:
