@@ -85,6 +85,7 @@ class Risk(Room):
         self._market_ns = 0
         self._peers: PeerTable | None = None
         self._is_held = False
+        self._is_first_turn = True
         self._refusals: Counter[str] = Counter()
         self._judged = self._approved = self._repeated = 0
         self._gate = self._halted = ""
@@ -108,7 +109,8 @@ class Risk(Room):
         self._counted_to = min(self._day.cursor, self._reader.head())
         self._take_up_ledger(effects)
         self._read_ledger(effects)
-        self._day.count(self._day.market_ns, self._marks, self._cursor, effects)
+        if not self._is_stepped:  # within steps each turn counts first, with the prices that belong to these books
+            self._day.count(self._day.market_ns, self._marks, self._cursor, effects)
         for judged in sorted(
             self._unbooked.values(), key=lambda judged: (judged.intent.decided_ns, _turn(judged.intent))
         ):
@@ -212,7 +214,9 @@ class Risk(Room):
         for mark in payload.marks:
             self._day.see(mark, self._marks)
         self._market_ns = max(self._market_ns, turn.market_ns)
-        self._count(effects)
+        if not (self._is_first_turn and self._cursor > payload.journal_head):  # else a life before has counted it
+            self._count(effects)
+        self._is_first_turn = False
         self._is_held = self._peers is None
         if not self._is_held:
             self._judge_all(effects)

@@ -150,3 +150,7 @@ def test_a_day_is_over_when_an_execution_comes_from_behind_it_and_the_market_has
 
 def test_a_strategy_that_falls_while_it_waits_for_others_asks_them_again() -> None:
     assert again(4500, Draw()) == ()
+
+
+def test_a_risk_that_falls_between_a_fill_and_its_price_counts_the_day_as_one_that_does_not_fall() -> None:
+    assert again(10086, Draw()) == ()
