@@ -25,19 +25,13 @@ class CandidateRoom(StrategyRoom):
     """
 
     def __init__(
-        self,
-        evaluator: Evaluator,
-        told: StrategyArguments,
-        clock: Clock,
-        *,
-        bars: int,
-        live_from: int | None,
-        has_ticks: bool,
+        self, evaluator: Evaluator, told: StrategyArguments, clock: Clock, *, bars: int, live_from: int | None
     ) -> None:
         """Take a silent evaluator. Where nothing was kept, it counts from the first bar that comes after its start."""
         super().__init__(evaluator, told, clock)
         self._bars_wanted, self._live_from, self._tried = bars, live_from, 0
-        self._lacks_ticks = evaluator.wants_ticks and told.is_stepped and not has_ticks
+        # The market's steps offer ticks to those whose entry says so, which is what the old code declares.
+        self._lacks_ticks = evaluator.wants_ticks and told.is_stepped and not told.entry.wants_ticks
         self._other_entry = ""
 
     @override

@@ -278,10 +278,7 @@ def why(name: str, state: State = STATE_DEFAULT, as_json: Json = False) -> None:
 @app.command()
 def enable(name: str, reason: Reason = "", state: State = STATE_DEFAULT, as_json: Json = False) -> None:
     """Start a strategy; lasts until its `enabled` is edited."""
-    answer = _ask(state, "enable", {"name": name, "reason": reason})
-    text = f"{name} is enabled"
-    note = answer.get("note")
-    _show(answer or {"done": text}, f"{text}; {note}" if note else text, as_json=as_json)
+    _verb(state, "enable", {"name": name, "reason": reason}, f"{name} is enabled", as_json=as_json)
 
 
 @app.command()
@@ -462,7 +459,8 @@ def _resume_here(state: Path, reason: str) -> dict[str, Any]:
 
 def _verb(state: Path, verb: str, arguments: dict[str, Any], text: str, *, as_json: bool) -> None:
     answer = _ask(state, verb, arguments)
-    _show(answer or {"done": text}, text, as_json=as_json)
+    note = answer.get("note")
+    _show(answer or {"done": text}, f"{text}; {note}" if note else text, as_json=as_json)
 
 
 def _summary(state: Path) -> dict[str, Any]:

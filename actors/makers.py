@@ -222,9 +222,7 @@ def candidate(context: Context, arguments: bytes) -> Made:
     store = _strategy_store(context)
     live_from = Memory(store, "").last_bar()
     evaluator = Evaluator(_class_of(context, told), told, context.epoch, store, context.log, is_silent=True)
-    room = CandidateRoom(
-        evaluator, told, context.clock, bars=given.bars, live_from=live_from, has_ticks=given.has_ticks
-    )
+    room = CandidateRoom(evaluator, told, context.clock, bars=given.bars, live_from=live_from)
     return Made(room, Wiring(on_demand=("execution", MARKET_DATA), streams=_streams_of(told)), store, desk_codec())
 
 

@@ -22,14 +22,10 @@ class StrategyArguments(msgspec.Struct, frozen=True):
 
 
 class CandidateArguments(msgspec.Struct, frozen=True):
-    """What a candidate's process is told: the strategy's arguments with the new code, and how many bars to evaluate.
-
-    ``has_ticks`` says whether the steps of the market offer ticks to the strategy.
-    """
+    """What a candidate's process is told: the strategy's arguments with the new code, and how many bars to evaluate."""
 
     told: StrategyArguments
     bars: int
-    has_ticks: bool
 
 
 def read_arguments(arguments: bytes) -> StrategyArguments:

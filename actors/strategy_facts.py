@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from actors.topics import strategy_at
+from actors.topics import runs_strategy
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
-_CANDIDATES = "candidates/"
 
 
 class _Facts(msgspec.Struct, omit_defaults=True):
@@ -43,7 +42,7 @@ def believed(path: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
 
     A room's own words are believed: no foreign code runs in it.
     """
-    if not (strategy_at(path) or path.startswith(_CANDIDATES)):
+    if not runs_strategy(path):
         return facts
     try:
         msgspec.convert(facts, _Facts)

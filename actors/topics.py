@@ -6,6 +6,7 @@ AWAY = frozenset({"DISABLED", "QUARANTINED", "REFUSED", "STOPPED", "REMOVED"})
 PUT_AWAY = AWAY - {"STOPPED"}
 
 _STRATEGIES = "strategies/"
+_CANDIDATES = "candidates/"
 
 
 def strategy_path(name: str) -> str:
@@ -16,6 +17,16 @@ def strategy_path(name: str) -> str:
 def strategy_at(path: str) -> str:
     """Give the name of the strategy at a path, "" where something else is."""
     return path.removeprefix(_STRATEGIES) if path.startswith(_STRATEGIES) else ""
+
+
+def candidate_path(name: str) -> str:
+    """Give the path in the tree of new code that is tried for the strategy of this name."""
+    return _CANDIDATES + name
+
+
+def runs_strategy(path: str) -> bool:
+    """Say whether a strategy's code runs at a path, also where it is only tried."""
+    return path.startswith((_STRATEGIES, _CANDIDATES))
 
 
 def bar_topic(symbol: str, timeframe: str) -> str:

@@ -22,7 +22,7 @@ from actors.pinned_code import CodeShelf
 from actors.settings import OnDisable, ProcessLimits, Settings, StrategySettings, SupervisionSettings
 from actors.step import Route
 from actors.strategy_arguments import CandidateArguments, StrategyArguments
-from actors.topics import strategy_path
+from actors.topics import candidate_path, strategy_path
 from runtime.clock import NS_PER_S
 from runtime.restart import Backoff, RestartLimit, RestartType, Strategy
 from runtime.spec import Fence, Limits, NodeSpec, WorkerSpec
@@ -181,14 +181,14 @@ def _candidates(entries: Sequence[StrategySettings], settings: Settings, tries: 
 
 
 def _candidate(entry: StrategySettings, settings: Settings, tried: Try) -> WorkerSpec:
-    told = CandidateArguments(_strategy_arguments(entry, settings, tried.code), tried.bars, entry.wants_ticks)
+    told = CandidateArguments(_strategy_arguments(entry, settings, tried.code), tried.bars)
     return msgspec.structs.replace(
         _strategy_worker(entry, settings, tried.code),
         kind=CANDIDATE,
         restart=RestartType.TEMPORARY,
         entry="actors.makers:candidate",
         arguments=msgspec.msgpack.encode(told),
-        fence=_fence(settings, f"candidates/{entry.name}", tried.code),
+        fence=_fence(settings, candidate_path(entry.name), tried.code),
     )
 
 

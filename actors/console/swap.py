@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from actors.topics import strategy_path
+from actors.topics import candidate_path, strategy_path
 from runtime.clock import NS_PER_S
 
 #: How long the new code is watched after it was taken, in seconds of the machine in which it runs.
@@ -82,7 +82,7 @@ class Swap(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def paths(self) -> tuple[str, str]:
         """Where the strategy and its candidate stand in the tree."""
-        return strategy_path(self.name), f"candidates/{self.name}"
+        return strategy_path(self.name), candidate_path(self.name)
 
 
 def applied(swap: Swap, error: str, now_ns: int) -> Swap:

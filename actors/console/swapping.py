@@ -9,7 +9,7 @@ from actors.console.desired import Desired
 from actors.console.swap import PATIENCE_NS, RESTARTING, Stage, Swap, applied, seen
 from actors.pinned_code import SHORT, CodeShelf, DiskWatch, Pin, sources
 from actors.strategy_memory import copied
-from actors.topics import strategy_path
+from actors.topics import candidate_path, strategy_path
 from desk.units import timeframe_ns
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.effects import Effects
@@ -89,7 +89,7 @@ class Swapping:
 
     def _copy_memory(self, name: str) -> None:
         """Give the candidate a store of its own that holds what the strategy keeps now."""
-        path = store_path(self._state, f"candidates/{name}")
+        path = store_path(self._state, candidate_path(name))
         for stale in (*path.glob("*.mdb"), path / WITNESS):  # of an earlier candidate, which wrote more than this one
             stale.unlink(missing_ok=True)
         kept = Reader.open(store_path(self._state, strategy_path(name)))
@@ -184,7 +184,7 @@ class Swapping:
             swap = self._swaps[applying.name]
             if swap.stage is applying.stage:
                 self._keep(applied(swap, answered.error, self._clock.wall_ns()))
-            self._rows.pop(f"candidates/{applying.name}", None)
+            self._rows.pop(candidate_path(applying.name), None)
             return
         path = self._looking.pop(answered.request, None)
         if path is None:

@@ -113,10 +113,7 @@ def test_a_reading_that_nobody_wants_any_more_leaves_no_process(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("is_endless", [False, True])
-def test_a_file_that_is_written_to_while_it_is_read_is_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_endless: bool
-) -> None:
-    monkeypatch.setattr(settings_apart, "READINGS_MAX", 3)
+def test_a_file_that_is_written_to_while_it_is_read_is_read_again(tmp_path: Path, *, is_endless: bool) -> None:
     file = tmp_path / "strategies.yaml"
     half = "strategies:\n  - {name: first, symbol: SPY, strategy: writer}\n"
     whole = f"{half}  - {{name: second, symbol: SPY, strategy: writer}}\n"
@@ -127,6 +124,6 @@ def test_a_file_that_is_written_to_while_it_is_read_is_read_again(
     loaded = read_apart(file, Clock())
 
     if is_endless:
-        assert [problem.fault for problem in loaded.problems] == ["it was written to during each of 3 readings"]
+        assert [problem.fault for problem in loaded.problems] == ["it was written to during each of 10 readings"]
     else:
         assert set(refusals(loaded)) == {"first", "second"}

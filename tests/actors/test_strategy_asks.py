@@ -194,7 +194,7 @@ def test_a_journal_that_ends_before_what_is_known_is_asked_about(lone: Lone) -> 
 
 def test_a_candidate_whose_strategy_is_quiet_beside_others_asks_how_far_the_journal_is(tmp_path: Path) -> None:
     lone = Lone(tmp_path, 1, is_stepped=True)
-    room = CandidateRoom(lone.evaluator, lone.told(), lone.clock, bars=1, live_from=0, has_ticks=False)
+    room = CandidateRoom(lone.evaluator, lone.told(), lone.clock, bars=1, live_from=0)
     room.recover()
     own_head(room, 0, 0)
     for symbol in SYMBOLS:
@@ -214,11 +214,11 @@ def test_a_candidate_whose_strategy_is_quiet_beside_others_asks_how_far_the_jour
 def test_a_candidate_whose_entry_becomes_another_strategy_says_so_and_a_parameter_is_none_of_its_business(
     lone: Lone,
 ) -> None:
-    room = CandidateRoom(lone.evaluator, lone.told(), lone.clock, bars=1, live_from=0, has_ticks=False)
+    room = CandidateRoom(lone.evaluator, lone.told(), lone.clock, bars=1, live_from=0)
     room.recover()
 
     def hear_of(told: StrategyArguments) -> str:
-        room.reconfigured(msgspec.msgpack.encode(CandidateArguments(told, 1, has_ticks=False)))
+        room.reconfigured(msgspec.msgpack.encode(CandidateArguments(told, 1)))
         return str(room.facts()["verdict"])
 
     lone.unknown = {"note": "another"}
@@ -239,7 +239,9 @@ def test_code_that_waits_for_ticks_is_not_taken_where_the_market_would_give_it_n
     verdict: str, tmp_path: Path, *, is_stepped: bool, has_ticks: bool
 ) -> None:
     lone = Lone(tmp_path, 1, is_stepped=is_stepped, kind=Ticker)
-    room = CandidateRoom(lone.evaluator, lone.told(), lone.clock, bars=0, live_from=0, has_ticks=has_ticks)
+    told = lone.told()
+    told = msgspec.structs.replace(told, entry=msgspec.structs.replace(told.entry, wants_ticks=has_ticks))
+    room = CandidateRoom(lone.evaluator, told, lone.clock, bars=0, live_from=0)
 
     assert str(room.facts()["verdict"]).startswith(verdict)
     lone.close()
