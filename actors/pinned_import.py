@@ -30,6 +30,7 @@ class PinnedImporter(Loader):
     def __init__(self, folder: str, texts: Mapping[str, bytes]) -> None:
         """Take the texts by their name relative to ``folder``; nothing is found yet."""
         self._folder, self._texts = folder, texts
+        self._made: list[str] = []
 
     def enter(self) -> None:
         """Let the modules be found from now on, in this process."""
@@ -40,11 +41,14 @@ class PinnedImporter(Loader):
         """Let them be found no more, and forget those that were imported."""
         strategies.__path__.remove(self._folder)
         sys.meta_path.remove(self)
-        for name in [name for name, module in sys.modules.items() if getattr(module, "__loader__", None) is self]:
+        for name in self._made:
+            module, parent, last = sys.modules.get(name), *name.rpartition(".")[::2]
+            if module is None or module.__loader__ is not self:  # its text raised, or another one took its place
+                continue
             del sys.modules[name]
-            parent, _, last = name.rpartition(".")
             if parent in sys.modules:
                 delattr(sys.modules[parent], last)
+        self._made.clear()
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
@@ -72,6 +76,7 @@ class PinnedImporter(Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Run a module's text."""
         origin = str(module.__file__)
+        self._made.append(module.__name__)
         exec(self._code(origin, origin.removeprefix(f"{self._folder}/")), module.__dict__)  # noqa: S102 - an import
 
     def _code(self, origin: str, file: str) -> CodeType:

@@ -114,6 +114,34 @@ def test_what_was_put_by_is_what_runs_after_the_file_was_edited(
     assert sys.modules["strategies.lever"].__dict__["length"] == 1
 
 
+def test_an_importer_that_leaves_forgets_what_it_made_and_nothing_else(own: Path, shelf: CodeShelf) -> None:
+    code = shelf.put(sources("dig", str(own)))
+    importer = shelf.load(code)
+    pinned, foreign = importlib.import_module("strategies.dig"), importlib.import_module("strategies.unused")
+    sys.modules["strategies.lever"] = foreign  # another one took its place
+
+    importer.leave()
+
+    assert not {"strategies.dig", "strategies.wheel", "strategies.wheel.spoke"} & set(sys.modules)
+    assert not hasattr(strategies, "dig")
+    assert sys.modules["strategies.unused"] is sys.modules["strategies.lever"] is foreign
+    assert importer not in sys.meta_path
+    again = importlib.import_module("strategies.dig")
+    assert again is not pinned
+    assert again.__file__ != pinned.__file__
+
+
+def test_an_importer_that_leaves_minds_no_module_that_never_came_to_be(own: Path, shelf: CodeShelf) -> None:
+    (own / "dig.py").write_text("1 / 0\n")
+    importer = shelf.load(shelf.put(sources("dig", str(own))))
+    with pytest.raises(ZeroDivisionError):
+        importlib.import_module("strategies.dig")
+
+    importer.leave()
+
+    assert "strategies.dig" not in sys.modules
+
+
 def test_a_copy_is_private_and_read_only(own: Path, shelf: CodeShelf, tmp_path: Path) -> None:
     code = shelf.put(sources("dig", str(own)))
 
