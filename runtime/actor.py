@@ -264,6 +264,10 @@ class RoomActor(pykka.Actor):
         if self._store is not None:
             self._store.close()
 
+    def wake(self) -> None:
+        """End the wait for what comes next, from any thread."""
+        self._inbox.wake()
+
     def close_inbox(self) -> None:
         """Close what wakes the loop; only for whoever lives on without one."""
         self._inbox.close()

@@ -26,21 +26,21 @@ from runtime.packets import FOLDER
 TURNS = 2
 
 
-def rehearse(request: ChildRequest, walls: child.Walls, *, is_own_process: bool) -> None:
-    """Begin and end a life that has no meaning.
+def rehearse(request: ChildRequest, walls: child.Walls, *, is_own_process: bool, times: int = 1) -> None:
+    """Begin and end lives that have no meaning.
 
     Args:
         request: Names the maker of the room, and the folder of sockets, in which it has a folder meanwhile.
         walls: What will confine children. Nobody is confined by a rehearsal.
         is_own_process: Found a process group, take the limits and so on, as a child does first. Not for the zygote.
+        times: How many lives, one behind another, each with files of its own; at least one.
 
     Raises:
         RuntimeError: Something was left, a thread perhaps, which could not be confined any more.
         Exception: Whatever the room raised.
     """
     folder = Path(request.sockets) / FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "log").mkdir(mode=0o700, parents=True)
+    _make(folder)
     told = msgspec.structs.replace(request, path="rehearsal", epoch=1, state=str(folder), sockets=str(folder))
     before = _descriptors()
     with ExitStack() as ended:
@@ -48,10 +48,18 @@ def rehearse(request: ChildRequest, walls: child.Walls, *, is_own_process: bool)
         if is_own_process:
             ended.callback(child.forget_stacks, child.set_up_process(told))
         _live(told, folder, walls)
+        for _ in range(1, times):
+            _make(folder)
+            _live(told, folder, walls)
     gc.collect()
     if _descriptors() != before or len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208 - names are enough
         msg = "something outlived the rehearsal"
         raise RuntimeError(msg)
+
+
+def _make(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "log").mkdir(mode=0o700, parents=True)
 
 
 def _descriptors() -> set[str]:
@@ -77,6 +85,7 @@ def _live(told: ChildRequest, folder: Path, walls: child.Walls) -> None:
             for _heard in hub.receive():
                 pass
             hub.acknowledge()
+            actor.wake()  # nobody waits here for anything: the next timer may be far
             actor.on_receive(actor.actor_inbox.get().message)
         actor.on_stop()
         actor.close_inbox()
