@@ -107,7 +107,7 @@ class Supervision:
         self._at(now_ns)
         worker = self._living(path, epoch)
         if worker is not None and worker.state is ChildState.STARTING:
-            self._moves.set_state(worker, ChildState.STARTING, now_ns + worker.spec.start_timeout_ns)
+            self._moves.put_off(worker, now_ns + worker.spec.start_timeout_ns)
             self._due_ns = self._moves.next_deadline_ns()
 
     def on_exit(self, path: str, epoch: int, ended: Exit, now_ns: int) -> list[Action]:

@@ -73,9 +73,9 @@ class Moves:
 
     def set_state(self, place: ChildPlace, state: ChildState, deadline_ns: int | None = None) -> None:
         """Put a place into a state, with the time at which that state ends by itself."""
-        place.deadline_ns = deadline_ns
+        place.deadline_ns = None
         if deadline_ns is not None:
-            heappush(self._deadlines, (deadline_ns, next(self._serial), place))
+            self.put_off(place, deadline_ns)
         stir(place)
         if place.state is state:
             return
@@ -83,6 +83,11 @@ class Moves:
         place.since_ns = self.now_ns
         if isinstance(place, WorkerPlace):
             self.note(place)
+
+    def put_off(self, place: ChildPlace, deadline_ns: int) -> None:
+        """Let the state of a place end by itself at another time. Nothing moves for that, so nobody looks at it."""
+        place.deadline_ns = deadline_ns
+        heappush(self._deadlines, (deadline_ns, next(self._serial), place))
 
     def note(self, worker: WorkerPlace) -> None:
         """Let the rooms hear how a worker is now."""
