@@ -340,9 +340,9 @@ def _is_full_of_life(pool: int) -> bool:
         return False
     size = (kind + 1) * _STEP
     for type_ in (tuple, list):
-        name, at = id(type_).to_bytes(_WORD, sys.byteorder), -1
-        while (at := text.find(name, at + 1)) >= 0:
-            if (at - _WORD - _HEADER.size - _GC_HEAD) % size == 0 and not any(text[at - _WORD : at]):
+        dead, at = bytes(_WORD) + id(type_).to_bytes(_WORD, sys.byteorder), -1
+        while (at := text.find(dead, at + 1)) >= 0:
+            if (at - _HEADER.size - _GC_HEAD) % size == 0:
                 return False
     return True
 
