@@ -186,7 +186,7 @@ def _every_object() -> dict[int, object]:
 
 def _parts(code: CodeType) -> Iterable[object]:
     """Give what a code object refers to: the collector does not know."""
-    hidden = (ctypes.cast(_word(id(code) + at), ctypes.py_object).value for at in _CODE_HIDDEN)
+    hidden = (ctypes.py_object.from_address(id(code) + at).value for at in _CODE_HIDDEN)
     return (
         code.co_consts,
         code.co_names,
