@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -270,31 +269,3 @@ def open_files(pid: int) -> int:
         return os.stat(folder).st_size or len(os.listdir(folder))  # noqa: PTH116, PTH208 - for each row of a status
     except OSError:
         return 0
-
-
-def strangers(known: set[int]) -> list[int]:
-    """Name our children that we did not start: orphans of our children's children."""
-    own = os.getpid()
-    try:
-        text = Path(f"/proc/self/task/{own}/children").read_text(encoding="ascii")
-    except OSError:
-        return []
-    return [pid for pid in map(int, text.split()) if pid not in known]
-
-
-def end_stranger(pid: int, patience_ms: int) -> bool:
-    """Kill and reap an orphan that root has adopted; False where it is not gone in time.
-
-    The kernel may hold it, as one that waits for a dead disk, or whoever traces it.
-    """
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    try:
-        pidfd = os.pidfd_open(pid)
-        try:
-            has_ended(pidfd, patience_ms)
-        finally:
-            os.close(pidfd)
-        return os.waitpid(pid, os.WNOHANG) != (0, 0)
-    except (ChildProcessError, ProcessLookupError):
-        return True

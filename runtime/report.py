@@ -3,15 +3,12 @@
 from typing import Any
 
 from runtime.clock import NS_PER_MS, NS_PER_S
-from runtime.process import Running
-from runtime.words import Progress, Watched, WatchTable
+from runtime.words import Progress
 
 #: A child that reports once a second and was not heard for so long is looked at from outside.
 SILENT_NS = 2 * NS_PER_S
 #: The least time between two looks from which a share of the processor is told.
 CPU_LOOK_NS = 900 * NS_PER_MS
-#: The most rows of one part of a table: it has to fit a frame.
-ROWS_A_PART = 200
 
 
 class CpuShare:
@@ -36,49 +33,6 @@ class CpuShare:
 def oldest_ns(report: Progress, age_ns: int) -> int:
     """Say how long a message may have waited by now, ``age_ns`` after a report; a silent child's wait goes on."""
     return report.oldest_ns + (age_ns if age_ns > SILENT_NS else 0)
-
-
-def watched(report: Progress, age_ns: int, memory: tuple[int, int], facts: frozenset[str]) -> Watched:
-    """Give the row of a child for whoever watches.
-
-    Args:
-        report: Its last report.
-        age_ns: How long ago that was heard.
-        memory: What it holds, and its soft limit (bytes); 0 where there is none.
-        facts: Which of the facts that its room says are passed on.
-    """
-    return Watched(
-        path=report.path,
-        epoch=report.epoch,
-        handled=report.handled,
-        oldest_ns=oldest_ns(report, age_ns),
-        stuck=report.stuck,
-        rss_bytes=memory[0],
-        soft_bytes=memory[1],
-        facts={name: value for name, value in report.facts.items() if name in facts},
-    )
-
-
-class Table:
-    """All that is known of the children on its way to whoever watches, in parts. It is filled while a round goes on."""
-
-    def __init__(self, number: int, to: Running) -> None:
-        """Begin empty. It is for this process alone: its successor would lack the parts before."""
-        self.to = to
-        self._number, self._rows = number, list[Watched]()
-
-    def add(self, row: Watched) -> WatchTable | None:
-        """Take a row; give a part to be sent where one is full."""
-        self._rows.append(row)
-        return self._part(is_last=False) if len(self._rows) >= ROWS_A_PART else None
-
-    def end(self) -> WatchTable:
-        """Give the last part."""
-        return self._part(is_last=True)
-
-    def _part(self, *, is_last: bool) -> WatchTable:
-        rows, self._rows = tuple(self._rows), []
-        return WatchTable(self._number, rows, is_last)
 
 
 def progress_words(heard: tuple[Progress, int] | None, now_ns: int) -> dict[str, Any]:

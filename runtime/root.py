@@ -15,36 +15,35 @@ import msgspec
 from runtime import landlock
 from runtime.beacon import beacon_file
 from runtime.births import Births
+from runtime.briefing import Briefing
 from runtime.bus import READABLE, Address, Bus, Hub, Poller
 from runtime.child import ChildRequest, last_words_file, log_file, nobody
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
-from runtime.errors import SpecError, StoreError, WireError
+from runtime.errors import StoreError, WireError
 from runtime.gentle import stand_up
 from runtime.keeper import Keeper
 from runtime.knowledge import Knowledge, patience_words
 from runtime.log import Log
+from runtime.peer_news import PeerNews
 from runtime.process import (
     Running,
     Zygote,
     become_subreaper,
-    end_stranger,
     is_held,
     raise_open_files,
     reap,
     signal_group,
-    strangers,
 )
-from runtime.report import Table, watched
+from runtime.requests import Powers, Requests
 from runtime.restart import Exit, ExitKind
 from runtime.rounds import ROUND_NS, Rounds
 from runtime.seccomp import Filter
 from runtime.service_manager import ServiceManager
 from runtime.spares import Spares
 from runtime.spec import NodeSpec, WorkerSpec
+from runtime.strangers import Strangers
 from runtime.supervision import Supervision
-from runtime.supervision_places import check_root
-from runtime.supervision_rows import peer_of
 from runtime.supervision_words import (
     Action,
     AllStopped,
@@ -62,29 +61,10 @@ from runtime.supervision_words import (
     Spawn,
 )
 from runtime.watch import Watch
-from runtime.words import PeersChanged as PeersWord
-from runtime.words import (
-    Progress,
-    Ready,
-    Reconfigured,
-    RestartWanted,
-    RootAlive,
-    RootAnswered,
-    RootAsked,
-    StopAsked,
-    WatchTable,
-)
+from runtime.words import Ready, Reconfigured, RestartWanted, RootAsked, StopAsked
 
 #: Root's own lateness that excuses everyone's.
 LAG_NS = NS_PER_S
-#: How often root looks at its own end for orphans that its killing has made.
-LAST_STRANGERS_ROUNDS_MAX = 1000
-#: How long root waits for the end of an orphan that it has killed; it stands still meanwhile.
-STRANGER_MS = 500
-#: While the tree comes up rooms hear at most so often how it goes on: each of them hears of each child.
-NEWS_NS = 100 * NS_PER_MS
-#: Rounds from one table for the watchdog to the next.
-ROUNDS_A_TABLE = 2
 #: With fewer workers there is little that giving pages back would spare.
 CROWD = 32
 
@@ -117,16 +97,6 @@ class RootSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a birth may stand back for others. Where they leave it nothing, it goes on as any other then."""
 
 
-class _Applied(msgspec.Struct, frozen=True):
-    """The arguments of the verb ``apply``."""
-
-    tree: bytes
-    desired: dict[str, bool]
-    restart: tuple[str, ...]
-    reason: str
-    wishes: dict[str, bool] = {}
-
-
 class Root:
     """Runs one tree of processes until it is told to stop, or gives up.
 
@@ -150,7 +120,6 @@ class Root:
         a StoreError, and then the tree stays.
         """
         self._settings, self._keeper, self._codec, self._clock, self._log = settings, keeper, codec, clock, log
-        self._tree_id = tree.id
         self._supervision = Supervision(
             tree,
             random.SystemRandom().uniform,
@@ -158,10 +127,11 @@ class Root:
             quarantined=keeper.quarantined(),
             epochs=keeper.epochs(),
         )
-        self._on_round, self._prepare = on_round, prepare
-        self._granted: dict[str, bytes] = {}
+        self._on_round = on_round
+        powers = Powers(self._do, self.stop, self.status, self._take_specs, prepare)
+        self._requests = Requests(tree.id, self._supervision, keeper, clock, log, powers)
         self._unkept: dict[str, str] = {}
-        self._undying: set[int] = set()
+        self._strangers = Strangers(log)
         self._held: set[str] = set()
         self._gentle: dict[str, int] = {}
         self._running: dict[str, Running] = {}
@@ -169,7 +139,6 @@ class Root:
         self._specs: dict[str, WorkerSpec] = {}
         self._watch = Watch(settings.state, settings.sockets, log)
         self._known = Knowledge(settings.sockets, self._watch.warden, codec)
-        self._answers: dict[str, RootAnswered] = {}
         rehearsal = (settings.rehearsal if settings.spares else "", str(settings.sockets))
         zygote = Zygote(settings.preload, (settings.lock_descriptor,), rehearsal)
         self._births = Births(zygote, Spares(settings.spares if settings.rehearsal else 0, log), clock)
@@ -177,15 +146,9 @@ class Root:
         self._epoll = select.epoll()
         self._is_warm = self._is_ended = False
         self._manager = ServiceManager()
-        self._peers_version = 0
-        self._informed: set[str] = set()
-        self._is_news = False
-        self._news_due_ns = 0
         self._changed: dict[str, None] = {}
         self._turns = 0
         self._rounds = Rounds(clock.monotonic_ns())
-        self._told = 0
-        self._table: Table | None = None
         self._landlock, self._has_seccomp = 0, False
         self.started_ns = clock.monotonic_ns()
         self.stop_reason = ""
@@ -215,6 +178,8 @@ class Root:
         self._wake = self._wake_on_signals()
         self._bus = Bus(self._settings.sockets, Address("root", self._keeper.next_epoch("root")))
         self._hub: Hub = self._bus.hub()
+        self._news = PeerNews(self._supervision, self._hub, self._codec, self._clock)
+        self._briefing = Briefing(self._hub, self._codec, self._settings.watched_facts)
         self._poller.register(self._hub.socket, READABLE)
         self._poller.register(self._epoll.fileno(), READABLE)
         self._poller.register(self._wake, READABLE)
@@ -226,8 +191,8 @@ class Root:
             before_ns = self._now()
             timers_ns = (self._rounds.due_ns, self._supervision.next_timer_ns(), self._births.start_due_ns)
             due_ns = min(timer_ns for timer_ns in timers_ns if timer_ns is not None)
-            if self._is_news:
-                due_ns = min(due_ns, self._news_due_ns)
+            if self._news.is_waiting:
+                due_ns = min(due_ns, self._news.due_ns)
             ready = dict(self._poller.poll(max(0, -(-(due_ns - before_ns) // NS_PER_MS))))
             heard_ns = self._now()
             self._turns += 1
@@ -240,10 +205,10 @@ class Root:
             self._start_zygote_anew()
             if self._now() >= self._rounds.due_ns:
                 self._look()
-            if self._is_news and self._are_news_due:
+            if self._news.is_waiting and self._are_news_due:
                 self._tell_peers()
         self._births.close(self._settings.sockets)
-        self._leave_nothing()
+        self._strangers.leave_none({child.pid for child in self._running.values()})
         self._manager.stopping()
         self._bus.close()
         return self.exit_code
@@ -394,7 +359,8 @@ class Root:
         self._known.look(child, self._now())  # what it said last before its end counts
         self._gentle.pop(path, None)
         self._births.end(path)
-        self._informed.discard(path)
+        self._news.forget(path)
+        self._briefing.see_end(path)
         del self._by_pidfd[child.pidfd]
         ended = reap(child)
         text = _last_words(self._settings.state, child) or self._explained(child, ended.text)
@@ -413,30 +379,8 @@ class Root:
         return f"a handler used more than {cpu_s:g} s of processor time; its stack is in log/{stack}"
 
     def _end_strangers(self) -> None:
-        if self._births.is_awaited:
-            return
-        known = {child.pid for child in self._running.values()} | self._births.pids()
-        found = strangers(known)
-        self._undying.intersection_update(found)
-        for pid in found:
-            if pid in self._undying:
-                end_stranger(pid, 0)
-                continue
-            self._log.warning("stranger.killed", pid=pid)
-            if not end_stranger(pid, STRANGER_MS):
-                self._log.error("stranger.undying", pid=pid, meaning="the kernel holds it, or who traces it")
-                self._undying.add(pid)
-
-    def _leave_nothing(self) -> None:
-        """End what left its process group and was orphaned by the last falls, and what that leaves in turn."""
-        known = {child.pid for child in self._running.values()}
-        for _ in range(LAST_STRANGERS_ROUNDS_MAX):
-            found = strangers(known)
-            for pid in found:
-                if not end_stranger(pid, 0 if pid in self._undying else STRANGER_MS):
-                    known.add(pid)  # whoever comes after us reaps it
-            if not found:
-                return
+        if not self._births.is_awaited:
+            self._strangers.end({child.pid for child in self._running.values()} | self._births.pids())
 
     # --- what supervision wants -----------------------------------------------------------------
 
@@ -478,7 +422,7 @@ class Root:
                     self._unkept.pop(action.path, None)
                     self._keeper.drop_quarantine(action.path)
                 case PeersChanged():
-                    self._is_news = True  # told before the next Spawn, as a rule at the end of this turn at the latest
+                    self._news.is_waiting = True  # told before the next Spawn, as a rule at the end of this turn
                 case AllStopped():
                     self._is_ended = True
                 case GiveUp():
@@ -504,7 +448,7 @@ class Root:
 
     def _spawn(self, action: Spawn) -> None:
         self._tell_peers()
-        self._informed.discard(action.path)
+        self._news.forget(action.path)
         spec = self._specs[action.path] = action.spec
         words = last_words_file(self._settings.state, action.path)
         words.unlink(missing_ok=True)
@@ -550,29 +494,14 @@ class Root:
             )
             self._known.keep_fall(report, self._clock.wall_ns())
 
-    def _peers(self) -> PeersWord:
-        peers = self._supervision.peers()
-        return PeersWord(self._peers_version, peers)
-
     @property
     def _are_news_due(self) -> bool:
         """Whether rooms shall hear at once: always but while the tree comes up for the first time."""
         is_coming_up = not (self._manager.is_ready or self._supervision.is_settled)
-        return not is_coming_up or self._now() >= self._news_due_ns
+        return not is_coming_up or self._now() >= self._news.due_ns
 
     def _tell_peers(self) -> None:
-        """Tell those that have the whole table what is another than in the version before."""
-        if not self._is_news:
-            return
-        self._is_news = False
-        self._news_due_ns = self._now() + NEWS_NS
-        changes = self._supervision.take_changes()
-        self._changed.update(dict.fromkeys(one.path for one in changes))
-        self._peers_version += 1
-        peers = tuple(peer_of(one.path, one.epoch, one.state) for one in changes)
-        body = self._codec.encode(PeersWord(self._peers_version, peers, is_whole=False))
-        for path in self._informed:
-            self._hub.post(path, body, is_sure=True)
+        self._changed.update(dict.fromkeys(self._news.tell()))
 
     # --- hearing children -----------------------------------------------------------------------
 
@@ -591,6 +520,11 @@ class Root:
             with suppress(PermissionError):  # then it stands back for as long as it lives
                 stand_up(child.pid)
 
+    def _is_told(self, path: str) -> bool:
+        """Say whether this is a room, which hears how the others are and may ask for things."""
+        spec = self._specs.get(path)
+        return spec is not None and spec.kind in self._settings.told_kinds
+
     def _hear_hub(self) -> None:
         for heard in self._hub.receive():
             try:
@@ -604,108 +538,22 @@ class Root:
                 self._begin_watch(heard.peer, heard.epoch)
                 self._do(self._supervision.on_ready(heard.peer, heard.epoch, self._now()))
                 self._ask_for_spare()  # the next to fall may do so before the next round
-                spec = self._specs.get(heard.peer)
                 is_here = heard.peer in self._running or self._births.awaits(heard.peer)
-                if is_here and spec is not None and spec.kind in self._settings.told_kinds:
-                    self._informed.add(heard.peer)
-                    self._hub.post(heard.peer, self._codec.encode(self._peers()), is_sure=True)
+                if is_here and self._is_told(heard.peer):
+                    self._news.inform(heard.peer)
             elif isinstance(word, RootAsked):
-                self._hub.post(heard.peer, self._codec.encode(self._answer(heard.peer, word)), is_sure=False)
+                answer = self._requests.answer(heard.peer, word, may_ask=self._is_told(heard.peer))
+                self._hub.post(heard.peer, self._codec.encode(answer), is_sure=False)
             elif isinstance(word, RestartWanted):
-                self._hear_restart_wanted(heard.peer, heard.epoch, word)
+                child = self._running.get(heard.peer)
+                is_living = child is not None and child.epoch == heard.epoch
+                self._requests.restart(heard.peer, self._specs[heard.peer].arguments if is_living else None, word)
         self._hub.acknowledge()
 
-    def _hear_restart_wanted(self, path: str, epoch: int, wanted: RestartWanted) -> None:
-        """Restart a child that asks for it, once for the arguments of its spec, so that none can ask without end."""
-        child, arguments = self._running.get(path), self._specs[path].arguments if path in self._specs else b""
-        if child is None or child.epoch != epoch or self._granted.get(path) == arguments:
-            self._log.warning("restart.refused", path=path, reason="it had its restart for these arguments")
-            return
-        self._granted[path] = arguments
-        self._log.info("restart.wanted", path=path, reason=wanted.reason)
-        self._do(self._supervision.restart(path, self._now()))
-
-    def _answer(self, peer: str, asked: RootAsked) -> RootAnswered:
-        """Carry out a request once; a repeated one gets the same answer."""
-        spec = self._specs.get(peer)
-        if spec is None or spec.kind not in self._settings.told_kinds:
-            return RootAnswered(asked.request, f"{peer} may not ask that", {})
-        known = self._answers.get(asked.request)
-        if known is not None:
-            return known
-        result: dict[str, object] = {}
-        error = ""
-        try:
-            result = self._carry_out(asked)
-        except (ValueError, LookupError, OSError, StoreError) as failure:
-            error = str(failure)
-        answer = RootAnswered(asked.request, error, result)
-        if asked.verb != "status":
-            self._answers[asked.request] = answer
-        if len(self._answers) > 1000:  # noqa: PLR2004 - repeats come within seconds
-            del self._answers[next(iter(self._answers))]
-        return answer
-
-    def _carry_out(self, asked: RootAsked) -> dict[str, object]:
-        """Do what a verb says.
-
-        Raises:
-            ValueError, LookupError, OSError, StoreError: It cannot be done, and nothing was; the text says why.
-        """
-        path, now_ns = str(asked.arguments.get("path", "")), self._now()
-        match asked.verb:
-            case "status":
-                return self.status(path)
-            case "enable" | "disable":
-                self._carry_out_wish(asked, path, now_ns)
-            case "restart":
-                self._do(self._supervision.restart(path, now_ns))
-            case "release":
-                self._keeper.drop_quarantine(*self._supervision.in_quarantine(path))  # or nobody is let out
-                self._do(self._supervision.release(path, now_ns))
-            case "apply":
-                self._apply(asked.arguments, now_ns)
-            case "stop" | "finish":
-                self.stop(str(asked.arguments.get("reason", asked.verb)))
-            case _:
-                msg = f"root knows no verb {asked.verb!r}"
-                raise LookupError(msg)
-        return {}
-
-    def _carry_out_wish(self, asked: RootAsked, path: str, now_ns: int) -> None:
-        """Enable or disable, once the operator's wish is kept."""
-        is_enabled = asked.verb == "enable"
-        if all(row.path != path for row in self._supervision.tree(now_ns)):
-            msg = f"there is no {path} in the tree"
-            raise LookupError(msg)
-        self._keeper.keep_desired(path, is_enabled=is_enabled)
-        if is_enabled:
-            self._do(self._supervision.enable(path, now_ns))
-        else:
-            self._do(self._supervision.disable(path, now_ns, str(asked.arguments.get("reason", ""))))
-
-    def _apply(self, arguments: Mapping[str, object], now_ns: int) -> None:
-        """Let the tree become another one; a tree or wishes that do not hold change nothing.
-
-        ``tree`` is a NodeSpec as MessagePack, ``desired`` what the configuration says of each path, ``restart`` the
-        paths that take their new spec by a restart, ``reason`` why what is disabled is. ``wishes`` are those of
-        operators that are younger than what the configuration says, so that its edit does not end them.
-        """
-        told = msgspec.convert(dict(arguments), type=_Applied)
-        tree = msgspec.msgpack.decode(told.tree, type=NodeSpec)
-        check_root(tree)
-        if tree.id != self._tree_id:
-            msg = f"the root of a running tree keeps its id: {self._tree_id}, not {tree.id}"
-            raise SpecError(msg)
-        self._prepare(tree)
-        self._keeper.configure(told.desired, told.wishes)
-        actions = self._supervision.become(
-            tree, now_ns, restart=frozenset(told.restart), desired=self._keeper.desired(), reason=told.reason
-        )
+    def _take_specs(self) -> None:
+        """Watch each child by what it is to be from now on."""
         for path in self._running:
             self._specs[path] = self._supervision.spec(path) or self._specs[path]
-        self._log.info("tree.changed", reason=told.reason, restarts=list(told.restart))
-        self._do(actions)
 
     # --- the rounds -----------------------------------------------------------------------------
 
@@ -718,7 +566,7 @@ class Root:
             if self._settings.duration_ns and now_ns - self.started_ns >= self._settings.duration_ns:
                 self.stop("the given duration is over")
             self._rounds.begin(self._running.values(), now_ns)
-            self._tell_watchdog()
+            self._briefing.begin(self._running.get(self._settings.watchdog), self._turns)
             self._look_at(self._rounds.take(now_ns), now_ns)
             self._round(now_ns)
 
@@ -726,9 +574,8 @@ class Root:
         for child in children:
             if self._running.get(child.path) is child:
                 self._watch_one(child, now_ns)
-        if self._table is not None and self._rounds.is_complete:
-            self._send_part(self._table, self._table.end())
-            self._table = None
+        if self._rounds.is_complete:
+            self._briefing.end()
 
     def _round(self, now_ns: int) -> None:
         """Do what is done once a round."""
@@ -748,27 +595,6 @@ class Root:
         self._manager.alive()
         self._on_round(self)
 
-    def _tell_watchdog(self) -> None:
-        """Say that root's loop goes on, and begin a table of all children; it is filled while the round goes on."""
-        watchdog = self._running.get(self._settings.watchdog)
-        self._table = None
-        if watchdog is None:
-            return
-        self._hub.post(watchdog.path, self._codec.encode(RootAlive(self._turns)), is_sure=False)
-        self._told += 1
-        if self._told % ROUNDS_A_TABLE == 0:
-            self._table = Table(self._told, watchdog)
-
-    def _add_to_table(self, table: Table, path: str, heard: tuple[Progress, int], now_ns: int) -> None:
-        memory = (self._watch.warden.memory_bytes(path), self._specs[path].limits.memory_soft_bytes)
-        part = table.add(watched(heard[0], now_ns - heard[1], memory, self._settings.watched_facts))
-        if part is not None:
-            self._send_part(table, part)
-
-    def _send_part(self, table: Table, part: WatchTable) -> None:
-        if self._running.get(table.to.path) is table.to:
-            self._hub.post(table.to.path, self._codec.encode(part), is_sure=False)
-
     def _watch_one(self, child: Running, now_ns: int) -> None:
         """Look for silence and for limits that are not kept; either ends the child, and counts as a fall."""
         path, spec = child.path, self._specs[child.path]
@@ -784,8 +610,8 @@ class Root:
         reason = self._watch.silence(child, spec, heard[1], now_ns)
         if reason:
             self._do(self._supervision.on_hang(path, child.epoch, self._now(), reason))
-        if self._table is not None:
-            self._add_to_table(self._table, path, heard, now_ns)
+        memory = (self._watch.warden.memory_bytes(path), spec.limits.memory_soft_bytes)
+        self._briefing.add(heard[0], now_ns - heard[1], memory)
 
     def is_up(self) -> bool:
         """Say whether everything that shall run runs, and the first verdict is there."""
