@@ -26,7 +26,7 @@ from actors.control_keys import KeyFile, keep_server_keys, write_key_file
 from actors.control_screens import audit_text, audit_view, keys_text
 from actors.problem import render
 from actors.settings_file import CLIENTS_DEFAULT, load
-from runtime.bus import new_keys
+from runtime.bus.outside import new_keys
 from runtime.errors import OperatingError
 from runtime.store import Reader
 

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from actors.control_keys import read_key_file
-from runtime.bus import Address, Bus, Socket
+from runtime.bus import Bus
+from runtime.bus.frames import Socket
+from runtime.bus_words import Address
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.ids import fresh_id
 

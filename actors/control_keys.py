@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from runtime.bus import new_keys, public_key
+from runtime.bus.outside import new_keys, public_key
 from runtime.ids import fresh_id
 
 

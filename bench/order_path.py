@@ -43,7 +43,8 @@ from desk.messages import (
     VenueSnapshot,
     VenueWanted,
 )
-from runtime.bus import Address, Bus
+from runtime.bus import Bus
+from runtime.bus_words import Address
 from runtime.child import ChildRequest, log_file, run
 from runtime.clock import NS_PER_S
 from runtime.store import Reader

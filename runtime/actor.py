@@ -16,20 +16,11 @@ from pykka._threading import ThreadingFuture
 from typing_extensions import override
 
 from runtime.beacon import Beacon
-from runtime.bus import (
-    DRAIN_MAX,
-    READABLE,
-    Bus,
-    Foreign,
-    Hub,
-    Poller,
-    Publisher,
-    Socket,
-    Spoke,
-    Subscriber,
-    drain,
-    wait_for,
-)
+from runtime.bus import Bus
+from runtime.bus.frames import DRAIN_MAX, READABLE, Poller, Socket, drain, wait_for
+from runtime.bus.links import Hub, Spoke
+from runtime.bus.outside import Foreign
+from runtime.bus.streams import Publisher, Subscriber
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
 from runtime.control_door import ControlDoors, Wanted

@@ -1,6 +1,6 @@
 """What the watchdog hears: that root's loop goes on, and how the children are."""
 
-from runtime.bus import Hub
+from runtime.bus.links import Hub
 from runtime.codec import Codec
 from runtime.process import Running
 from runtime.report import oldest_ns

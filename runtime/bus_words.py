@@ -6,6 +6,17 @@ from typing import NamedTuple
 import msgspec
 
 
+class Address(NamedTuple):
+    """Who this process is on the bus."""
+
+    path: str
+    epoch: int
+
+    def identity(self) -> bytes:
+        """Give the routing identity: path/epoch."""
+        return f"{self.path}/{self.epoch}".encode()
+
+
 class Heard(msgspec.Struct, frozen=True, gc=False):
     """One word from a peer. ``is_sure`` ones are acknowledged by the batch that took them in."""
 

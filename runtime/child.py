@@ -19,7 +19,8 @@ import setproctitle
 from runtime import landlock
 from runtime.actor import RoomActor
 from runtime.beacon import Beacon
-from runtime.bus import Address, Bus
+from runtime.bus import Bus
+from runtime.bus_words import Address
 from runtime.clock import Clock
 from runtime.codec import Codec
 from runtime.disk import MACHINE, Disk

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from runtime.bucket import Bucket
-from runtime.bus import HANDSHAKE_MS, Bus, Guarded, Socket, drain_marked, try_send
+from runtime.bus import HANDSHAKE_MS, Bus
+from runtime.bus.frames import Socket, drain_marked, try_send
+from runtime.bus.outside import Guarded
 from runtime.bus_words import Connection
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.effects import Effects

@@ -1,6 +1,6 @@
 """What rooms hear of the others: the whole table once they are READY, and from then on each difference."""
 
-from runtime.bus import Hub
+from runtime.bus.links import Hub
 from runtime.clock import NS_PER_MS, Clock
 from runtime.codec import Codec
 from runtime.supervision import Supervision

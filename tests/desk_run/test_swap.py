@@ -63,7 +63,7 @@ def test_a_half_edited_file_enters_neither_by_a_fall_nor_by_the_death_of_the_des
         row = desk.strategy("edited")
         os.kill(desk.root_pid, signal.SIGKILL)
         desk.wait()
-        until_gone(desk, 30.0)
+        until_gone(desk)
         again = until_all_run(desk.start())
         until_evaluated(desk, evaluated(desk, "edited").bars + 2)
 

@@ -47,8 +47,6 @@ PATIENCE_S = 60.0
 LOOK_S = 0.02
 #: The market goes on ticking while the desk is waited for, once in so many looks.
 LOOKS_A_TICK = 10
-#: How long the children of a killed root may outlive it on a machine that is busy with other things.
-GONE_S = 5.0
 #: Within so long behind a minute of the market chance kills: an act takes about as long.
 MOMENT_S = 0.06
 #: How long a point may be waited for behind an act; then the act did not lead to it.
@@ -372,7 +370,7 @@ class FallingDesk(Desk):
         os.kill(self.root_pid, signal.SIGKILL)
         self.wait()
         self.kills += 1
-        until_gone(self, GONE_S)
+        until_gone(self)
         self.start()
         until_all_run(self)
         self.publisher.until_subscribed([SYMBOL])

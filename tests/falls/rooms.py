@@ -21,7 +21,8 @@ from actors.arguments import GatewayArguments, store_path
 from actors.venues.gateway import Gateway
 from actors.words import desk_codec
 from desk.messages import FillBooked, JournalRecord, OrderChanged
-from runtime.bus import Bus, Hub, Spoke
+from runtime.bus import Bus
+from runtime.bus.links import Hub, Spoke
 from runtime.child import Context, Made
 from runtime.effects import Append, Delete, Write
 from runtime.errors import WireError

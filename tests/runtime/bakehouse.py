@@ -13,7 +13,9 @@ from typing import Any, Self
 
 import msgspec
 
-from runtime.bus import READABLE, Address, Bus, Poller
+from runtime.bus import Bus
+from runtime.bus.frames import READABLE, Poller
+from runtime.bus_words import Address
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.errors import StoreError
 from runtime.restart import Backoff, RestartLimit, RestartType, Strategy

@@ -13,7 +13,10 @@ import pytest
 
 from runtime.actor import RESTED, STILLS, SocketInbox
 from runtime.beacon import Sight
-from runtime.bus import READABLE, Address, Bus, Hub, Poller
+from runtime.bus import Bus
+from runtime.bus.frames import READABLE, Poller
+from runtime.bus.links import Hub
+from runtime.bus_words import Address
 from runtime.child import EXIT_FALLEN, ChildRequest, last_words_file
 from runtime.clock import NS_PER_S, Clock
 from runtime.store import Reader
@@ -428,7 +431,8 @@ import os, sys, threading
 from pathlib import Path
 from runtime.actor import RoomActor
 from runtime.beacon import Beacon
-from runtime.bus import Address, Bus
+from runtime.bus import Bus
+from runtime.bus_words import Address
 from runtime.child import Context
 from runtime.clock import Clock
 from runtime.log import Log
@@ -492,7 +496,9 @@ import sys
 from pathlib import Path
 from runtime.actor import RoomActor
 from runtime.beacon import Beacon
-from runtime.bus import READABLE, Address, Bus, Poller
+from runtime.bus import Bus
+from runtime.bus.frames import READABLE, Poller
+from runtime.bus_words import Address
 from runtime.clock import Clock
 from runtime.effects import Effects
 from runtime.log import Log
@@ -553,7 +559,8 @@ import sys
 from pathlib import Path
 from runtime.actor import RoomActor
 from runtime.beacon import Beacon
-from runtime.bus import Address, Bus
+from runtime.bus import Bus
+from runtime.bus_words import Address
 from runtime.clock import Clock
 from runtime.effects import Effects
 from runtime.log import Log
@@ -619,7 +626,9 @@ import sys
 from pathlib import Path
 from runtime.actor import STILLS, RoomActor
 from runtime.beacon import Beacon, Sight
-from runtime.bus import READABLE, Address, Bus, Poller
+from runtime.bus import Bus
+from runtime.bus.frames import READABLE, Poller
+from runtime.bus_words import Address
 from runtime.clock import NS_PER_S, Clock
 from runtime.effects import Effects
 from runtime.log import Log
@@ -653,11 +662,14 @@ actor = RoomActor(
 actor.at_rest = lambda now_ns: said.append("rests") or now_ns  # or it would doze, in seconds of ours
 actor.on_start()
 socket = actor._spokes["market"].socket
-for hub, spoke in ((market, socket), (root, actor._spokes["root"].socket)):
-    while not spoke.poll(10):
+for hub, spoke in ((market, actor._spokes["market"]), (root, actor._spokes["root"])):
+    is_heard = False
+    while spoke.waiting() or not is_heard:
         list(hub.receive())  # in its turn a hub says that the connection stands
         hub.acknowledge()
-    actor.on_receive({spoke: READABLE})
+        if spoke.socket.poll(10):
+            actor.on_receive({spoke.socket: READABLE})
+            is_heard = True
 until_ready(market.socket)
 list(market.receive())
 sight.look()

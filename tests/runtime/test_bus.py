@@ -11,27 +11,12 @@ import pytest
 import zmq
 from typing_extensions import override
 
-from runtime.bus import (
-    BESIDE_BYTES_MAX,
-    DRAIN_MAX,
-    FOREIGN_FRAME_BYTES_MAX,
-    FRAME_BYTES_MAX,
-    Address,
-    Bus,
-    Foreign,
-    Guarded,
-    Hub,
-    Poller,
-    Publisher,
-    Socket,
-    Spoke,
-    Subscriber,
-    drain,
-    drain_marked,
-    new_keys,
-    try_send,
-)
-from runtime.bus_words import Connection, Heard, Said, StreamItem
+from runtime.bus import BESIDE_BYTES_MAX, FOREIGN_FRAME_BYTES_MAX, Bus
+from runtime.bus.frames import DRAIN_MAX, FRAME_BYTES_MAX, Poller, Socket, drain, drain_marked, try_send
+from runtime.bus.links import Hub, Spoke
+from runtime.bus.outside import Foreign, Guarded, new_keys
+from runtime.bus.streams import Publisher, Subscriber
+from runtime.bus_words import Address, Connection, Heard, Said, StreamItem
 from runtime.clock import NS_PER_S, Clock
 from runtime.link import Header, Kind
 from tests.runtime.bakehouse import REPOSITORY
@@ -860,7 +845,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 import zmq
-from runtime.bus import READABLE, Address, Bus, Poller, new_keys
+from runtime.bus import Bus
+from runtime.bus.frames import READABLE, Poller
+from runtime.bus.outside import new_keys
+from runtime.bus_words import Address
 
 folder = Path(sys.argv[1])
 (public, secret), keys = new_keys(), new_keys()

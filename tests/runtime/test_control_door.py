@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from runtime.bus import Address, Bus, Socket
+from runtime.bus import Bus
+from runtime.bus.frames import Socket
+from runtime.bus_words import Address
 from runtime.clock import NS_PER_MS
 from runtime.control_door import READ_MAX, TURN_NS, ControlDoors
 from runtime.effects import Effects
