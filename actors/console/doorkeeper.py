@@ -38,7 +38,8 @@ OWN_ADDRESS = 0
 class Asked(NamedTuple):
     """One request on its way: whose it is, where its answer goes, what it says, its arguments as its verb takes them.
 
-    ``name`` is its own among all clients'.
+    ``name`` is its own among all clients'. A look's says what it looks at, so that the id of a change, or of another
+    look, may be its own too: only a change is held to its id.
     """
 
     who: Who
@@ -49,7 +50,8 @@ class Asked(NamedTuple):
     @property
     def name(self) -> str:
         """The request's name at root: clients choose their ids, so the client is part of it."""
-        return name_of(self.who.identity, self.request.id)
+        name = name_of(self.who.identity, self.request.id)
+        return name if VERBS[self.request.verb].is_change else f"look {digest_of(self.request)} {name}"
 
 
 class Doorkeeper:

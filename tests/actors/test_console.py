@@ -246,6 +246,25 @@ def test_who_enables_a_strategy_in_quarantine_is_told_that_it_stays_there(consol
     assert notes == {"one": "it stays down, in quarantine; let it out with: bulkhead release one", "two": ""}
 
 
+def test_a_change_is_carried_out_though_a_look_of_the_same_id_waits(console: LoneConsole) -> None:
+    console.ask("1", "status")
+
+    _, replies = console.ask("1", "halt", reason="now")
+
+    assert replies["1"]["result"] == {"halted": "now"}
+
+
+def test_a_look_is_asked_of_root_though_a_change_bore_its_id(console: LoneConsole) -> None:
+    (changed,), _ = console.ask("1", "restart", path="strategies/one")
+    (looked,), _ = console.ask("1", "status", path="strategies/one")
+    (other,), _ = console.ask("1", "status", path="risk")
+
+    _, replies = console.hear("root", RootAnswered(changed.request, "", {}))
+
+    assert len({changed.request, looked.request, other.request}) == 3
+    assert replies["1"]["code"] == "ok"
+
+
 def test_an_order_that_is_settled_is_named(console: LoneConsole) -> None:
     words, replies = console.ask("a", "resolve", order="", outcome="never")
     named, _ = console.ask("b", "resolve", order="7f", outcome="never")
