@@ -3,6 +3,7 @@
 What it lets through is a change that is on the disk already, or something that changes nothing.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ import msgspec
 from actors.console.audit import Audit, Entry, digest_of
 from actors.console.clients import Client, changes, fingerprint, read_clients
 from actors.console.gate import LOCAL, Gate, Likeness, Memory, Refusals, Remembered, Who, staleness
-from actors.console.protocol import Code, Fault, Reply, Request, read_request, refusal_of
+from actors.console.protocol import ID_LENGTH_MAX, Code, Fault, Reply, Request, read_request, refusal_of
 from actors.console.verbs import VERBS, Verb, read_arguments
 from actors.screen_words import plain_text
 from runtime.clock import NS_PER_S, Clock
@@ -333,7 +334,10 @@ class Doorkeeper:
 
 
 def name_of(identity: str, request: str) -> str:
-    """Name a client's request among all clients'."""
+    """Name a client's request among all clients'. Stores have it as a key: an id of many bytes goes by its digest."""
+    said = request.encode()
+    if len(said) > ID_LENGTH_MAX:
+        request = hashlib.blake2b(said, digest_size=32).hexdigest()
     return f"{identity} {request}"
 
 

@@ -31,9 +31,11 @@ from actors.console.gate import (
     Who,
     staleness,
 )
-from actors.console.protocol import Request, reply_to
+from actors.console.protocol import ID_LENGTH_MAX, Request, reply_to
 from actors.console.verbs import VERBS, Role
 from actors.control_screens import audit_text, audit_view
+from actors.execution.once import Once
+from desk.messages import OperatorAnswered
 from runtime.bus.outside import new_keys
 from runtime.clock import NS_PER_MS, NS_PER_S
 from runtime.effects import Append, Effects
@@ -156,6 +158,21 @@ def test_what_root_does_once_is_asked_again_in_the_same_run_of_the_desk(house: H
     assert again is not None
     assert again.name == first.name
     assert house.kinds() == ["asked"]
+
+
+def test_what_was_carried_out_can_be_kept_under_the_widest_id(house: House) -> None:
+    asked, _ = house.hear(change("flatten", "\U0001d11e" * ID_LENGTH_MAX))
+    other, _ = house.hear(change("flatten", "\U0001d11e" * (ID_LENGTH_MAX - 1)))
+    assert asked is not None
+    assert other is not None
+    effects = Effects()
+    Once(house.store, "intervention").carried_out(asked.name, {"closing": []}, effects)
+    house.store.commit(effects.writes)
+
+    again = Once(house.store, "intervention")
+
+    assert again.answered(asked.name) == OperatorAnswered(asked.name, "", '{"closing": []}')
+    assert again.answered(other.name) is None
 
 
 def test_what_may_still_come_again_is_remembered_across_a_fall_behind_however_many_records(house: House) -> None:
