@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
+from desk.units import CONTEXT
+
 #: What may be written into a log or a record of a request.
 Text = Annotated[str, msgspec.Meta(max_length=1000)]
 Name = Annotated[str, msgspec.Meta(max_length=200)]
@@ -159,7 +161,16 @@ VERBS: Mapping[str, Verb] = {
 def read_arguments(verb: Verb, arguments: Mapping[str, Any]) -> Arguments | str:
     """Read a verb's arguments; where they do not fit, say what it takes."""
     try:
-        return msgspec.convert(arguments, type=verb.arguments)
+        found = msgspec.convert(arguments, type=verb.arguments)
     except ValueError as error:
         taken = ", ".join(verb.arguments.__struct_fields__) or "nothing"
         return f"arguments that do not fit: {error}; it takes {taken}"
+    beyond = [name for name in found.__struct_fields__ if _is_beyond_counting(getattr(found, name))]
+    return f"{beyond[0]} has more digits than the books can count" if beyond else found
+
+
+def _is_beyond_counting(value: object) -> bool:
+    """Say whether arithmetic on a figure would overflow or lose digits. What is no number at all its verb refuses."""
+    if not isinstance(value, Decimal) or not value.is_finite():
+        return False
+    return len(value.as_tuple().digits) > CONTEXT.prec or abs(value.adjusted()) > CONTEXT.prec

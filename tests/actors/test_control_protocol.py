@@ -143,6 +143,20 @@ def test_a_console_with_a_verb_that_has_no_method_does_not_start(
         _console(tmp_path)
 
 
+@pytest.mark.parametrize("figure", ["1e9999999", "-1e30", "1e-9999999", "0e-9999999", "1." + "0" * 28])
+@pytest.mark.parametrize(("verb", "name"), [("capital", "amount"), ("adopt", "stop_loss"), ("resolve", "fee")])
+def test_a_figure_with_more_digits_than_the_books_can_count_is_refused(verb: str, name: str, figure: str) -> None:
+    needed = {
+        "capital": {"action": "deposit"},
+        "adopt": {"symbol": "QQQ", "quantity": "3", "strategy": "one"},
+        "resolve": {"order": "o", "outcome": "filled"},
+    }
+
+    read = read_arguments(VERBS[verb], {**needed[verb], name: figure})
+
+    assert read == f"{name} has more digits than the books can count"
+
+
 @pytest.mark.parametrize("name", VERBS)
 def test_an_argument_that_a_verb_does_not_name_is_refused(name: str) -> None:
     given = needed(name)
