@@ -136,7 +136,7 @@ class Sentinel:
     def reason(self) -> str | None:
         """Say why the desk is halted, or None where it is not. A sentinel that cannot be read halts too."""
         try:
-            os.stat(self._text)  # noqa: PTH116 - most of the time there is none, and nothing says that more cheaply
+            os.lstat(self._text)  # most of the time there is none, and nothing says that more cheaply
             return self._read() or "halted without a reason"
         except FileNotFoundError:
             return None
@@ -144,8 +144,11 @@ class Sentinel:
             return f"the sentinel cannot be read: {error}"
 
     def _read(self) -> str:
-        """Read the reason; whatever stands there, nobody waits for it, and none is longer than a page."""
-        descriptor = os.open(self._text, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        """Read the reason; whatever stands there, nobody waits for it, and none is longer than a page.
+
+        No link is followed: one to nothing would be no sentinel, and could not be told from one that is just removed.
+        """
+        descriptor = os.open(self._text, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             return os.read(descriptor, REASON_BYTES_MAX).decode("utf-8", "replace").strip()
         finally:

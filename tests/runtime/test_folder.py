@@ -283,6 +283,12 @@ def test_a_sentinel_that_cannot_be_read_halts(tmp_path: Path) -> None:
     assert "cannot be read" in str(Sentinel(tmp_path).reason())
 
 
+def test_a_sentinel_that_is_a_link_to_nothing_halts(tmp_path: Path) -> None:
+    (tmp_path / "HALT").symlink_to(tmp_path / "nowhere")
+
+    assert "cannot be read" in str(Sentinel(tmp_path).reason())
+
+
 def test_nobody_waits_for_a_sentinel_into_which_somebody_could_still_write(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "HALT")
 
