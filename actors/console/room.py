@@ -1,5 +1,6 @@
 """The console: the control socket's verbs, and the watch over the configuration file."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -341,6 +342,8 @@ class Console(Room):
             self._sentinel.remove()
         except OSError as error:
             return self._refuse(asked, f"the halt holds: {error.strerror}: remove {error.filename} by hand")
+        with suppress(OSError):  # the halt may have taken the spare; where there is no room, there is no more to do
+            self._sentinel.prepare()
         self._was_halted = False
         return reply_to(asked.request.id, {"was_halted": was or ""})
 

@@ -19,7 +19,7 @@ from actors.strategy_arguments import read_arguments
 from desk.messages import AwayWished, AwayWishKept, HoldersGiven, HoldersWanted, ResolutionWished
 from runtime.clock import NS_PER_S
 from runtime.effects import Effects
-from runtime.folder import Sentinel
+from runtime.folder import SPARE, Sentinel
 from runtime.log import Log
 from runtime.room import ControlRequest
 from runtime.spec import NodeSpec, WorkerSpec
@@ -223,6 +223,15 @@ def test_a_halt_that_cannot_be_lifted_holds_and_the_answer_says_what_to_do(
     _, replies = console.ask("a", "resume")
 
     assert replies["a"]["error"] == f"the halt holds: Is a directory: remove {tmp_path / 'HALT'} by hand"
+
+
+def test_a_halt_that_took_the_spare_sentinel_leaves_another_behind(console: LoneConsole, tmp_path: Path) -> None:
+    Sentinel(tmp_path).prepare()
+    (tmp_path / SPARE).rename(tmp_path / "HALT")  # as on a disk without room for a new file
+
+    console.ask("a", "resume")
+
+    assert (tmp_path / SPARE).exists()
 
 
 @pytest.mark.parametrize("verb", ["status", "restart"])
