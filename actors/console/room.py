@@ -325,7 +325,11 @@ class Console(Room):
 
     def _halt(self, asked: Asked, effects: Effects) -> Reply:
         """No entries any more, and no working entry order is left; exits and stops are not touched."""
-        self._sentinel.write(plain_text(asked.arguments.reason or HALT_REASON))
+        try:
+            self._sentinel.write(plain_text(asked.arguments.reason or HALT_REASON))
+        except OSError as error:
+            name = error.filename2 or error.filename
+            return self._refuse(asked, f"NOTHING WAS HALTED: {name} cannot be made: {error.strerror}")
         self._see_halt(effects)
         return reply_to(asked.request.id, {"halted": self._sentinel.reason()})
 

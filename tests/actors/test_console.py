@@ -225,6 +225,14 @@ def test_a_halt_that_cannot_be_lifted_holds_and_the_answer_says_what_to_do(
     assert replies["a"]["error"] == f"the halt holds: Is a directory: remove {tmp_path / 'HALT'} by hand"
 
 
+def test_a_halt_that_cannot_be_written_is_refused_aloud(console: LoneConsole, tmp_path: Path) -> None:
+    tmp_path.rename(tmp_path.with_name("elsewhere"))
+
+    _, replies = console.ask("a", "halt")
+
+    assert replies["a"]["error"] == f"NOTHING WAS HALTED: {tmp_path / 'HALT'} cannot be made: No such file or directory"
+
+
 def test_a_halt_that_took_the_spare_sentinel_leaves_another_behind(console: LoneConsole, tmp_path: Path) -> None:
     Sentinel(tmp_path).prepare()
     (tmp_path / SPARE).rename(tmp_path / "HALT")  # as on a disk without room for a new file
