@@ -391,8 +391,12 @@ def _words(change: Change) -> str:
 
 
 def _marks_beside(file: Path) -> tuple[tuple[str, int, int, int], ...]:
-    """Give what changes when a strategy of the operator's own is added, edited or taken away."""
-    return tuple((str(each), *mark_of(each)) for each in sorted((file.parent / "strategies").glob("*.py")))
+    """Give what changes when a strategy of the operator's own is added, edited or taken away; nothing out of sight."""
+    try:
+        found = sorted((file.parent / "strategies").glob("*.py"))
+    except OSError:
+        return ()
+    return tuple((str(each), *mark_of(each)) for each in found)
 
 
 def _essence(settings: Settings) -> Settings:
