@@ -16,7 +16,10 @@ from desk.units import ONE, ZERO, timeframe_ns
 #: Beyond this no amount or count of a desk is meant; it keeps sums inside the order path's 28 digits.
 AMOUNT_MAX = Decimal(10) ** 15
 WHOLE_MAX = 10**15
+MEGABYTES_MAX = 10**9
 SECONDS_MAX = 10.0**9
+#: Below this a duration comes to nothing in whole nanoseconds, and a bar at that speed has no end.
+LEAST = 0.001
 PORT_MAX = 65_535
 BYTE_MAX = 255
 DIGITS_AFTER_POINT_MAX = 18
@@ -62,14 +65,14 @@ def whole(least: int = 1, most: int = WHOLE_MAX) -> Rule:
 
 
 def seconds(*, zero: bool = False) -> Rule:
-    """Make the rule of durations: numbers > 0, or >= 0 with ``zero``."""
-    bounds = "0 or more" if zero else "more than 0"
+    """Make the rule of durations: numbers from ``LEAST`` on, or from 0 on with ``zero``."""
+    least = 0.0 if zero else LEAST
 
     def read(node: Node) -> float:
         number = _finite(node)
-        if number is not None and (number > 0 or (zero and number == 0)) and number <= SECONDS_MAX:
+        if number is not None and least <= number <= SECONDS_MAX:
             return number
-        msg = f"write seconds as a number, {bounds}"
+        msg = f"write seconds as a number, {least:g} or more"
         raise UnfitError(msg)
 
     return read
@@ -166,9 +169,9 @@ def speed(node: Node) -> float | None:
     if isinstance(node, Leaf) and node.value == "max":
         return None
     number = _finite(node)
-    if number is not None and 0 < number <= SECONDS_MAX:
+    if number is not None and LEAST <= number <= SECONDS_MAX:
         return number
-    msg = "write market seconds a second as a number more than 0, or max"
+    msg = f"write market seconds a second as a number, {LEAST:g} or more, or max"
     raise UnfitError(msg)
 
 
@@ -230,6 +233,7 @@ def _quoted(node: Node, expected: str) -> str:
 _USD = amount()
 _BPS = amount(zero=True, most=Decimal(10_000), what="basis points")
 _COUNT = whole()
+_MEGABYTES = whole(most=MEGABYTES_MAX)
 
 SYMBOL_RULE = text(SYMBOL, "write a symbol such as SPY, BTCUSD or EUR/USD: letters, digits and . _ / -, at most 32")
 PATH_RULE = text(re.compile(r"[^\0]{1,4096}"), "write the path of a file")
@@ -261,12 +265,12 @@ RISK_CONFIG: Table = {
     **RISK_LIMITS,
 }
 PROCESS_LIMITS: Table = {
-    "memory_soft_mb": _COUNT,
-    "memory_hard_mb": _COUNT,
-    "address_space_mb": _COUNT,
+    "memory_soft_mb": _MEGABYTES,
+    "memory_hard_mb": _MEGABYTES,
+    "address_space_mb": _MEGABYTES,
     "open_files": _COUNT,
     "processes": _COUNT,
-    "output_mb": _COUNT,
+    "output_mb": _MEGABYTES,
     "cpu_s": seconds(),
     "nice": whole(0, 19),
     "message_rate": _COUNT,

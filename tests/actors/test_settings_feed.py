@@ -115,6 +115,7 @@ def test_a_market_url_beside_another_feed_makes_no_zmq_feed(tmp_path: Path) -> N
         ("kind: zmq, url: localhost", '4 global.feed.url: got "localhost" (text); write an address'),
         ("kind: zmq, url: 'tcp://h:1', lockstep: true", "4 global.feed.lockstep: got true (true/false); write false"),
         ("kind: synthetic, speed: 0", "4 global.feed.speed: got 0 (number); write market seconds"),
+        ("kind: synthetic, speed: 1e-300", "4 global.feed.speed: got 1e-300 (number); write market seconds"),
         ("kind: synthetic, speed: fast", '4 global.feed.speed: got "fast" (text); write market seconds'),
         ("kind: synthetic, seed: x", '4 global.feed.seed: got "x" (text); write a whole number'),
         ("kind: synthetic, symbol: SPY", "4 global.feed.symbol: unknown key; did you mean symbols?"),

@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 from actors.problem import render
 from actors.settings import decode_settings, encode_settings
 from actors.settings_file import load
+from actors.settings_rule import PROCESS_LIMITS, SUPERVISION
+from actors.tree import desk_tree
+from runtime.spec import NodeSpec
 
 _VOCABULARY = (
     "strategies global name symbol symbols enabled strategy parameters risk_config limits supervision feed kind files "
@@ -83,6 +87,25 @@ def test_any_shape_in_any_section_is_judged(section: str, value: object) -> None
     text = f"strategies: [{{name: a, symbol: SPY, strategy: ema_crossover_v001}}]\nglobal: {{{section}: {value!r}}}\n"
 
     assert_judged(text.encode("utf-8", "surrogatepass"))
+
+
+@pytest.mark.parametrize(
+    ("section", "key"), [("limits", key) for key in PROCESS_LIMITS] + [("supervision", key) for key in SUPERVISION]
+)
+@pytest.mark.parametrize("number", ["1e-300", "0.0000000001", "0", "1", "19", "1000000000", "999999999999999", "1e300"])
+def test_every_number_that_is_taken_of_a_process_can_be_told_to_its_supervisor(
+    tmp_path: Path, section: str, key: str, number: str
+) -> None:
+    file = tmp_path / "strategies.yaml"
+    file.write_text(
+        f"strategies: [{{name: a, symbol: SPY, strategy: ema_crossover_v001, {section}: {{{key}: {number}}}}}]\n"
+    )
+
+    settings = load(file).settings
+
+    if settings is not None:
+        tree = desk_tree(settings, str(file))
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(tree), type=NodeSpec) == tree
 
 
 @pytest.mark.timeout(20)
