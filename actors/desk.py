@@ -90,7 +90,7 @@ def run_desk(
     shelf = CodeShelf(state)
     pins = shelf.begin(settings, clock.wall_ns())
     root = Root(
-        desk_tree(settings, str(file.resolve()), {name: pin.code for name, pin in pins.items()}),
+        desk_tree(settings, str(file.absolute()), {name: pin.code for name, pin in pins.items()}),
         RootSettings(
             state=state.resolve(),
             sockets=sockets,

@@ -81,6 +81,26 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert done.err.startswith(f"{tmp_path / 'none.yaml'}: the file is missing")
 
 
+def test_a_file_behind_a_link_is_the_one_that_the_link_leads_to_by_now(tmp_path: Path) -> None:
+    text = f"strategies:\n{obedient('a', 'SPY')}global:\n  feed: {{kind: synthetic, speed: 1}}\n"
+    with Desk(with_obedient(tmp_path / "desk"), text) as desk:  # what the link leads to has no strategies beside it
+        first, second = (tmp_path / name / "strategies.yaml" for name in ("first", "second"))
+        for release in (first, second):
+            release.parent.mkdir()
+        desk.file.rename(first)
+        second.write_text(text.replace("name: a", "name: b"), encoding="utf-8")
+        desk.file.symlink_to(first)
+
+        desk.start().until_up()
+        same = desk.ask("reload")
+        (fresh := tmp_path / "link").symlink_to(second)
+        fresh.rename(desk.file)
+        swapped = desk.until(lambda status: _running(status) == ["b"])
+
+    assert same["changes"] == []
+    assert not swapped["alarms"]
+
+
 # --- on the running desk ----------------------------------------------------------------------------
 
 
