@@ -12,7 +12,7 @@ from actors.chapters import Chapters
 from actors.own_book import OwnBook
 from actors.signal_door import Door, effect_of, intent_of, malformed
 from actors.strategy_arguments import StrategyArguments
-from actors.strategy_memory import VERSION, Kept, Memory, MemoryUnfitError, Recalled
+from actors.strategy_memory import VERSION, Kept, Memory, MemoryUnfitError, Recalled, not_plain
 from actors.strategy_parameters import changes, in_force_next, plain, taken_up
 from actors.topics import bar_topic
 from desk.messages import Bar, Intent, JournalRecord, OrderChanged, Tick
@@ -319,6 +319,10 @@ class Evaluator:
         if not isinstance(state, dict) or not all(isinstance(key, str) for key in cast("dict[object, object]", state)):
             kind = "a dict with a key that is no text" if isinstance(state, dict) else f"a {type(state).__name__}"
             msg = f"get_state gave {kind}; write a dict with texts as keys"
+            raise TypeError(msg)
+        strange = not_plain(state)
+        if strange:
+            msg = f"in the state that get_state gave is a {strange}; write numbers, texts, lists and dicts of them"
             raise TypeError(msg)
         return state
 

@@ -1,9 +1,9 @@
 """What a strategy's process keeps of itself: written with each evaluated event, checked before it is believed."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -21,6 +21,8 @@ ASIDE = "aside"
 NOW, BOOK, TRADES, REBUILT = b"now", b"book", b"trades", b"rebuilt"
 PARAMETERS, ARGUMENTS = b"parameters", b"arguments"
 _SEAL_BYTES = 16
+#: What comes back from the store as it was.
+_PLAIN = frozenset({int, float, str, bool, bytes, type(None)})
 
 T = TypeVar("T")
 
@@ -206,6 +208,23 @@ class Memory:
 def copied(kept: Reader) -> Iterable[Put]:
     """Give the writes that make a fresh store one of a strategy that keeps the same, as of one moment."""
     return (Put(TABLE, key, data) for key, data in kept.scan(TABLE))
+
+
+def not_plain(value: Any) -> str:
+    """Name the first kind in a state that would come back as another one, as money does as text; "" where none would.
+
+    A tuple comes back as a list, and counts as one.
+    """
+    if isinstance(value, dict):
+        held = cast("dict[object, object]", value)
+        inner = (*held, *held.values())
+    elif isinstance(value, list | tuple):
+        inner = cast("Sequence[object]", value)
+    else:
+        return "" if type(value) in _PLAIN else type(value).__name__
+    if _PLAIN.issuperset(map(type, inner)):
+        return ""
+    return next(filter(None, map(not_plain, inner)), "")
 
 
 def sealed(value: Any) -> bytes:

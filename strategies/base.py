@@ -213,6 +213,7 @@ class Strategy:
         """Give everything that decides, as plain numbers, texts, lists and dicts.
 
         The outermost is a dict with texts as keys. What is nothing of these is not kept: the strategy falls at once.
+        A Decimal is none of them: give its text. A tuple comes back as a list.
         """
         return {}
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -14,7 +15,7 @@ from typing_extensions import override
 from actors.strategy import EntryChangedError
 from actors.strategy_memory import BOOK, NOW, TABLE, TRADES, Kept, Memory, copied, sealed, unsealed
 from actors.strategy_parameters import changes, in_force_next
-from desk.messages import Bar
+from desk.messages import Bar, OrderState
 from desk.portfolio import Ledger, Position
 from runtime.effects import Delete, Put
 from runtime.store import Store
@@ -166,6 +167,31 @@ def test_a_state_that_could_not_be_given_back_falls_at_once_and_is_not_kept(
     lone = Lone(tmp_path, 1, is_stepped=True, kind=type("Told", (Forgetful,), {"state": state}))
 
     with pytest.raises(TypeError, match=f"get_state gave {says}; write a dict with texts as keys"):
+        lone.step()
+
+    assert lone.store is not None
+    assert lone.store.get(TABLE, NOW) is None
+    lone.store.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (Decimal("1.5"), "a Decimal"),
+        ({1, 2}, "a set"),
+        (OrderState.FILLED, "a OrderState"),
+        (ChroniclerParameters(), "a ChroniclerParameters"),
+        ({Decimal(1): 2}, "a Decimal"),
+    ],
+    ids=["money", "a set", "a word of an enumeration", "a struct", "money as a key"],
+)
+def test_a_state_that_would_come_back_as_something_else_falls_at_once_and_is_not_kept(
+    tmp_path: Path, value: object, says: str
+) -> None:
+    state: dict[str, Any] = {"days": [{"of": ("SPY", 1)}, {"of": value}]}
+    lone = Lone(tmp_path, 1, is_stepped=True, kind=type("Told", (Forgetful,), {"state": state}))
+
+    with pytest.raises(TypeError, match=f"in the state that get_state gave is {says}; write numbers, texts, lists"):
         lone.step()
 
     assert lone.store is not None
