@@ -2,13 +2,14 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from runtime.child import ChildRequest
 from runtime.clock import NS_PER_S, Clock
-from runtime.process import Running, Zygote, ZygoteBusyError, has_ended
+from runtime.patience import Patience
+from runtime.process import Running, Zygote, ZygoteBusyError, has_ended, waited_ns
 from runtime.restart import Backoff
 from runtime.spares import Spares
 
@@ -41,9 +42,13 @@ class Births:
     is born soon: a thousand that share the processors would all come too late.
     """
 
-    def __init__(self, zygote: Zygote, spares: Spares, clock: Clock) -> None:
-        """Take the zygote, which is down, and the spares, of which there are none yet."""
+    def __init__(self, zygote: Zygote, spares: Spares, clock: Clock, waited: Callable[[int], int] = waited_ns) -> None:
+        """Take the zygote, which is down, and the spares, of which there are none yet.
+
+        ``waited`` gives how long (ns) a process has waited for a processor so far.
+        """
         self._zygote, self._spares, self._clock = zygote, spares, clock
+        self._patience = Patience(waited)
         self._waiting: deque[ChildRequest] = deque()
         self._asked: dict[str, ChildRequest] = {}
         self._expendable_ns: dict[str, int] = {}
@@ -165,8 +170,13 @@ class Births:
         """Hand over what waits, and end a zygote or a spare that leaves us without an answer for too long."""
         self.ask()
         self._spares.look(now_ns)
-        if self._asked and now_ns - self._heard_ns > ZYGOTE_SILENCE_NS_MAX:
+        if self._asked and self._zygote_silent_ns(now_ns) > ZYGOTE_SILENCE_NS_MAX:
             self._zygote.kill()
+
+    def _zygote_silent_ns(self, now_ns: int) -> int:
+        """Say for how long it has left us without an answer, of its own doing: one that is killed begins anew."""
+        zygote = Running("zygote", self._zygote.starts, self._zygote.pid, self._zygote.pidfd)
+        return self._patience.silent_ns(zygote, self._heard_ns, now_ns, ZYGOTE_SILENCE_NS_MAX)
 
     # --- what becomes of those that are not there yet -----------------------------------------
 

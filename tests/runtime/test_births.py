@@ -3,16 +3,19 @@
 import os
 import resource
 import select
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from runtime.births import Births
-from runtime.clock import Clock
+from runtime.births import ZYGOTE_SILENCE_NS_MAX, Births
+from runtime.child import nobody
+from runtime.clock import NS_PER_S, Clock
 from runtime.log import Log
-from runtime.process import Zygote, raise_open_files
+from runtime.process import Zygote, has_ended, raise_open_files
 from runtime.spares import Spares
+from tests.runtime.fakes import HandClock
 
 
 @pytest.fixture
@@ -41,5 +44,31 @@ def test_the_end_of_a_zygote_is_seen_also_beside_a_thousand_children(tmp_path: P
 
     assert lives
     assert births.is_zygote_dead
+    births.close(tmp_path)
+    os.close(births.fileno())
+
+
+@pytest.mark.parametrize(("share", "is_over"), [(0.0, True), (0.9, False)], ids=["of its own doing", "kept waiting"])
+def test_a_zygote_that_leaves_a_request_unanswered_is_ended_only_where_that_is_its_own_doing(
+    tmp_path: Path, share: float, is_over: bool
+) -> None:
+    zygote, spares, clock = Zygote((), ()), Spares(0, Log("root")), HandClock()
+    waited_ns = [7 * NS_PER_S]
+    births = Births(zygote, spares, clock, lambda _pid: waited_ns[0])
+    pidfd, answers = births.start(is_crowd=False)
+    os.kill(zygote.pid, signal.SIGSTOP)
+    births.begin(nobody("", "", os.getpid(), "INFO"))
+
+    while clock.monotonic_ns() <= 2 * ZYGOTE_SILENCE_NS_MAX:
+        births.look(clock.monotonic_ns())
+        clock.advance_ns(NS_PER_S)
+        waited_ns[0] += int(share * NS_PER_S)
+    os.kill(zygote.pid, signal.SIGCONT)
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    poller.register(answers, select.POLLIN)
+    poller.poll(60_000)
+
+    assert has_ended(pidfd, 60_000 if is_over else 0) is is_over
     births.close(tmp_path)
     os.close(births.fileno())
