@@ -162,7 +162,7 @@ class OrderReplay:
         """Find what begot the next record, and tell the room."""
         place = self._place
         self._halt.why = ""  # what a halt refused is taken over, and when it was lifted nobody recorded
-        while self._told and self._told[0][0] <= self._place:
+        while self._told and self._told[0][0] <= self._place < self._upto:
             self._tell(self._told.pop(0)[1])
             if self.outcome.difference is not None:
                 return

@@ -124,6 +124,19 @@ def test_a_desk_decides_the_same_again_byte_for_byte_and_its_folder_is_left_alon
     assert contents(state) == before
 
 
+def test_a_desk_that_was_started_twice_before_anything_happened_is_replayed(tmp_path: Path) -> None:
+    files = write_market(tmp_path, EVENTS, symbols=("SPY",))
+    with Desk(tmp_path / "desk", configuration(ENTRIES[:1], files, speed="1")) as desk:
+        for _ in range(2):
+            desk.start().until_up()
+            os.kill(desk.root_pid, signal.SIGTERM)
+            assert desk.wait() == 0
+
+    found = replayed(desk.state)
+
+    assert (found.changed, found.records) == ((), 1)
+
+
 def test_up_to_a_record_or_a_time_the_books_are_those_of_then(state: Path) -> None:
     journal = records(state)
     bought = next(each for each in journal if isinstance(each.body, FillBooked))
