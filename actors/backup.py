@@ -94,6 +94,9 @@ def back_up(state: Path, folder: Path, clock: Clock, when_pinned: Callable[[], o
     if not stores:
         msg = f"there are no stores in {state}; has a desk ever run on it? Nothing was written"
         raise BackupError(msg)
+    if folder.resolve().is_relative_to(state.resolve()):
+        msg = f"{folder} lies in the state folder, which a restore puts aside; name one outside. Nothing was written"
+        raise BackupError(msg)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         msg = f"{folder} is there already, and not empty; name a new folder. Nothing was written"
         raise BackupError(msg)

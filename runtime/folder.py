@@ -22,6 +22,8 @@ ASIDE_PREFIX = "backup-"
 SPARE = "halt.spare"
 #: The longest reason that is read.
 REASON_BYTES_MAX = 4096
+#: Folders of a state folder that hold a store for each of many processes.
+_GROUPS = ("strategies", "candidates")
 _LONGEST_SOCKET_NAME = "spare/market_data.stream"
 
 
@@ -118,10 +120,12 @@ def keep_from_cleaners(folder: Path) -> int:
 
 
 def store_folders(state: Path) -> list[Path]:
-    """Name the folders of all stores of a state folder, in order; what was put aside in ``backup-…`` is left out."""
-    return sorted(
-        data.parent for data in state.rglob("data.mdb") if not data.relative_to(state).parts[0].startswith(ASIDE_PREFIX)
-    )
+    """Name the folders of all stores of a state folder, in order.
+
+    Whatever else lies in it is not its own: what was put aside, a backup, the folder of another desk.
+    """
+    places = ("*", *(f"{group}/*" for group in _GROUPS))
+    return sorted(data.parent for place in places for data in state.glob(f"{place}/data.mdb"))
 
 
 class Sentinel:

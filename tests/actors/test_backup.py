@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 from actors.arguments import store_path
 from actors.backup import UNFINISHED, BackupError, back_up, refuse_unfinished, restore
+from actors.desk import check_stores
 from actors.journal import LEDGER_SCHEMA
 from runtime.clock import Clock
 from runtime.effects import Put
@@ -203,6 +205,31 @@ def test_the_folder_of_a_running_desk_is_not_restored(state: Path, tmp_path: Pat
             restore(tmp_path / "backup", state, Clock(), is_replaced=True)
 
     assert content(state) == before
+
+
+def test_what_else_lies_in_a_state_folder_is_no_store_of_it(state: Path, tmp_path: Path) -> None:
+    """A restore that was cut off while it copied, a backup, and the folder of another desk keep no desk away."""
+    before, stores = content(state), store_folders(state)
+    back_up(state, tmp_path / "backup", Clock())
+    for name in ("restoring", "monday", "other desk", "backup-before-restore-1"):
+        shutil.copytree(tmp_path / "backup", state / name)
+
+    check_stores(state)
+
+    assert store_folders(state) == stores
+    assert content(state) == before
+
+
+def test_a_backup_does_not_go_into_the_state_folder(state: Path, tmp_path: Path) -> None:
+    before = sorted(state.rglob("*"))
+    link = tmp_path / "link"
+    link.symlink_to(state)
+
+    for folder in (state / "monday", state / "backups" / "monday", link / "monday"):
+        with pytest.raises(BackupError, match="lies in the state folder"):
+            back_up(state, folder, Clock())
+
+    assert sorted(state.rglob("*")) == before
 
 
 def test_a_backup_goes_to_a_new_folder_and_a_damaged_store_gives_none(state: Path, tmp_path: Path) -> None:
