@@ -10,7 +10,7 @@ import msgspec
 from actors.calendar import NewYork
 from actors.chapters import Chapters
 from actors.own_book import OwnBook
-from actors.signal_door import Door, effect_of, intent_of, malformed
+from actors.signal_door import Door, MalformedSignalError, effect_of, intent_of, well_formed
 from actors.strategy_arguments import StrategyArguments
 from actors.strategy_memory import VERSION, Kept, Memory, MemoryUnfitError, Recalled, not_plain
 from actors.strategy_parameters import changes, in_force_next, plain, taken_up
@@ -243,12 +243,14 @@ class Evaluator:
         if isinstance(decision, NoTrade):
             self._why_not[decision.code] += 1
         else:
-            for number, signal in enumerate(decision):
+            for number, said in enumerate(decision):
                 self.counters["signals"] += 1
-                fault = malformed(signal, self._instance.symbols)
-                if fault:
+                try:
+                    signal = well_formed(said, self._instance.symbols)
+                except MalformedSignalError as fault:
                     self.counters["malformed"] += 1
                     self._why_not[NoTradeCode.MALFORMED_SIGNAL] += 1
+                    self._log.warning("signal.malformed", reason=str(fault))
                     continue
                 intents += [
                     intent_of(

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
+import msgspec
+
 from desk.identity import intent_id
 from desk.messages import Effect, Intent, OrderType, Side
 from desk.portfolio import Position
@@ -46,9 +48,32 @@ class Door:
         return True
 
 
+class MalformedSignalError(ValueError):
+    """A signal is none that the desk could act on; the text says why."""
+
+
 def effect_of(signal: Signal) -> Effect:
     """Say what a signal does to a position: SELL and CLOSE reduce, whatever its side."""
     return {Action.BUY: Effect.OPEN, Action.MODIFY: Effect.MODIFY}.get(signal.action, Effect.CLOSE)
+
+
+def well_formed(said: Signal, symbols: tuple[str, ...]) -> Signal:
+    """Give a signal as whoever reads it off the wire will see it.
+
+    A Struct takes whatever it is made of. What is of another type risk could not read, and nobody would ever answer.
+
+    Raises:
+        MalformedSignalError: It is malformed.
+    """
+    sent = msgspec.structs.replace(said, reasoning="", slippage_tolerance=None)  # these stay here
+    try:
+        signal = msgspec.msgpack.decode(msgspec.msgpack.encode(sent), type=Signal)
+    except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
+        raise MalformedSignalError(str(error)) from error
+    fault = malformed(sent, symbols)
+    if fault:
+        raise MalformedSignalError(fault)
+    return signal
 
 
 def malformed(signal: Signal, symbols: tuple[str, ...]) -> str:  # noqa: PLR0911 - one return a fault
@@ -64,11 +89,11 @@ def malformed(signal: Signal, symbols: tuple[str, ...]) -> str:  # noqa: PLR0911
         figure: Decimal | None = getattr(signal, name)
         if figure is not None and not (isinstance(figure, Decimal) and figure.is_finite() and figure > ZERO):
             return f"{name} {figure}"
-    if signal.order_type == "LIMIT" and signal.limit_price is None and signal.action is not Action.MODIFY:
+    if signal.order_type == "LIMIT" and signal.limit_price is None and signal.action != Action.MODIFY:
         return "a LIMIT without limit_price"
-    if signal.action is Action.BUY and (signal.quantity is None) == (signal.size_pct is None):
+    if signal.action == Action.BUY and (signal.quantity is None) == (signal.size_pct is None):
         return "a BUY names exactly one of quantity and size_pct"
-    if signal.action is Action.MODIFY and not signal.tag:
+    if signal.action == Action.MODIFY and not signal.tag:
         return "a MODIFY without the tag of its position"
     if signal.size_pct is not None and signal.size_pct > ONE:
         return f"size_pct {signal.size_pct} is above 1"

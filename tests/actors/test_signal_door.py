@@ -5,20 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from typing_extensions import override
 
 from actors.evaluator import Evaluator
 from actors.settings import ProcessLimits, StrategySettings
-from actors.signal_door import UNANSWERED_MAX, Door, intent_of
+from actors.signal_door import UNANSWERED_MAX, Door, MalformedSignalError, intent_of, well_formed
 from actors.strategy_arguments import StrategyArguments
 from desk.messages import Bar, Effect, Intent
 from desk.units import MINUTE_NS, NS_PER_S
 from runtime.effects import Effects
 from runtime.log import Log
 from runtime.store import Store
-from strategies.base import Action, Decision, Instance, NoTrade, NoTradeCode, Signal, Strategy, View
+from strategies.base import Action, Decision, Horizon, Instance, NoTrade, NoTradeCode, Signal, Strategy, View
 
 INSTANCE = Instance("flood", ("SPY",), "1m", {})
 MANY = 100
@@ -30,16 +31,21 @@ class Parameters(msgspec.Struct, frozen=True):
     wishes: int = MANY
 
 
+def a_wish(**more: Any) -> Signal:
+    told: dict[str, Any] = {"symbol": "SPY", "action": Action.BUY, "quantity": Decimal(1), "stop_loss": Decimal(1)}
+    return Signal(**told | more)
+
+
 class Flood(Strategy):
     """Wants very much at each bar."""
 
     Parameters = Parameters
     parameters: Parameters
+    wish = a_wish()
 
     @override
     def on_bar(self, bar: Bar, view: View) -> Decision:
-        wish = Signal(symbol="SPY", action=Action.BUY, quantity=Decimal(1), stop_loss=Decimal(1))
-        return (wish,) * self.parameters.wishes or NoTrade(NoTradeCode.NO_SIGNAL)
+        return (self.wish,) * self.parameters.wishes or NoTrade(NoTradeCode.NO_SIGNAL)
 
     @override
     def get_state(self) -> dict[str, Any]:
@@ -113,10 +119,15 @@ def test_a_flood_of_entries_keeps_no_exit_back(wanted: str, entries: str) -> Non
     assert found == [intent for intent in want if intent.effect is not Effect.OPEN]
 
 
-def evaluator(store: Store, rate: int | None) -> Evaluator:
-    entry = StrategySettings(name="flood", symbols=("SPY",), strategy="flood", limits=ProcessLimits(message_rate=rate))
+def evaluator(store: Store, rate: int | None, wish: Signal | None = None) -> Evaluator:
+    """Make one that wants very much at each bar, or this."""
+    limits, wishes = ProcessLimits(message_rate=rate), MANY if wish is None else 1
+    entry = StrategySettings(
+        name="flood", symbols=("SPY",), strategy="flood", limits=limits, parameters={"wishes": wishes}
+    )
     told = StrategyArguments(entry, Decimal(1000), is_stepped=True, own_folder="")
-    made = Evaluator(Flood, told, 1, store, Log("strategies/flood"))
+    kind = type("Wisher", (Flood,), {"wish": wish or Flood.wish})
+    made = Evaluator(kind, told, 1, store, Log("strategies/flood"))
     effects = Effects()
     made.recall(effects)
     store.commit(effects.writes)
@@ -155,3 +166,46 @@ def test_a_rate_counts_market_time_and_a_successor_goes_on_counting(tmp_path: Pa
 
     assert [len(sent) for sent in (first, second, third)] == [5, 2, 7]
     store.close()
+
+
+#: What a Struct takes for a field without a word, and risk cannot read.
+OF_ANOTHER_TYPE = {
+    "a time to live with a fraction": {"ttl_s": 90.0},
+    "no time to live": {"ttl_s": None},
+    "a time to live beyond any integer of the wire": {"ttl_s": 10**30},
+    "a confidence in words": {"confidence": "high"},
+    "no confidence": {"confidence": None},
+    "a number for a reason": {"reason": 7},
+    "half a character": {"reason": "\ud800"},
+    "a number for a tag": {"tag": 7},
+    "an action that there is not": {"action": "buy"},
+    "a horizon that there is not": {"horizon": "WEEK"},
+    "a size that is no Decimal": {"quantity": 1.0},
+}
+
+
+@pytest.mark.parametrize("more", OF_ANOTHER_TYPE.values(), ids=OF_ANOTHER_TYPE)
+def test_what_risk_could_not_read_is_malformed_and_nobody_waits_for_its_answer(
+    more: dict[str, Any], tmp_path: Path
+) -> None:
+    store = Store.open(tmp_path / "store")
+    made = evaluator(store, None, a_wish(**more))
+
+    sent = evaluate(made, store, 1)
+
+    facts = made.facts()
+    assert (sent, facts["intents_waiting"], facts["malformed_signals"]) == ([], 0, 1)
+    store.close()
+
+
+def test_a_malformed_signal_is_told_with_its_fault() -> None:
+    with pytest.raises(MalformedSignalError, match="confidence"):
+        well_formed(a_wish(confidence=None), ("SPY",))
+
+
+def test_words_that_are_an_action_and_a_horizon_are_taken_for_them() -> None:
+    assert well_formed(a_wish(action="BUY", horizon="SWING"), ("SPY",)) == a_wish(horizon=Horizon.SWING)
+
+
+def test_what_stays_with_the_strategy_may_be_anything() -> None:
+    assert well_formed(a_wish(reasoning=None, slippage_tolerance="much"), ("SPY",)) == a_wish()
