@@ -13,6 +13,10 @@ from strategies.base import Action, Signal, Strategy
 
 #: How many intents of one strategy may be without an answer: so many that open something, and as many others.
 UNANSWERED_MAX = 32
+#: Some thirty years; the time at which an order ends has room in every record then.
+TTL_S_MAX = 10**9
+#: Tags and reasons stand in each record of a position.
+TEXT_CHARS_MAX = 1000
 
 
 class Door:
@@ -89,6 +93,8 @@ def malformed(signal: Signal, symbols: tuple[str, ...]) -> str:  # noqa: PLR0911
         figure: Decimal | None = getattr(signal, name)
         if figure is not None and not (isinstance(figure, Decimal) and figure.is_finite() and figure > ZERO):
             return f"{name} {figure}"
+    if max(len(signal.tag), len(signal.reason)) > TEXT_CHARS_MAX:
+        return f"a tag or a reason of more than {TEXT_CHARS_MAX} characters"
     if signal.order_type == "LIMIT" and signal.limit_price is None and signal.action != Action.MODIFY:
         return "a LIMIT without limit_price"
     if signal.action == Action.BUY and (signal.quantity is None) == (signal.size_pct is None):
@@ -97,7 +103,7 @@ def malformed(signal: Signal, symbols: tuple[str, ...]) -> str:  # noqa: PLR0911
         return "a MODIFY without the tag of its position"
     if signal.size_pct is not None and signal.size_pct > ONE:
         return f"size_pct {signal.size_pct} is above 1"
-    return "a time to live below 0" if signal.ttl_s < 0 else ""
+    return "" if 0 <= signal.ttl_s <= TTL_S_MAX else f"a time to live of {signal.ttl_s} s"
 
 
 def intent_of(  # noqa: PLR0913 - an intent has these parts

@@ -10,7 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from desk.day import DAILY_LOSS
-from desk.exposure import ROOMS, Case, MissingFigureError, RiskLimits, RiskPicture, case_of, reducible
+from desk.exposure import NOTIONAL_MAX, ROOMS, Case, MissingFigureError, RiskLimits, RiskPicture, case_of, reducible
 from desk.messages import Effect, Intent, OrderType, Side
 from desk.portfolio import HORIZON_DEFAULT
 from desk.sizing import quantity_of_notional
@@ -264,12 +264,13 @@ def _over(case: Case, code: str) -> str:
     if case.quantity is None or case.price is None:
         return ""  # what is missing has been refused as MALFORMED or SIZE
     notional = case.quantity * case.price
+    figure = f"{notional:.2f}" if notional <= NOTIONAL_MAX else f"{notional:.2e}"
     texts: list[str] = []
     for room in ROOMS:
         if room.code == code:
             left = room.left(case)
             if left is not None and notional > left:
-                texts.append(f"{notional:.2f} USD at {case.price} does not fit into {left:.2f} USD of {room.name}")
+                texts.append(f"{figure} USD at {case.price} does not fit into {left:.2f} USD of {room.name}")
     return "; ".join(texts)
 
 

@@ -128,6 +128,18 @@ def test_an_entry_is_refused_for_its_own_form(change: dict[str, Any], code: str)
     assert codes(msgspec.structs.replace(an_intent(), **change), a_picture()) == [code]
 
 
+@pytest.mark.parametrize("quantity", ["1E+10", "1E+400", "1E+999990"])
+def test_an_entry_that_no_book_could_count_is_refused_without_any_limit(quantity: str) -> None:
+    much, picture = msgspec.structs.replace(an_intent(), quantity=Decimal("1E+10")), replace(a_picture(), cash=None)
+    too_much = msgspec.structs.replace(much, quantity=Decimal(quantity) + 1)
+
+    (reason,) = judge(too_much, picture, NO_LIMITS).reasons
+
+    assert reason.startswith("SIZE: ")
+    assert len(reason) < 200
+    assert codes(much, picture) == []
+
+
 @pytest.mark.parametrize(
     ("limit", "positions", "is_refused"),
     [
