@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import msgspec
 
@@ -18,7 +18,7 @@ from desk.messages import (
     Purpose,
 )
 from desk.portfolio import ClosedTrade, Ledger, LedgerState, Position
-from desk.units import ZERO, decimal_of
+from desk.units import CONTEXT, ZERO, decimal_of
 from strategies.base import Signal, Strategy, View
 
 RECENT_TRADES_MAX = 100
@@ -39,13 +39,15 @@ class BookState(msgspec.Struct, frozen=True, array_like=True):
 class OwnBook:
     """A fold over the strategy's own journal records, with the profit of each New York day.
 
+    It counts in the desk's own context: the strategy may have set another for itself, with fewer digits.
     ``is_changed`` and ``has_new_trades`` say what has to be kept anew; who keeps it sets them back.
     """
 
     def __init__(self, balance: Decimal, calendar: NewYork) -> None:
         """Start with the balance that the strategy's sizes are shares of."""
         self._ledger = Ledger(keep_trades=False, keep_executions=False, finished_orders_max=0, is_whole=False)
-        self._ledger.apply(CapitalChanged(balance, "allocation", 0))
+        with localcontext(CONTEXT):
+            self._ledger.apply(CapitalChanged(balance, "allocation", 0))
         self._calendar = calendar
         self._marks: dict[str, Decimal] = {}
         self._recent: deque[ClosedTrade] = deque(maxlen=RECENT_TRADES_MAX)
@@ -79,7 +81,8 @@ class OwnBook:
         Raises:
             ValueError: The state contradicts itself.
         """
-        self._ledger.restore(state.ledger)
+        with localcontext(CONTEXT):
+            self._ledger.restore(state.ledger)
         self._day, self._pnl, self._fees = state.day, dict(state.pnl), dict(state.fees)
         self._autos = dict(state.autos)
         self._marks = dict(marks)
@@ -112,6 +115,20 @@ class OwnBook:
 
     def take(self, body: JournalBody, strategy: Strategy) -> None:
         """Take in one own record, and tell ``strategy`` of it."""
+        with localcontext(CONTEXT):
+            trades = self._fold(body)
+        if isinstance(body, OrderChanged):
+            order = body.order
+            number = max(self._autos.get(order.symbol, 0), auto_number(order.symbol, order.tag))
+            if number:
+                self._autos[order.symbol] = number
+            strategy.on_order(order)
+        elif isinstance(body, FillBooked):
+            strategy.on_fill(body)
+        for trade in trades:
+            strategy.on_position_closed(trade)
+
+    def _fold(self, body: JournalBody) -> tuple[ClosedTrade, ...]:
         trades = self._ledger.apply(body)
         self.is_changed = True
         self.has_new_trades = self.has_new_trades or bool(trades)
@@ -123,16 +140,7 @@ class OwnBook:
             self._pnl[day] = self._pnl.get(day, ZERO) + trade.pnl
             self._recent.append(trade)
         self._recent_view = tuple(self._recent) if trades else self._recent_view
-        if isinstance(body, OrderChanged):
-            order = body.order
-            number = max(self._autos.get(order.symbol, 0), auto_number(order.symbol, order.tag))
-            if number:
-                self._autos[order.symbol] = number
-            strategy.on_order(order)
-        elif isinstance(body, FillBooked):
-            strategy.on_fill(body)
-        for trade in trades:
-            strategy.on_position_closed(trade)
+        return trades
 
     def mark(self, symbol: str, price: float) -> None:
         """Note a symbol's last price."""
@@ -163,13 +171,15 @@ class OwnBook:
                 entries.add(order.symbol)
             elif order.purpose is Purpose.EXIT:
                 exits.add(order.symbol)
+        with localcontext(CONTEXT):
+            total_value = self._ledger.equity(self._marks)
         return View(
             moment=moment,
             positions=tuple(self._ledger.positions.values()),
             entry_pending=frozenset(entries),
             exit_pending=frozenset(exits),
             cash=self._ledger.cash,
-            total_value=self._ledger.equity(self._marks),
+            total_value=total_value,
             day_pnl=self._pnl.get(moment.day, ZERO),
             total_pnl=self._ledger.realised,
             fees_today=self._fees.get(moment.day, ZERO),

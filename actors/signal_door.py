@@ -1,14 +1,14 @@
 """The door from signals to intents: what is malformed, or too much, goes no further."""
 
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import msgspec
 
 from desk.identity import intent_id
 from desk.messages import Effect, Intent, OrderType, Side
 from desk.portfolio import Position
-from desk.units import NS_PER_S, ONE, ZERO
+from desk.units import CONTEXT, NS_PER_S, ONE, ZERO
 from strategies.base import Action, Signal, Strategy
 
 #: How many intents of one strategy may be without an answer: so many that open something, and as many others.
@@ -135,7 +135,8 @@ def intent_of(  # noqa: PLR0913 - an intent has these parts
     quantity = signal.quantity
     if effect is Effect.CLOSE and quantity is None and position is not None:
         share = signal.size_pct if signal.action is Action.SELL and signal.size_pct is not None else ONE
-        quantity = abs(position.quantity) * share
+        with localcontext(CONTEXT):
+            quantity = abs(position.quantity) * share
     return Intent(
         intent_id=intent_id(name, signal.symbol, timeframe, ts_ns, number, part),
         strategy=name,

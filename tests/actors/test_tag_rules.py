@@ -1,6 +1,6 @@
 """Which position a signal speaks of, and the same again when its bar is evaluated again."""
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from desk.identity import order_id
 from desk.messages import Bar, Effect, FillBooked, Intent, JournalRecord, OrderChanged, OrderState, Purpose, Side
 from desk.order import order_from_judgement
 from desk.portfolio import Position
-from desk.units import MINUTE_NS, ZERO
+from desk.units import MINUTE_NS, ONE, ZERO
 from runtime.effects import Effects
 from runtime.log import Log
 from runtime.store import Store
@@ -114,8 +114,9 @@ def evaluate(made: Evaluator, store: Store, number: int, *, is_kept: bool = True
 class Records:
     """Execution, as far as a strategy sees it: every entry fills at once, every other order is refused."""
 
-    def __init__(self) -> None:
+    def __init__(self, quantity: Decimal = ONE) -> None:
         self._told: list[JournalRecord] = []
+        self._quantity = quantity
 
     def tell_again(self, made: Evaluator) -> None:
         """Give a successor what it had not kept."""
@@ -125,14 +126,14 @@ class Records:
 
     def answer(self, made: Evaluator, intents: list[Intent]) -> None:
         for intent in intents:
-            judged = replace(a_judgement(), intent=intent, order_id=order_id(intent.intent_id), quantity=Decimal(1))
+            judged = replace(a_judgement(), intent=intent, order_id=order_id(intent.intent_id), quantity=self._quantity)
             is_entry = intent.effect is Effect.OPEN
             order = order_from_judgement(judged, Purpose.ENTRY if is_entry else Purpose.EXIT, ts_ns=1)
             if not is_entry:
                 self._tell(made, OrderChanged(replace(order, state=OrderState.REJECTED), "", "risk", 1))
                 continue
             self._tell(made, OrderChanged(order, "", "risk", 1))
-            self._tell(made, _fill(intent, order.order_id))
+            self._tell(made, replace(_fill(intent, order.order_id), quantity=self._quantity))
 
     def _tell(self, made: Evaluator, body: OrderChanged | FillBooked) -> None:
         self._told.append(JournalRecord(len(self._told) + 1, 0, body))
@@ -204,6 +205,20 @@ def test_a_close_without_tag_is_one_intent_for_each_position(tmp_path: Path) -> 
         ("auto_BTCUSD_002", Effect.CLOSE, Side.SELL, Decimal(1)),
         ("own", Effect.CLOSE, Side.SELL, Decimal(1)),
     ]
+    store.close()
+
+
+def test_a_strategy_that_counts_with_fewer_digits_still_closes_all_that_it_holds(tmp_path: Path) -> None:
+    store, records = Store.open(tmp_path / "store"), Records(Decimal("1234.567"))
+    with localcontext() as own:
+        own.prec = 3
+        made = evaluator(store, (BUY, replace(BUY, tag="b")), (a_signal(Action.CLOSE),))
+        records.answer(made, evaluate(made, store, 1))
+
+        closing = evaluate(made, store, 2)
+
+    assert [intent.quantity for intent in closing] == [Decimal("1234.567")] * 2
+    assert made.facts()["position"] == {"BTC/USD": "1234.567"}
     store.close()
 
 
