@@ -8,7 +8,7 @@ import msgspec
 
 from desk.messages import Effect, Intent, OrderType, Side
 from desk.portfolio import Key, Position
-from desk.sizing import QUANTITY_STEP, quantity_of_share
+from desk.sizing import QUANTITY_STEP, quantity_of_share, shortened
 from desk.units import BPS, ONE, ZERO, round_down
 
 #: The most that one entry may be worth, whatever the limits: the books count thousands of such to the last digit.
@@ -202,7 +202,8 @@ def _wanted(case: Case) -> tuple[Decimal | None, str]:
     asked = whole if intent.quantity is None else intent.quantity
     if intent.size_pct is not None:
         asked = whole * intent.size_pct
-    return min(asked, reducible(case)), ""
+    most = reducible(case)
+    return (most if asked >= most else shortened(asked)), ""
 
 
 def _wanted_entry(case: Case) -> tuple[Decimal | None, str]:

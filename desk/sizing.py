@@ -1,11 +1,13 @@
 """How much to trade: quantities that follow from a share of the equity, from a risk, or from the room that is left."""
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 from desk.units import ONE, ZERO, round_down
 
 #: The least quantity that the desk trades, and the step of all quantities that it works out.
 QUANTITY_STEP = Decimal("0.001")
+#: No quantity has more digits: with all 28 of a third of a position, sums of quantities would depend on their order.
+QUANTITY_QUANTUM = Decimal("1e-12")
 
 
 def quantity_of_share(share: Decimal, equity: Decimal, price: Decimal, step: Decimal = QUANTITY_STEP) -> Decimal:
@@ -28,6 +30,12 @@ def quantity_of_notional(notional_usd: Decimal, price: Decimal, step: Decimal = 
     if notional_usd <= ZERO:
         return ZERO
     return round_down(notional_usd / price, step)
+
+
+def shortened(quantity: Decimal) -> Decimal:
+    """Give a quantity (0 or more) as it is, or rounded down where it has more digits than sums keep."""
+    cut = quantity.quantize(QUANTITY_QUANTUM, rounding=ROUND_DOWN)
+    return quantity if cut == quantity else cut
 
 
 def quantity_of_risk(

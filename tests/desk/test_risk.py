@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from desk.exposure import Reservation
 from desk.messages import Effect, Intent, OrderType, Side
-from desk.portfolio import Position
+from desk.portfolio import Ledger, Position
 from desk.risk import CHECKS, RiskLimits, RiskPicture, judge
 from desk.sizing import quantity_of_risk, quantity_of_share
 from desk.units import MINUTE_NS, NS_PER_S, ZERO
-from tests.desk.orders import an_intent
+from tests.desk.orders import a_fill, an_intent
 
 BUY, SELL = Side.BUY, Side.SELL
 OPEN, CLOSE, MODIFY = Effect.OPEN, Effect.CLOSE, Effect.MODIFY
@@ -329,6 +329,24 @@ def test_an_exit_is_capped_to_what_is_left_of_the_position(
     picture = replace(a_dark_picture(a_position()), reservations=(a_reservation(CLOSE, leaving, "t"),))
 
     assert judge(intent, picture, TIGHT).quantity == Decimal(expected)
+
+
+THIRDS = st.tuples(st.sampled_from("tuv"), st.decimals("0.001", "999", places=3), st.sampled_from((2, 3, 7)))
+
+
+@given(st.lists(THIRDS, min_size=2, max_size=12))
+def test_parts_that_are_closed_leave_books_that_add_up(course: list[tuple[str, Decimal, int]]) -> None:
+    ledger = Ledger()
+    for number, (tag, quantity, parts) in enumerate(course):
+        held = ledger.position("alpha", "SPY", tag)
+        if held is None:
+            ledger.apply(a_fill(f"e{number}", BUY, f"{quantity}", "100", who=("alpha", tag)))
+            continue
+        exit_ = replace(an_exit(), tag=tag, quantity=held.quantity * (Decimal(1) / parts))
+        part = judge(exit_, a_dark_picture(held), TIGHT).quantity
+        assert abs(part - held.quantity / parts) <= Decimal("1e-12")
+        ledger.apply(a_fill(f"e{number}", SELL, f"{part}", "100", who=("alpha", tag)))
+        ledger.audit()
 
 
 @pytest.mark.parametrize(
