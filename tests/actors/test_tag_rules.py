@@ -15,6 +15,7 @@ from actors.evaluator import Evaluator
 from actors.settings import StrategySettings
 from actors.strategy_arguments import StrategyArguments
 from actors.tag_rules import aims, auto_number, auto_tag
+from actors.words import desk_codec
 from desk.identity import order_id
 from desk.messages import Bar, Effect, FillBooked, Intent, JournalRecord, OrderChanged, OrderState, Purpose, Side
 from desk.order import order_from_judgement
@@ -240,4 +241,39 @@ def test_a_modify_without_tag_never_leaves(tmp_path: Path) -> None:
     sent = evaluate(made, store, 1)
 
     assert (sent, made.facts()["malformed_signals"]) == ([], 1)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ttl_s": 90.0},
+        {"ttl_s": 10**10},
+        {"tag": None},
+        {"tag": "t" * 65},
+        {"reason": None},
+        {"confidence": "high"},
+        {"quantity": 1.0},
+        {"action": "HOLD"},
+        {"horizon": "YEAR"},
+    ],
+)
+def test_what_no_other_process_could_read_never_leaves(tmp_path: Path, change: dict[str, Any]) -> None:
+    store = Store.open(tmp_path / "store")
+    made = evaluator(store, (replace(BUY, **change),))
+
+    sent = evaluate(made, store, 1)
+
+    assert (sent, made.facts()["malformed_signals"], made.facts()["intents_waiting"]) == ([], 1, 0)
+    store.close()
+
+
+@pytest.mark.parametrize("change", [{"confidence": 1}, {"action": "BUY"}, {"horizon": "SWING"}])
+def test_what_says_the_same_in_another_type_is_read_by_everybody(tmp_path: Path, change: dict[str, Any]) -> None:
+    store, codec = Store.open(tmp_path / "store"), desk_codec()
+    made = evaluator(store, (replace(BUY, **change),))
+
+    (sent,) = evaluate(made, store, 1)
+
+    assert codec.decode(codec.encode(sent)) == sent
     store.close()
