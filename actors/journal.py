@@ -396,17 +396,21 @@ class Journal:
             self.last_note[body.kind] = body.text
 
     def _found_entry(self, adopted: ExternalAdopted) -> None:
-        """Give what was adopted an entry, from which its stop and its exit can be made, where nothing was held."""
+        """Give what was adopted an entry, from which its stop and its exit can be made, unless it came to more."""
         key = (adopted.strategy, adopted.symbol, adopted.tag)
         held = self.ledger.position(*key)
-        if held is not None and held.quantity == adopted.quantity:
+        if held is not None and abs(held.quantity) <= abs(adopted.quantity):
             self._keep_entry(key, entry_of_adoption(adopted))
 
     def _keep_entry(self, key: Key, order: Order) -> None:
         """Keep the order behind a position, and once in a while forget the oldest ones behind nothing.
 
+        What only made a position of the other side smaller is not behind it: stop and exit would be on the wrong side.
         What is open is never forgotten, nor what has an order at work that may still open it.
         """
+        held = self.ledger.position(*key)
+        if held is not None and held.quantity * order.side.sign < ZERO:
+            return
         self.entries.pop(key, None)
         self.entries[key] = order
         if len(self.entries) - len(self.ledger.positions) <= 2 * self._entries_kept:

@@ -214,7 +214,7 @@ class Protection:
             return
         kept: set[Purpose] = set()
         for order in resting:
-            level = wanted.get(order.purpose)
+            level = wanted.get(order.purpose) if order.side.sign * position.quantity < ZERO else None
             if level is not None and order.purpose not in kept:
                 if (_level_to_be(order), _left_to_be(order)) == (level, held):
                     kept.add(order.purpose)

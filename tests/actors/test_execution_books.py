@@ -16,12 +16,14 @@ from desk.messages import (
     CancelOrder,
     CapitalChanged,
     CapitalWished,
+    Effect,
     ExternalBooked,
     FlatteningWished,
     OrderState,
     OrdersWanted,
     OrderType,
     ReconciliationWished,
+    Side,
     SubmitOrder,
 )
 from desk.units import ZERO
@@ -260,6 +262,41 @@ def test_what_was_adopted_can_be_closed(lone: LoneExecution) -> None:
     assert lone.exchange.positions() == {}
     assert lone.room._journal.ledger.position("alpha", "QQQ", "mine") is None
     assert [order.command.symbol for order in lone.exchange.orders if order.is_open] == []
+
+
+def short(lone: LoneExecution) -> list[tuple[Side, Decimal]]:
+    """Have alpha take over more of what is missing than it holds itself; give what rests then."""
+    lone.enter(1, symbol="QQQ", quantity="5")
+    lone.run(5)
+    lone.exchange.by_hand["QQQ"] = Decimal(-8)
+    lone.run(RECONCILED_S)
+    look(lone, is_accepted=True)
+    lone.wish(adoption("r1", quantity=Decimal(8), tag="t1", stop_loss=Decimal(110)))
+    lone.run(5)
+    return resting(lone)
+
+
+def resting(lone: LoneExecution) -> list[tuple[Side, Decimal]]:
+    return [(order.command.side, order.quantity) for order in lone.exchange.orders if order.is_open]
+
+
+def test_a_position_that_an_adoption_turned_round_has_its_stop_on_the_other_side(lone: LoneExecution) -> None:
+    stops = short(lone)
+
+    lone.wish(FlatteningWished("r2", "alpha", "", "enough", "local"))
+    lone.run(20)
+
+    assert stops == [(Side.BUY, Decimal(3))]
+    assert (lone.exchange.positions(), resting(lone)) == ({}, [])
+
+
+def test_an_entry_that_covers_a_part_of_a_short_leaves_the_rest_its_stop(lone: LoneExecution) -> None:
+    short(lone)
+
+    lone._decide(2, Effect.OPEN, "QQQ", Decimal(1), "", "", tag=1)
+    lone.run(20)
+
+    assert (lone.exchange.positions(), resting(lone)) == ({"QQQ": Decimal(-2)}, [(Side.BUY, Decimal(2))])
 
 
 def test_flattening_leaves_what_stands_under_external(lone: LoneExecution) -> None:
