@@ -26,6 +26,8 @@ from runtime.store import Store
 
 #: Attempts that were sent more than once under the same id, by that id.
 _REPEATED = "repeated"
+#: Entries whose end is wanted while they cannot be cancelled, with the reason, by the order's id.
+_UNWANTED = "unwanted"
 #: Asked for with each order: to look a member up in its class costs as much as several calls.
 _ENTRY = Purpose.ENTRY
 REASON_CAPPED = "CAPPED"
@@ -51,11 +53,13 @@ class Orders:
         self.unknown = journal.ledger.unknown
         self._on_wire: set[str] = set()
         self._repeated: set[str] = set()
+        self._unwanted: dict[str, str] = {}
         self._replaces: Counter[str] = Counter()
 
     def recall(self, store: Store) -> None:
-        """Read which attempts were sent more than once."""
+        """Read which attempts were sent more than once, and which entries nobody wants any more."""
         self._repeated = {name.decode() for name, _ in store.scan(_REPEATED)}
+        self._unwanted = {name.decode(): reason.decode() for name, reason in store.scan(_UNWANTED)}
 
     # --- looking ------------------------------------------------------------------------------
 
@@ -83,10 +87,12 @@ class Orders:
         self.journal.write(OrderChanged(order, before, source, order.changed_ns), effects)
         self._pace.follow(order)
         if order.state in TERMINAL:
-            self._let_go(order.client_id, effects)
+            self._let_go(order.order_id, order.client_id, effects)
 
-    def _let_go(self, client_id: str, effects: Effects) -> None:
+    def _let_go(self, order_id: str, client_id: str, effects: Effects) -> None:
         """Remember nothing of the last attempt of an order that is finished: nothing is sent for it any more."""
+        if self._unwanted.pop(order_id, None) is not None:
+            effects.delete(_UNWANTED, order_id.encode())
         self._on_wire.discard(client_id)
         self._replaces.pop(client_id, None)
         if client_id in self._repeated:
@@ -223,11 +229,26 @@ class Orders:
         effects.posts.append(Post(self.venue, submit))
 
     def cancel(self, order: Order, reason: str, effects: Effects) -> None:
-        """Ask for an order's end; one that never left ends at once. One in doubt or in change is left alone for now."""
+        """Ask for an order's end; one that never left ends at once.
+
+        One on its way, in doubt or in change is left alone for now; of an entry it is remembered, also across falls.
+        """
         if order.state in OPEN:
             self.ask_cancel(self.change(order, OrderState.PENDING_CANCEL, reason, "ours", effects), effects)
         elif not self.has_left(order):
             self.change(order, OrderState.CANCELLED, reason, "ours", effects)
+        elif order.purpose is _ENTRY and order.order_id not in self._unwanted:
+            self._unwanted[order.order_id] = reason
+            effects.put(_UNWANTED, order.order_id.encode(), reason.encode())
+
+    def is_unwanted(self, order: Order) -> bool:
+        """Say whether the end of an entry was asked for while it could not be cancelled."""
+        return order.order_id in self._unwanted
+
+    def end_unwanted(self, order: Order, effects: Effects) -> None:
+        """Cancel an entry whose end was asked for before, now that the venue is known to have it."""
+        if order.state in OPEN and self.is_unwanted(order):
+            self.cancel(order, self._unwanted[order.order_id], effects)
 
     def ask_cancel(self, order: Order, effects: Effects) -> None:
         """Say (again) to the venue that it should cancel; twice is as once, and in one turn it is said once."""

@@ -568,7 +568,8 @@ class Execution(Room):
         return self._journal.ledger.cash - committed(others)
 
     def _is_entry_allowed(self, order: Order) -> bool:
-        return not self._reasons_against(order) and not self._pace.breaker_objection()
+        is_wanted = not self._orders.is_unwanted(order)
+        return is_wanted and not self._reasons_against(order) and not self._pace.breaker_objection()
 
     def _submit(self, order: Order, effects: Effects) -> None:
         """Put a PENDING order on the wire; an exit first waits until no resting order could sell the same again."""
@@ -682,6 +683,7 @@ class Execution(Room):
             self._journal.note("flattened", f"{order.strategy} holds no {order.symbol} any more", report.ts_ns, effects)
         elif order.purpose is Purpose.ENTRY:
             self._protection.flatten(key, effects)  # an entry that was filled while its strategy left
+            self._orders.end_unwanted(order, effects)
         if isinstance(report, OrderRejected) and order.purpose in PROTECTIVE:
             self._wait_to_protect(key, report, effects)
         else:

@@ -1,15 +1,16 @@
 """What a person may say of an order that nobody knows, and of positions that shall be closed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from desk.messages import FlatteningWished, OrderCancelled, OrderState, ResolutionWished, SubmitOrder
+from desk.messages import CancelWanted, FlatteningWished, OrderCancelled, OrderState, ResolutionWished, SubmitOrder
 from desk.units import NS_PER_S, ZERO
 from desk.venue import ALPACA
+from runtime.words import Peer
 from tests.actors.lone_execution import Faults, LoneExecution
 
 ONE = Decimal(1)
@@ -272,3 +273,66 @@ def test_a_wish_for_flatness_outlives_falls_of_everyone_and_a_venue_that_refuses
     assert held == [["alpha", "SPY", "t1"]]
     assert lone.exchange.positions() == {}
     assert lone.room.facts()["wanted_flat"] == []
+
+
+# --- an entry that nobody wants any more ----------------------------------------------------------
+
+
+def cancelled(lone: LoneExecution) -> None:
+    lone._turn(lambda: lone.room.hear("console", 1, CancelWanted("", "OPERATOR")))
+
+
+def put_away(lone: LoneExecution) -> None:
+    lone._turn(lambda: lone.room.peers((Peer("strategies/alpha", 1, "QUARANTINED"),)))
+
+
+def wanted_flat(lone: LoneExecution) -> None:
+    lone.wish(FlatteningWished("r1", "", "", "enough", "anna"))
+
+
+UNWANTED = pytest.mark.parametrize("do", [cancelled, put_away, wanted_flat])
+
+
+@UNWANTED
+def test_an_entry_that_is_on_its_way_when_its_end_is_wanted_does_not_rest(
+    lone: LoneExecution, do: Callable[[LoneExecution], None]
+) -> None:
+    name = lone.enter(1, limit="99")
+
+    do(lone)
+    lone.run(5)
+
+    assert lone.order(name).state is OrderState.CANCELLED
+    assert [order.state for order in lone.exchange.orders] == [OrderState.CANCELLED]
+    assert lone.room.facts()["wanted_flat"] == []
+
+
+@UNWANTED
+def test_an_entry_in_doubt_whose_end_is_wanted_does_not_rest_once_it_is_found(
+    lone: LoneExecution, do: Callable[[LoneExecution], None]
+) -> None:
+    lone.faults = Faults(dropped=1.0)
+    name = lone.enter(1, limit="99")
+    lone.run(0.1)
+    lone.faults = Faults()
+    in_doubt = lone.order(name).state
+
+    do(lone)
+    lone.fall()
+    lone.run(10)
+
+    assert (in_doubt, lone.order(name).state) == (OrderState.UNKNOWN, OrderState.CANCELLED)
+    assert not any(order.is_open for order in lone.exchange.orders)
+
+
+def test_an_entry_that_never_arrived_is_not_sent_again_where_its_end_is_wanted(lone: LoneExecution) -> None:
+    lone.faults = Faults(lost=1.0)
+    name = lone.enter(1)
+    lone.run(0.1)
+    cancelled(lone)
+    lone.faults = Faults()
+    lone.sent.clear()
+    lone.run(10)
+
+    assert [word for word in lone.sent if isinstance(word, SubmitOrder)] == []
+    assert (lone.order(name).state, lone.exchange.positions()) == (OrderState.UNKNOWN, {})
