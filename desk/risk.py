@@ -12,7 +12,7 @@ import msgspec
 from desk.day import DAILY_LOSS
 from desk.exposure import NOTIONAL_MAX, ROOMS, Case, MissingFigureError, RiskLimits, RiskPicture, case_of, reducible
 from desk.messages import Effect, Intent, OrderType, Side
-from desk.portfolio import HORIZON_DEFAULT
+from desk.portfolio import FIGURE_MAX, HORIZON_DEFAULT
 from desk.sizing import quantity_of_notional
 from desk.units import NS_PER_S, ONE, ZERO
 
@@ -21,6 +21,8 @@ FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeE
 
 ALL = frozenset(Effect)
 OPENING = frozenset({Effect.OPEN})
+#: No price, no quantity to open and no notional reaches this, or the books might refuse the execution that follows.
+COUNTED_MAX = FIGURE_MAX / 10
 REDUCING = frozenset({Effect.CLOSE, Effect.MODIFY})
 
 
@@ -164,6 +166,16 @@ def _malformed(case: Case) -> str:
             )
             if figure is not None and not _is_positive(figure)
         ),
+        *(
+            f"{name} must be below {COUNTED_MAX:f}, not {figure}"
+            for name, figure in (
+                ("limit_price", intent.limit_price),
+                ("stop_loss", intent.stop_loss),
+                ("take_profit", intent.take_profit),
+                ("reference_price", intent.reference_price),
+            )
+            if figure is not None and _is_positive(figure) and figure >= COUNTED_MAX
+        ),
     ]
     if not faults:
         faults += _SHAPES[intent.effect](case)
@@ -256,6 +268,8 @@ def _size(case: Case) -> str:
         return case.size_fault
     if case.quantity is not None and case.quantity < least:
         return f"quantity {case.quantity} is below the least of {least}"
+    if case.quantity is not None and case.price is not None and case.quantity * max(case.price, ONE) >= COUNTED_MAX:
+        return f"{case.quantity} at {case.price} is beyond what can be counted"
     return _over(case, "SIZE")
 
 

@@ -500,6 +500,29 @@ def test_whatever_figures_come_the_gate_answers(intent: Intent) -> None:
     assert judgement.is_approved or judgement.quantity == ZERO
 
 
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"quantity": Decimal(10**12)}, "SIZE"),
+        ({"quantity": Decimal(10**14), "limit_price": Decimal("0.01"), "stop_loss": Decimal("0.009")}, "SIZE"),
+        ({"take_profit": Decimal("1e999998")}, "MALFORMED"),
+        ({"take_profit": Decimal("1e999999"), "effect": MODIFY, "quantity": None}, "MALFORMED"),
+        ({"limit_price": Decimal(10**14), "effect": CLOSE, "side": SELL, "quantity": None}, "MALFORMED"),
+    ],
+)
+def test_what_the_books_could_not_count_is_no_order(change: dict[str, Any], code: str) -> None:
+    kind = OrderType.LIMIT if "limit_price" in change else OrderType.MARKET
+    picture = replace(a_picture(), positions=(a_position(),), cash=None)
+
+    assert codes(replace(an_intent(), order_type=kind, **change), picture) == [code]
+
+
+def test_an_exit_of_more_than_can_be_counted_closes_what_is_held() -> None:
+    judgement = judge(replace(an_exit(), quantity=Decimal("1e30")), a_dark_picture(a_position()), TIGHT)
+
+    assert judgement.quantity == Decimal(2)
+
+
 @given(HOLDINGS, st.decimals("0.001", "30", places=3), st.sampled_from(Side))
 def test_no_exit_is_larger_than_its_position(positions: tuple[Position, ...], quantity: Decimal, side: Side) -> None:
     intent = replace(an_exit(), quantity=quantity, side=side)
