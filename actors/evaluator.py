@@ -85,6 +85,8 @@ class Evaluator:
         self._book = OwnBook(self._told.balance, NewYork())
         self._book.is_changed = True
         self.last = {bar_topic(symbol, self._instance.timeframe): 0 for symbol in self._instance.symbols}
+        #: Of each topic: up to which bar somebody decided of whom nothing is remembered; None where nobody can tell.
+        self.decided: dict[str, int | None] = dict.fromkeys(self.last, 0)
         self.journal_sequence = 0
         self._pending: dict[str, Intent] = {}
         self._why_not: Counter[str] = Counter()
@@ -128,6 +130,8 @@ class Evaluator:
         except Exception as error:  # What a strategy raises at its own former state is its own; it begins anew.
             msg = f"load_state raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise MemoryUnfitError(msg) from error
+        known = {} if recalled.was_aside else kept.last
+        self.decided |= {topic: self._memory.last_bar() for topic in self.last if topic not in known}
         self.last |= {topic: sequence for topic, sequence in kept.last.items() if topic in self.last}
         self.journal_sequence = kept.journal_sequence
         self._pending = {intent.intent_id: intent for intent in kept.pending}
@@ -140,6 +144,7 @@ class Evaluator:
         self._rebuilt, self._rebuilt_reason = rebuilt.count, reason
         self._log.warning("state.rebuilt", reason=reason, count=rebuilt.count)
         self._begin_new(self._strategy.parameters)
+        self.decided = dict.fromkeys(self.last, self._memory.last_bar())
 
     # --- parameters ---------------------------------------------------------------------------
 

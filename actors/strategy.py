@@ -274,11 +274,14 @@ class StrategyRoom(Room):
             return
         if not self._bars_from[topic] <= given.after <= self._heard[topic]:  # it answers a predecessor
             return
+        decided = self._evaluator.decided[topic]
+        if decided is None:
+            decided = self._evaluator.decided[topic] = given.head
         for bar in given.bars:
             if bar.sequence > self._evaluator.last[topic]:
                 self._bars[bar.sequence] = bar
                 self._heard[topic] = max(self._heard[topic], bar.sequence)
-                if bar.end_ns + INTENT_TTL_NS <= given.market_ns:
+                if bar.sequence <= decided or bar.end_ns + INTENT_TTL_NS <= given.market_ns:
                     self._missed.add(bar.sequence)
         if given.is_complete:
             self._bars_asked.discard(topic)

@@ -17,9 +17,10 @@ from actors.strategy_memory import BOOK, NOW, TABLE, TRADES, Kept, Memory, copie
 from actors.strategy_parameters import changes, in_force_next
 from desk.messages import Bar, OrderState
 from desk.portfolio import Ledger, Position
+from desk.units import ONE
 from runtime.effects import Delete, Put
 from runtime.store import Store
-from strategies.base import Decision, View
+from strategies.base import Action, Decision, NoTrade, NoTradeCode, Signal, View
 from tests.actors.lone_strategy import SYMBOLS, Chronicler, ChroniclerParameters, Lone, Outcome
 
 FALLS = ("", "", "before", "heard", "uncommitted", "unsent")
@@ -275,6 +276,55 @@ def test_what_another_module_kept_waits_until_that_one_comes_back(lone: Lone) ->
     state = lone.outcome().state
     lone.fall()
     assert lone.outcome().state == state
+
+
+class Eager(Chronicler):
+    """Wants a piece of one symbol with each bar of it that is not decided yet."""
+
+    @override
+    def on_bar(self, bar: Bar, view: View) -> Decision:
+        if bar.symbol != SYMBOLS[0] or bar.symbol in view.entry_pending:
+            return NoTrade(NoTradeCode.NO_SIGNAL)
+        return (Signal(symbol=bar.symbol, action=Action.BUY, quantity=ONE, stop_loss=ONE),)
+
+
+def become_another_module(lone: Lone) -> None:
+    lone.module = "another"
+
+
+def come_back_to_the_symbol(lone: Lone) -> None:
+    """Trade another symbol alone for a bar, and the former one again."""
+    both, lone.symbols = lone.symbols, lone.symbols[1:]
+    lone.fall()
+    lone._bars.append(msgspec.structs.replace(lone._bars[-1], sequence=3))
+    lone.fall()
+    lone.symbols = both
+
+
+def lose_its_memory(lone: Lone) -> None:
+    spoil(lone, NOW, flipped(lone, NOW))
+
+
+@pytest.mark.parametrize("happens", [become_another_module, come_back_to_the_symbol, lose_its_memory])
+def test_a_bar_on_which_a_life_before_decided_is_not_decided_again_by_one_that_knows_nothing_of_it(
+    tmp_path: Path, happens: Callable[[Lone], None]
+) -> None:
+    lone = Lone(tmp_path, 1, is_stepped=False, kind=Eager)
+    lone.step()
+    (intent,) = lone._intents
+    lone._due = {2: [(intent, 0, "reject")]}
+    lone.step()
+    first = lone._bars[0]
+    lone._bars[1] = msgspec.structs.replace(lone._bars[1], ts_ns=first.ts_ns, end_ns=first.end_ns)  # none is old
+
+    happens(lone)
+    lone.fall()
+
+    assert lone.evaluator.is_flat, "nobody would answer the same intent again"
+    for _ in SYMBOLS:
+        lone.step()
+    assert len(lone._intents) == 2, "the next bar is decided as ever"
+    lone.close()
 
 
 # --- parameters -----------------------------------------------------------------------------------
