@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
+from hashlib import blake2b
 
 import msgspec
 
@@ -21,6 +22,8 @@ from runtime.store import Store
 
 #: The positions that an operator wants flat.
 _FLAT = "flat"
+#: The longest key of that table that is the position's own; others are digests.
+PLACE_BYTES_MAX = 256
 PROTECTIVE = frozenset({Purpose.STOP_LOSS, Purpose.TAKE_PROFIT})
 REASON_POSITION_CLOSED = "POSITION_CLOSED"
 REASON_LEVELS_CHANGED = "LEVELS_CHANGED"
@@ -76,13 +79,13 @@ class Protection:
 
     def recall(self, store: Store) -> None:
         """Read which positions an operator wanted flat before a fall."""
-        self._wanted_flat = {(*msgspec.msgpack.decode(key, type=Key),) for key, _ in store.scan(_FLAT)}
+        self._wanted_flat = {(*msgspec.msgpack.decode(said or place, type=Key),) for place, said in store.scan(_FLAT)}
 
     def want_flat(self, key: Key, effects: Effects) -> None:
         """Close a position because an operator says so, again and again until it is closed."""
         if key not in self._wanted_flat:
             self._wanted_flat.add(key)
-            effects.put(_FLAT, msgspec.msgpack.encode(key), b"")
+            effects.put(_FLAT, _place(key), msgspec.msgpack.encode(key))
         for order in self._orders.around(key, {Purpose.ENTRY}):
             self._orders.cancel(order, REASON_FLATTEN, effects)
         self.flatten(key, effects)
@@ -102,7 +105,7 @@ class Protection:
         if self._orders.around(key, {Purpose.ENTRY}):
             return False
         self._wanted_flat.discard(key)
-        effects.delete(_FLAT, msgspec.msgpack.encode(key))
+        effects.delete(_FLAT, _place(key))
         return True
 
     def flatten(self, key: Key, effects: Effects) -> None:
@@ -318,3 +321,9 @@ def _left_to_be(order: Order) -> Decimal:
     """Give what of a protective order will rest once its replacement, if any, is through."""
     quantity = order.quantity if order.new_quantity is None else order.new_quantity
     return quantity - order.filled_quantity
+
+
+def _place(key: Key) -> bytes:
+    """Say where a position that shall be flat stands in its table: a tag may be longer than a store's key."""
+    said = msgspec.msgpack.encode(key)
+    return said if len(said) <= PLACE_BYTES_MAX else blake2b(said, digest_size=32).digest()

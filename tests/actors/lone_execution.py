@@ -444,7 +444,7 @@ class LoneExecution:
 
     # --- work ---------------------------------------------------------------------------------
 
-    def enter(
+    def enter(  # noqa: PLR0913 - an entry has its figures
         self,
         number: int,
         *,
@@ -453,9 +453,10 @@ class LoneExecution:
         limit: str = "",
         stop: str = "90",
         target: str = "",
+        tag: int = -1,
     ) -> str:
         """Let risk approve an entry whose stop rests at the venue; give the order's id."""
-        return self._decide(number, Effect.OPEN, symbol, Decimal(quantity), limit, stop, target=target)
+        return self._decide(number, Effect.OPEN, symbol, Decimal(quantity), limit, stop, tag, target)
 
     def modify(self, number: int, tag: int, *, stop: str = "", target: str = "", symbol: str = "SPY") -> str:
         """Let risk approve other levels for what entry ``tag`` bought."""

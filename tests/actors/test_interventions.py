@@ -256,6 +256,23 @@ def test_flattening_closes_what_is_meant_and_nothing_else(lone: LoneExecution) -
     assert lone.room.facts()["wanted_flat"] == []
 
 
+def test_a_position_is_closed_also_where_its_tag_is_longer_than_a_store_s_key(lone: LoneExecution) -> None:
+    lone.enter(1, tag=10**600)
+    lone.run(5)
+    lone.faults = Faults(lost=1.0)
+    lone.wish(FlatteningWished("r1", "", "", "enough", "anna"))
+    lone.fall()
+    held = lone.room.facts()["wanted_flat"]
+    lone.faults = Faults()
+
+    lone.run(200)
+
+    assert held == [["alpha", "SPY", f"t{10**600}"]]
+    assert lone.exchange.positions() == {}
+    lone.fall()
+    assert lone.room.facts()["wanted_flat"] == []
+
+
 def test_a_wish_for_flatness_outlives_falls_of_everyone_and_a_venue_that_refuses(lone: LoneExecution) -> None:
     lone.enter(1)
     lone.run(5)
