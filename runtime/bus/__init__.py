@@ -25,7 +25,7 @@ FOREIGN_FRAME_BYTES_MAX = 64 * 1024
 #: Largest frame that the control socket takes in, from the desk's own user and from a client with a key. Both are far
 #: above the largest request, so that one which is somewhat too large still gets an answer.
 CONTROL_FRAME_BYTES_MAX = 1 << 20
-GUARDED_FRAME_BYTES_MAX = 128 * 1024
+GUARDED_FRAME_BYTES_MAX = 128 * 1024 + 33  # so many bytes CURVE puts around a frame
 #: Requests that may wait at the control socket, and answers for one client that does not read; more are lost.
 CONTROL_HWM = 256
 GUARDED_HWM = 128

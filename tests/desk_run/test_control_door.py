@@ -236,6 +236,7 @@ WRONG = {
     "two frames": Wrong(_around(lambda good: [b"", good]), "malformed"),
     "a thousand frames": Wrong(_around(lambda good: [good] * 1000), "malformed"),
     "65 KiB": Wrong(_around(lambda good: [good.ljust(65 * 1024)]), "too_large"),
+    "128 KiB": Wrong(_around(lambda good: [good.ljust(128 * 1024)]), "too_large"),
     "another version": Wrong(_stop(v=2), "unsupported_version"),
     "an unknown verb": Wrong(_stop(verb="sell_everything"), "unknown_verb"),
     "an unknown argument": Wrong(_stop(arguments={"force": True}), "bad_arguments"),
