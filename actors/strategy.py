@@ -1,7 +1,7 @@
 """One strategy in its own process: bars and own events in, intents out, its state kept before they leave."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from typing_extensions import override
@@ -39,6 +39,10 @@ HEADS_NS = 30_000 * NS_PER_MS
 #: Bars that are evaluated in one turn of the loop. Of a year there are hundred thousands: more than a turn's processor
 #: time is good for, and than memory holds of what is to be kept.
 BARS_AT_ONCE_MAX = 500
+#: For how long bars are evaluated one behind another before the turn ends: each may take long, and a turn may not.
+WORK_NS = 100 * NS_PER_MS
+#: A pause between two bars from which on that time begins anew.
+REST_NS = 10 * NS_PER_MS
 #: The timer by which it goes on with the rest.
 BARS_LEFT = "bars"
 
@@ -76,6 +80,7 @@ class StrategyRoom(Room):
         self._awaits_heads = False
         self._is_pausing = False
         self._ask_again_ns = ASK_AGAIN_NS
+        self._worked_since_ns = self._worked_until_ns = 0
         self._start_over()
 
     def _start_over(self) -> None:
@@ -167,6 +172,7 @@ class StrategyRoom(Room):
             self._ask_bars(self._unheard, effects)
         elif name == BARS_LEFT:
             self._is_pausing = False
+            self._worked_since_ns = self._clock.monotonic_ns()
             self._go_on(effects)
         else:
             self._is_armed = False
@@ -380,13 +386,19 @@ class StrategyRoom(Room):
             self._apply_events(offer.journal_head)
             self._evaluator.evaluate_tick(offer.tick, turn.step, turn.market_ns, effects, is_step=True)
 
-    def _next_bars(self, newest: int, effects: Effects) -> list[int]:
+    def _next_bars(self, newest: int, effects: Effects) -> Iterator[int]:
         """Give the next bars up to ``newest``, oldest first; where those are too many for once, the loop comes back."""
         due = sorted(sequence for sequence in self._bars if sequence <= newest)
-        if len(due) > BARS_AT_ONCE_MAX:
-            self._is_pausing = True
-            effects.timer(BARS_LEFT, self._clock.monotonic_ns())
-        return due[:BARS_AT_ONCE_MAX]
+        for number, sequence in enumerate(due):
+            now_ns = self._clock.monotonic_ns()
+            if now_ns - self._worked_until_ns > REST_NS:
+                self._worked_since_ns = now_ns
+            if number == BARS_AT_ONCE_MAX or now_ns - self._worked_since_ns >= WORK_NS:
+                self._is_pausing = True
+                effects.timer(BARS_LEFT, now_ns)
+                return
+            yield sequence
+            self._worked_until_ns = self._clock.monotonic_ns()
 
     def _apply_events(self, upto: int | None) -> None:
         """Tell the strategy of its own records, up to one of the journal or all that are here."""

@@ -6,9 +6,10 @@ from typing import ClassVar
 
 import msgspec
 import pytest
+from typing_extensions import override
 
 from actors.candidate import CandidateRoom
-from actors.strategy import BARS_AT_ONCE_MAX, BARS_LEFT, HEADS_NS, StrategyRoom
+from actors.strategy import BARS_AT_ONCE_MAX, BARS_LEFT, HEADS_NS, WORK_NS, StrategyRoom
 from actors.strategy_arguments import CandidateArguments, StrategyArguments
 from actors.topics import bar_topic
 from actors.words import StrategyTurn
@@ -17,7 +18,9 @@ from desk.units import DAY_NS, MINUTE_NS
 from runtime.bus_words import StreamItem
 from runtime.effects import Effects
 from runtime.words import Turn
+from strategies.base import Decision, NoTrade, NoTradeCode, View
 from tests.actors.lone_strategy import NAME, SYMBOLS, Chronicler, Lone
+from tests.runtime.fakes import HandClock
 
 ONE, OTHER = SYMBOLS
 
@@ -151,6 +154,53 @@ def test_a_year_of_missed_bars_is_evaluated_in_turns_that_each_end_soon(lone: Lo
 
     most = BARS_AT_ONCE_MAX
     assert far == [(most, True), (2 * most, True), (2 * most + 4, False)]
+
+
+class Slow(Chronicler):
+    """Takes a quarter of a turn's time for each bar, whether it trades upon it or not."""
+
+    clock: ClassVar[HandClock]
+
+    @override
+    def on_missed_bar(self, bar: Bar, view: View) -> None:
+        self.clock.advance_ns(WORK_NS // 4)
+
+    @override
+    def on_bar(self, bar: Bar, view: View) -> Decision:
+        self.clock.advance_ns(WORK_NS // 4)
+        return NoTrade(NoTradeCode.NO_SIGNAL)
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[Lone]:
+    lone = Lone(tmp_path, 1, is_stepped=False, kind=Slow)
+    Slow.clock = lone.clock
+    yield lone
+    lone.close()
+
+
+def test_missed_bars_that_each_take_long_are_evaluated_in_turns_that_each_end_soon(slow: Lone) -> None:
+    room = born(slow)
+
+    far, effects = list[int](), many_bars(room, 10)
+    while goes_on(effects):
+        far.append(evaluated(slow))
+        effects = room.timer(BARS_LEFT)
+
+    assert [*far, evaluated(slow)] == [4, 8, 10]
+
+
+def test_bars_that_queued_while_it_was_slow_are_left_for_the_next_turn(slow: Lone) -> None:
+    room = born(slow)
+    own_head(room, 0, 0)
+    bars_head(room, OTHER, 0, 0)
+    bars_head(room, ONE, 0, 0)
+
+    last = [published(room, ONE, number, number - 1) for number in range(1, 7)][-1]
+    before = evaluated(slow)
+    room.timer(BARS_LEFT)
+
+    assert (before, goes_on(last), evaluated(slow)) == (4, False, 6)
 
 
 def test_a_step_ends_when_the_last_of_many_missed_bars_is_evaluated(tmp_path: Path) -> None:
