@@ -40,6 +40,8 @@ EXIT_FALLEN = 70
 OOM_SCORE = 500
 #: Files that a process may open beyond its limit when it falls: its last words, and the code that its log quotes.
 FILES_SPARE = 16
+#: Memory that it may take beyond its limit then, for the same: what filled it is still there.
+MEMORY_SPARE_BYTES = 32 << 20
 #: Past this size a new incarnation begins the file of stacks anew.
 STACKS_BYTES_MAX = 1 << 20
 _APPENDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -149,7 +151,7 @@ def run(request: ChildRequest, walls: Walls | None = None) -> int:
         return 0
     if request.is_gentle:
         leave_gently()  # nobody waits for its end either
-    _open_spare_files()
+    _take_spares()
     words = words_of(failure)
     log.trace("child.fell", failure, reason=words, offender=request.path)
     _leave_last_words(request, words)
@@ -259,7 +261,7 @@ def _set_limits(request: ChildRequest) -> None:
     if not request.is_gentle:  # such a one must still be let up again; then this is done from outside
         resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
     limits = request.limits
-    spare = {resource.RLIMIT_NOFILE: FILES_SPARE}
+    spare = {resource.RLIMIT_AS: MEMORY_SPARE_BYTES, resource.RLIMIT_NOFILE: FILES_SPARE}
     for kind, most in (
         (resource.RLIMIT_AS, limits.address_space_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files),
@@ -272,10 +274,11 @@ def _set_limits(request: ChildRequest) -> None:
             resource.setrlimit(kind, (min(most, hard), hard))
 
 
-def _open_spare_files() -> None:
-    """Let a process that holds all the files it may hold still say why it falls."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _take_spares() -> None:
+    """Let a process that holds all the memory or files it may hold still say why it falls."""
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_NOFILE):
+        hard = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (hard, hard))
 
 
 def _confine(request: ChildRequest, walls: Walls) -> None:

@@ -310,6 +310,13 @@ def swell(state: Path) -> None:
             file.write(bytes(1 << 20))
 
 
+def hoard() -> NoReturn:
+    """Keep small things without end."""
+    kept: list[object] = []
+    while True:
+        kept.append(object())
+
+
 class SpeechlessError(Exception):
     """An error that cannot say what it is about."""
 
@@ -339,6 +346,7 @@ MOODS: dict[str, Callable[["Apprentice"], object]] = {
     "fathers": lambda _: father(),
     "chatters": lambda _: chatter(),
     "swells": lambda one: swell(one.state),
+    "hoards": lambda _: hoard(),
     "crashes": lambda _: ctypes.string_at(0),
     "raises": lambda _: int("a loaf"),
     "raises half a character": lambda _: int("\udc80"),

@@ -34,6 +34,7 @@ REASONS = {
     "multiplies": "5 processes, over the limit of 2",
     "chatters": "it printed more than 1 MiB twice in 10 s; the end of it is in log/chatters.out",
     "swells": "OSError: [Errno 27] File too large",
+    "hoards": "MemoryError",
 }
 
 
@@ -46,6 +47,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bakehouse]:
         limited("multiplies", "multiplies", processes=2),
         limited("chatters", "chatters", output_bytes=MIB),
         limited("swells", "swells", file_bytes=8 * MIB),
+        limited("hoards", "hoards", address_space_bytes=1300 * MIB),
     ]
     modest = limited(
         "modest",
