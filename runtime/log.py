@@ -16,6 +16,8 @@ from runtime.clock import NS_PER_S, Clock
 
 ROTATION_BYTES = 10 * 1000 * 1000
 ROTATIONS_KEPT = 5
+#: How much is written of one traceback: what an error says of itself may be megabytes.
+TRACE_CHARS_MAX = 1 << 16
 WARNINGS_AT_ONCE = 100
 WARNINGS_A_SECOND = 10
 #: What a file that is full is named by, before its ending: when it was put aside.
@@ -142,8 +144,11 @@ class _Own:
         return self._descriptor >= 0 and number >= self._least
 
     def trace(self, text: Any) -> None:
-        """Write a line with the traceback that the library has formed behind it."""
-        self.write(str(text), _LEVELS["ERROR"])
+        """Write a line with the traceback that the library has formed behind it, or its beginning."""
+        whole = str(text)
+        more = len(whole) - TRACE_CHARS_MAX
+        said = whole if more <= 0 else f"{whole[:TRACE_CHARS_MAX]}\n[{more} characters were left out here]\n"
+        self.write(said, _LEVELS["ERROR"])
 
     def write(self, text: str, number: int) -> None:
         """Write lines; the file is put aside first where it is full."""

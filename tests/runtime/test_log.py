@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.clock import NS_PER_S
-from runtime.log import ROTATIONS_KEPT, WARNINGS_A_SECOND, WARNINGS_AT_ONCE, Log, silence
+from runtime.log import ROTATIONS_KEPT, TRACE_CHARS_MAX, WARNINGS_A_SECOND, WARNINGS_AT_ONCE, Log, silence
 from tests.runtime.fakes import HandClock
 
 
@@ -146,6 +146,19 @@ def test_a_traceback_names_the_place_and_shows_no_value_of_a_variable(tmp_path: 
     assert "raise ValueError(len(scrambled))" in text
     assert "hunter2" not in text
     assert "2retnuh" not in text
+
+
+def test_an_error_that_says_megabytes_is_written_with_its_place_and_the_beginning(tmp_path: Path) -> None:
+    log = Log.open(tmp_path, "strategies/alpha", "INFO")
+    try:
+        {}["x" * 10_000_000]
+    except KeyError as error:
+        log.trace("child.fell", error, offender="strategies/alpha")
+
+    lines = lines_of(tmp_path, "strategies.alpha")
+    assert any("test_log.py" in line for line in lines)
+    assert lines[-1].endswith("characters were left out here]")
+    assert sum(map(len, lines)) < 2 * TRACE_CHARS_MAX
 
 
 def test_the_library_of_actors_writes_nowhere_else(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
