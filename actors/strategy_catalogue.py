@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 import strategies
+from desk.messages import ProtectiveStop
 from strategies.base import Strategy
 
 _MODULE = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -76,6 +77,9 @@ def imported_strategy(name: str) -> type[Strategy]:
     parameters: object = getattr(strategy, "Parameters", None)
     if not (isinstance(parameters, type) and issubclass(parameters, msgspec.Struct)):
         msg = f"strategies/{name}.py: the strategy declares no Parameters"
+        raise StrategyBrokenError(msg)
+    if strategy.protective_stop not in tuple(ProtectiveStop):
+        msg = f"strategies/{name}.py: protective_stop is {strategy.protective_stop!r}, and not one of ProtectiveStop"
         raise StrategyBrokenError(msg)
     foreign = strategy.live_parameters - frozenset(parameters.__struct_encode_fields__)
     if foreign:

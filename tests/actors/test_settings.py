@@ -426,6 +426,23 @@ def test_live_parameters_that_there_are_not_break_the_strategy_that_names_them(
         find_strategy("mistaken_live")
 
 
+def test_a_stop_that_nobody_would_watch_breaks_the_strategy_that_wants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strategies, "__path__", list(strategies.__path__))
+    (tmp_path / "mistaken_stop.py").write_text(
+        "import msgspec\nfrom strategies.base import Strategy\n"
+        "class P(msgspec.Struct):\n    size: int = 1\n"
+        "class S(Strategy):\n    Parameters = P\n    protective_stop = 'VENUE'\n"
+        "STRATEGY = S\n",
+        encoding="utf-8",
+    )
+    adopt_folder(tmp_path)
+
+    with pytest.raises(StrategyBrokenError, match="protective_stop is 'VENUE', and not one of ProtectiveStop"):
+        find_strategy("mistaken_stop")
+
+
 @pytest.mark.parametrize("zone", ["America", "Mars/Olympus", "/etc/passwd", "../UTC", '""', "5"])
 def test_a_day_without_a_time_zone_that_there_is_is_refused(tmp_path: Path, zone: str) -> None:
     first = lines_of(tmp_path, f"{ENTRY}enabled: true\nglobal:\n  risk:\n    day_boundary_tz: {zone}\n")[0]
