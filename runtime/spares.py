@@ -5,7 +5,7 @@ import select
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,8 @@ from runtime.clock import NS_PER_S
 from runtime.gentle import stand_up
 from runtime.log import Log
 from runtime.packets import FOLDER, READY, send_packet
-from runtime.process import Running
+from runtime.patience import Patience
+from runtime.process import Running, waited_ns
 
 #: So many spares in a row that end before they are anybody, and none is asked for any more.
 FAILURES_MAX = 3
@@ -37,9 +38,13 @@ class _Spare(NamedTuple):
 class Spares:
     """Root's end of the spares: some that rehearse, some that are ready."""
 
-    def __init__(self, most: int, log: Log) -> None:
-        """Keep at most so many; none is there yet."""
+    def __init__(self, most: int, log: Log, waited: Callable[[int], int] = waited_ns) -> None:
+        """Keep at most so many; none is there yet.
+
+        ``waited`` gives how long (ns) a process has waited for a processor so far.
+        """
         self._most, self._log = most, log
+        self._patience = Patience(waited)
         self._epoll = select.epoll()
         self._rehearsing: dict[int, _Spare] = {}
         self._ready: list[_Spare] = []
@@ -96,9 +101,10 @@ class Spares:
                 self._bury(spare, said.decode(errors="replace") or "it ended while it rehearsed")
 
     def look(self, now_ns: int) -> None:
-        """End those that have rehearsed for too long."""
+        """End those that have rehearsed for too long, without what they waited for a processor."""
         for descriptor, spare in tuple(self._rehearsing.items()):
-            if now_ns - spare.since_ns > REHEARSAL_NS_MAX:
+            child = Running("spare", 0, spare.pid, spare.pidfd)
+            if self._patience.silent_ns(child, spare.since_ns, now_ns, REHEARSAL_NS_MAX) > REHEARSAL_NS_MAX:
                 del self._rehearsing[descriptor]
                 self._bury(spare, "it hung while it rehearsed")
 

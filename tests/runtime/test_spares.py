@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.clock import NS_PER_S
 from runtime.log import Log
 from runtime.spares import FAILURES_MAX, REHEARSAL_NS_MAX, Spares
 from runtime.spec import Fence, Limits
@@ -166,3 +167,18 @@ def test_a_spare_that_hangs_while_it_rehearses_is_ended_and_leaves_its_place_to_
         assert not spares.is_rehearsing
         assert ends.come_within(0)
     assert not spares.is_wanted
+
+
+def test_a_spare_that_is_kept_waiting_while_it_rehearses_is_not_ended(tmp_path: Path) -> None:
+    waited_ns = [7 * NS_PER_S]
+    spares = Spares(1, Log("root"), lambda _pid: waited_ns[0])
+    ends = hang_rehearsing(spares, 0)
+
+    for now_ns in range(0, 2 * REHEARSAL_NS_MAX, NS_PER_S):
+        spares.look(now_ns)
+        waited_ns[0] += NS_PER_S * 9 // 10
+
+    assert spares.is_rehearsing
+    spares.close(tmp_path)
+    assert ends.come_within(0)
+    os.close(spares.fileno())
