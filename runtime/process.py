@@ -23,6 +23,8 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 #: Seven numbers of the kernel's, and their blanks, are never longer.
 _STATM_BYTES = 256
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+#: How long root waits for the end of a process that it has killed; it stands still meanwhile.
+END_MS = 500
 #: What the zygote and so every child finds in its environment: enough to run, no secret. The last one says where the
 #: service manager has put its credentials; who is fenced cannot read there.
 ENVIRONMENT_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "CREDENTIALS_DIRECTORY")
@@ -148,9 +150,10 @@ class Zygote:
             self._process.kill()
 
     def bury(self) -> None:
-        """Reap a dead zygote."""
+        """Reap a dead zygote. One that is held by who traces it is a stranger from now on."""
         if self._process is not None:
-            self._process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_MS / 1000)
             self._process = None
         if self.pidfd >= 0:
             os.close(self.pidfd)

@@ -18,7 +18,7 @@ from runtime.gentle import stand_up
 from runtime.log import Log
 from runtime.packets import FOLDER, READY, send_packet
 from runtime.patience import Patience
-from runtime.process import Running, waited_ns
+from runtime.process import END_MS, Running, has_ended, waited_ns
 
 #: So many spares in a row that end before they are anybody, and none is asked for any more.
 FAILURES_MAX = 3
@@ -120,11 +120,13 @@ class Spares:
         self._end(spare)
 
     def _end(self, spare: _Spare) -> None:
+        """End one. Where who traces it holds it, it is a stranger from now on."""
         self._epoll.unregister(spare.channel.fileno())
         spare.channel.close()
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(spare.pidfd, signal.SIGKILL)
-        os.waitid(os.P_PIDFD, spare.pidfd, os.WEXITED)
+        has_ended(spare.pidfd, END_MS)
+        os.waitid(os.P_PIDFD, spare.pidfd, os.WEXITED | os.WNOHANG)
         os.close(spare.pidfd)
 
     def become(self, request: ChildRequest) -> Running | None:

@@ -7,12 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from runtime.log import Log
-from runtime.process import has_ended
+from runtime.process import END_MS, has_ended
 
 #: How often root looks at its own end for orphans that its killing has made.
 LAST_ROUNDS_MAX = 1000
-#: How long root waits for the end of an orphan that it has killed; it stands still meanwhile.
-PATIENCE_MS = 500
 
 
 class Strangers:
@@ -32,7 +30,7 @@ class Strangers:
                 _end(pid, 0)
                 continue
             self._log.warning("stranger.killed", pid=pid)
-            if not _end(pid, PATIENCE_MS):
+            if not _end(pid, END_MS):
                 self._log.error("stranger.undying", pid=pid, meaning="the kernel holds it, or who traces it")
                 self._undying.add(pid)
 
@@ -42,7 +40,7 @@ class Strangers:
         for _ in range(LAST_ROUNDS_MAX):
             found = _strangers(left)
             for pid in found:
-                if not _end(pid, 0 if pid in self._undying else PATIENCE_MS):
+                if not _end(pid, 0 if pid in self._undying else END_MS):
                     left.add(pid)  # whoever comes after us reaps it
             if not found:
                 return

@@ -3,7 +3,10 @@
 import os
 import signal
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,12 @@ from runtime.spec import Fence, Limits
 from tests.runtime.bakehouse import Bakehouse, Ends, apprentice, descendants, oven
 
 TITLE = "bulkhead: spare"
+TRACES = """
+import ctypes, signal, sys
+assert ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), 0, 0) == 0, "it may not be traced"
+print("bound", flush=True)
+signal.pause()
+"""
 
 
 @pytest.fixture
@@ -108,6 +117,33 @@ def test_where_no_spare_can_rehearse_the_bakery_does_without_and_has_said_why(st
         house.replaced("calm")
         assert house.log().count('"reason":"DecodeError: ') == FAILURES_MAX
         assert house.status()["zygote"]["spares"] == 0
+
+
+@contextmanager
+def traced(pid: int) -> Generator[None]:
+    """Have a tracer that never takes note of a process's end."""
+    with subprocess.Popen([sys.executable, "-c", TRACES, str(pid)], stdout=subprocess.PIPE) as tracer:
+        assert tracer.stdout is not None, "it was asked for"
+        assert tracer.stdout.readline() == b"bound\n"
+        try:
+            yield
+        finally:
+            tracer.kill()
+
+
+@pytest.mark.parametrize("which", ["zygote", "spare"])
+def test_one_whose_end_is_held_by_its_tracer_keeps_root_from_nothing_and_is_replaced(state: Path, which: str) -> None:
+    with with_spares(Bakehouse(state, apprentice("calm"))) as house:
+        house.all_running()
+        waiting = spare(house)
+        pid = waiting if which == "spare" else house.status()["zygote"]["pid"]
+        with traced(pid):
+            os.kill(pid, signal.SIGKILL)
+
+            house.until(lambda _: "stranger.undying" in house.log())
+            assert house.status()["zygote"]["pid"] != pid
+            assert spare(house, besides=pid) != pid
+        assert house.stop() == 0
 
 
 def test_a_spare_does_not_outlive_root(state: Path) -> None:
