@@ -30,6 +30,7 @@ from actors.cli_parts import (
     State,
     ask_desk,
     connect_to,
+    refusal_words,
     refuse_remote,
     remote,
     until_interrupted,
@@ -86,12 +87,12 @@ app.add_typer(simulations)
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line, or the command that ``words`` are.
 
-    What belongs to another user is no defect of ours, and so no traceback.
+    What the system refuses, as a file of another user's, is no defect of ours, and so no traceback.
     """
     try:
         app(words)
-    except PermissionError as error:
-        _warn(f"{error.filename} is not for this user to read or write; do it as the desk's own user")
+    except OSError as error:
+        _warn(refusal_words(error))
         sys.exit(EXIT_REFUSED)
 
 
@@ -142,8 +143,8 @@ def run(
         )
     except OperatingError as error:
         _fail(str(error), EXIT_REFUSED)
-    except PermissionError as error:
-        _fail(f"{error.filename} may not be written; nothing was started. Choose a folder with --state", EXIT_REFUSED)
+    except OSError as error:
+        _fail(f"{refusal_words(error)}; nothing was started. Or choose a folder with --state", EXIT_REFUSED)
     _offer(f"stopped in good order; orders, positions and trades are in {state}" if code == 0 else "the desk gave up")
     _offer(screens.summary_text(_summary(state)))
     raise typer.Exit(code)

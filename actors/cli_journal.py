@@ -19,6 +19,7 @@ from actors.cli_parts import (
     Reason,
     State,
     fail,
+    refusal_words,
     refuse_remote,
     show,
     until_interrupted,
@@ -64,6 +65,10 @@ def code_of(work: Callable[[], None]) -> int:
             fail(str(error), EXIT_REFUSED)
         except (StoreError, WireError) as error:
             fail_damaged(str(error))
+        except BrokenPipeError:  # whoever read along has seen enough
+            raise
+        except OSError as error:
+            fail(refusal_words(error), EXIT_REFUSED)
     except typer.Exit as leaving:
         return leaving.exit_code
     return 0

@@ -63,6 +63,13 @@ def fail(text: str, code: int) -> Never:
     raise typer.Exit(code)
 
 
+def refusal_words(error: OSError) -> str:
+    """Say what the system refused, and of which file."""
+    if isinstance(error, PermissionError):
+        return f"{error.filename} is not for this user to read or write; do it as the desk's own user"
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+
+
 def show(value: Any, text: str, *, as_json: bool) -> None:
     """Print an answer, for people or for programs."""
     say(msgspec.json.encode(value, order="deterministic").decode() if as_json else text)

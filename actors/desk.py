@@ -24,7 +24,7 @@ from actors.words import desk_codec
 from runtime.beacon import SUFFIX
 from runtime.check import FOREIGN
 from runtime.clock import NS_PER_S, Clock
-from runtime.errors import StartError
+from runtime.errors import OperatingError, StartError
 from runtime.file import replace_file
 from runtime.folder import FolderLock, Sentinel, keep_from_cleaners, socket_folder
 from runtime.keeper import Keeper
@@ -59,6 +59,7 @@ def run_desk(
 
     Raises:
         StartError, LockHeldError: It cannot start, and nothing was started; the text says what to do.
+        OSError: The same; the system refused something.
     """
     lock = FolderLock(state)
     lock.take(clock)
@@ -120,16 +121,25 @@ def run_desk(
         except BaseException:
             root.abandon()
             raise
-        code = root.run()
+        code = _run(root, log)
         if code == 0:
             shelf.drop_pins()  # whoever stops a desk in good order takes the files as they are at the next start
         return code
     finally:
         keeper.close()
-        (state / "endpoints").unlink(missing_ok=True)
-        _clear(sockets)
-        with suppress(OSError):  # systemd's own folder stays
+        with suppress(OSError):  # systemd's own folder stays, and what cannot be removed the next start removes
+            (state / "endpoints").unlink(missing_ok=True)
+            _clear(sockets)
             sockets.rmdir()
+
+
+def _run(root: Root, log: Log) -> int:
+    """Run a tree; one that fell of what the system refused has begun, so that is no refusal to start it."""
+    try:
+        return root.run()
+    except (OSError, OperatingError) as error:
+        log.trace("root.fell", error)
+        return 1
 
 
 def _clear(sockets: Path) -> None:
