@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from shlex import quote
 
 import msgspec
 
@@ -298,7 +299,7 @@ def refuse_unfinished(state: Path) -> None:
         source = (state / UNFINISHED).read_text(encoding="utf-8", errors="replace").strip()
         msg = (
             f"a restore into {state} was cut off, so its stores may be of different times. Nothing was started.\n"
-            f"  Do it again: bulkhead restore {source} --state {state}"
+            f"  Do it again: bulkhead restore {quote(source)} --state {quote(str(state))}"
         )
         raise StartError(msg)
 

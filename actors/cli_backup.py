@@ -2,6 +2,7 @@
 
 import signal
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import msgspec
@@ -40,8 +41,9 @@ def backup(
             made = back_up(state, folder, Clock(), lambda: signal.setitimer(signal.ITIMER_REAL, 0))
         except BackupError as error:
             fail(str(error), EXIT_REFUSED)
+        again = f"bulkhead restore {quote(str(folder))} --state {quote(str(state))}"
         text = f"{folder}: {len(made.stores)} stores, journal up to record {made.journal}"
-        show(msgspec.to_builtins(made), f"{text}\nrestore it with: bulkhead restore {folder}", as_json=as_json)
+        show(msgspec.to_builtins(made), f"{text}\nrestore it with: {again}", as_json=as_json)
 
     ended = in_child(lambda: code_of(work))
     if isinstance(ended, Died) and ended.signal == "SIGALRM":
@@ -69,7 +71,8 @@ def restore_backup(
         try:
             manifest, aside = restore(folder, state, Clock(), is_replaced=replace)
         except LockHeldError:
-            fail(f"a desk runs on {state}; nothing was changed. Stop it with: bulkhead stop", EXIT_REFUSED)
+            stop = f"bulkhead stop --state {quote(str(state))}"
+            fail(f"a desk runs on {state}; nothing was changed. Stop it with: {stop}", EXIT_REFUSED)
         except (BackupError, StoreError) as error:
             fail(f"{error}\nnothing was restored", EXIT_REFUSED)
         made = f"{time_words(manifest.created_ns)} UTC"

@@ -78,8 +78,8 @@ def fail_damaged(what: str) -> Never:
     """Say that a store is damaged and what to do, and end."""
     fail(
         f"a store is damaged: {what}\n  A desk that runs may go on for now, on what it has in memory, and will not"
-        " start again on this folder.\n  Resting stops at venues stay. Stop the desk with: bulkhead stop, keep a copy"
-        " of the folder,\n  then: bulkhead restore BACKUP --replace",
+        " start again on this folder.\n  Resting stops at venues stay. Stop the desk with: bulkhead stop --state"
+        " FOLDER,\n  keep a copy of the folder, then: bulkhead restore BACKUP --replace --state FOLDER",
         EXIT_REFUSED,
     )
 

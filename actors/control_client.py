@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import msgspec
@@ -57,7 +58,7 @@ def ask(
         msg = f"{endpoints} is not for this user to read, so nothing was asked; do it as the desk's own user"
         raise DeskDownError(msg) from error
     except OSError as error:
-        msg = f"no desk runs on {state}; start one with: bulkhead run --state {state}"
+        msg = f"no desk runs on {state}; start one with: bulkhead run --state {quote(str(state))}"
         raise DeskDownError(msg) from error
     except ValueError as error:
         raise DeskDownError(_no_folder(endpoints)) from error

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from shutil import rmtree
 from subprocess import TimeoutExpired
 from subprocess import run as run_process
@@ -175,7 +176,7 @@ def _bind(state: Path, settings: Settings) -> None:
         if any(state.glob("*/data.mdb")):
             msg = (
                 f"{path} is missing, which says of which market the orders and positions in {state} are.\n"
-                "  Nothing was started. Keep a copy of the folder, then: bulkhead restore BACKUP --replace"
+                f"  Nothing was started. Keep a copy of the folder, then: {_restoring(state)}"
             )
             raise StartError(msg)
         path.write_bytes(msgspec.json.encode(ours))
@@ -258,9 +259,14 @@ def _refuse(state: Path, reason: str) -> NoReturn:
     Sentinel(state).write(reason)
     msg = (
         f"{reason}\n  Nothing was started and no order was sent; resting stops at venues stay."
-        "\n  The desk is halted until you resume it. Keep a copy of the folder, then: bulkhead restore BACKUP --replace"
+        f"\n  The desk is halted until you resume it. Keep a copy of the folder, then: {_restoring(state)}"
     )
     raise StartError(msg)
+
+
+def _restoring(state: Path) -> str:
+    """Say how a backup comes into this folder, and into no other."""
+    return f"bulkhead restore BACKUP --replace --state {quote(str(state))}"
 
 
 def _make_stores(state: Path, paths: Iterable[str]) -> None:

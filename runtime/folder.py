@@ -8,6 +8,7 @@ import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 from runtime.clock import NS_PER_S, Clock
 from runtime.errors import LockHeldError, StartError
@@ -56,7 +57,8 @@ class FolderLock:
                     os.close(descriptor)
                     msg = (
                         f"{self._path.parent} is in use by another desk (process {holder}). Nothing was started and no"
-                        " order was touched. Stop that desk with: bulkhead stop, or choose another folder with --state"
+                        " order was touched. Choose another folder with --state, or stop that desk with:"
+                        f" bulkhead stop --state {quote(str(self._path.parent))}"
                     )
                     raise LockHeldError(msg) from None
                 _wait_20_ms(descriptor)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from runtime.errors import LockHeldError, StartError, StoreError
 from runtime.folder import Sentinel, store_folders
 from runtime.store import Reader, Store, at_one_moment
 from tests.actors.booked import Book
+from tests.desk_run.command_line import bulkhead
 
 #: Commits each record to the first store, and only then to the second.
 WRITER = """
@@ -218,6 +220,22 @@ def test_what_else_lies_in_a_state_folder_is_no_store_of_it(state: Path, tmp_pat
 
     assert store_folders(state) == stores
     assert content(state) == before
+
+
+def test_the_advice_of_a_backup_and_of_a_restore_that_was_cut_off_can_be_followed_as_it_stands(
+    state: Path, tmp_path: Path
+) -> None:
+    backup, mine = tmp_path / "a backup", state.rename(tmp_path / "my desk")
+
+    made = bulkhead("backup", backup, state=mine)
+    (mine / UNFINISHED).write_text(f"{backup}\n", encoding="utf-8")
+    with pytest.raises(StartError) as refused:
+        refuse_unfinished(mine)
+    down = bulkhead("status", state=mine)
+
+    again = ["bulkhead", "restore", str(backup), "--state", str(mine)]
+    assert shlex.split(made.out)[-5:] == shlex.split(str(refused.value))[-5:] == again
+    assert shlex.split(down.err)[-4:] == ["bulkhead", "run", "--state", str(mine)]
 
 
 def test_a_backup_does_not_go_into_the_state_folder(state: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -78,6 +79,15 @@ def test_a_second_desk_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> N
         FolderLock(tmp_path).take(impatient())
 
     assert f"in use by another desk (process {holder.pid})" in str(refused.value)
+
+
+def test_the_advice_to_a_second_desk_stops_the_first_and_no_other_wherever_it_lies(tmp_path: Path) -> None:
+    folder = tmp_path / "my desk"
+    folder.mkdir()
+    with a_holder(folder), pytest.raises(LockHeldError, match="bulkhead stop") as refused:
+        FolderLock(folder).take(impatient())
+
+    assert shlex.split(str(refused.value))[-3:] == ["stop", "--state", str(folder)]
 
 
 def test_a_refused_desk_leaves_no_descriptor_behind(tmp_path: Path) -> None:
