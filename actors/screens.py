@@ -215,7 +215,7 @@ def journal_text(rows: Sequence[Json]) -> str:
         head = f"{plain_text(row.get('sequence'))} {time_words(row.get('ts_ns'))} {plain_text(row.get('word'))}"
         whose = f" {plain_text(row['strategy'])}:" if row.get("strategy") else ":"
         lines += wrapped(f"{head}{whose} {plain_text(row.get('text'))}", "    ")
-    return "\n".join(lines) or "the journal is empty"
+    return "\n".join(lines) or "no records"
 
 
 def summary_text(summary: Json) -> str:

@@ -191,7 +191,7 @@ def test_a_summary_tells_bars_trades_profit_orders_and_refused_input() -> None:
 def test_empty_tables_say_so() -> None:
     said = [strategies_text([]), orders_text([]), positions_text([]), trades_text([]), journal_text([])]
 
-    assert said == ["no strategies", "no orders", "no open positions", "no trades", "the journal is empty"]
+    assert said == ["no strategies", "no orders", "no open positions", "no trades", "no records"]
 
 
 def test_nothing_that_a_strategy_says_is_markup_or_reaches_the_terminal_raw() -> None:
