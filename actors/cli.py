@@ -371,6 +371,9 @@ def halt(reason: Reason = "halted by an operator", state: State = STATE_DEFAULT,
     try:
         ask_desk(state, "halt", {"reason": reason})
     except DeskDownError:
+        if not (state / "lock").exists():
+            words = f"none has ever run on {state}; name its folder with --state. One that starts here is halted"
+            _fail(f"NO DESK WAS HALTED: {words}", EXIT_DOWN)
         note = "no desk answers: one that runs sends no entry from now on, one that starts is halted"
     except VerbRefusedError as error:
         note = str(error)

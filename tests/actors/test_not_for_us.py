@@ -76,6 +76,7 @@ def test_a_store_that_is_another_user_s_is_not_called_damaged(theirs: Path, caps
 
 @pytest.mark.parametrize("names", [b"\xff\xfe", b"/" + b"x" * 200], ids=["no text", "too long a path"])
 def test_a_damaged_file_of_endpoints_is_said_and_a_halt_holds_all_the_same(tmp_path: Path, names: bytes) -> None:
+    (tmp_path / "lock").touch()
     (tmp_path / "endpoints").write_bytes(names)
 
     with pytest.raises(DeskDownError, match="names no folder of sockets"):

@@ -539,6 +539,13 @@ def test_where_no_desk_ever_was_the_answer_is_a_sentence(tmp_path: Path, words: 
     assert not (tmp_path / "none").exists()
 
 
+def test_a_halt_of_a_folder_on_which_no_desk_ever_ran_does_not_say_that_one_is_halted(tmp_path: Path) -> None:
+    said = bulkhead("halt", state=tmp_path)
+
+    assert (said.code, said.out) == (4, "")
+    assert said.err.startswith(f"NO DESK WAS HALTED: none has ever run on {tmp_path}; name its folder with --state")
+
+
 def test_a_state_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "s.yaml").write_text(f"strategies:\n{obedient('a', 'SPY')}", encoding="utf-8")

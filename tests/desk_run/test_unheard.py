@@ -33,6 +33,7 @@ def test_a_desk_lives_on_where_the_reader_of_its_output_has_left(tmp_path: Path)
 
 
 def test_an_answer_that_cannot_be_written_is_said_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
     with Path("/dev/full").open("wb") as full:
         command = [BULKHEAD, "halt", "--state", tmp_path]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False)
