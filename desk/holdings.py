@@ -189,6 +189,8 @@ class Holdings:
 
     def _taken(self, move: Move) -> tuple[ClosedTrade, ...]:
         held = self.positions.get(move.key)
+        if held is None and self._is_of_dust(move):
+            return (self._close_dust(move),)
         if held is None or (held.quantity > ZERO) == (move.side is Side.BUY):
             self._open(move, held)
             return ()
@@ -203,6 +205,31 @@ class Holdings:
         left = replace(move, quantity=opening, value=move.value - closed.value, fee=move.fee - closed.fee)
         self._open(left, None)
         return (trade,)
+
+    def _is_of_dust(self, move: Move) -> bool:
+        """Say whether an exit goes on with what its first executions had left as dust."""
+        if not move.exit_reason or move.quantity > DUST:
+            return False
+        return move.quantity <= -self.dust.get(move.key[1], ZERO) * move.side.sign
+
+    def _close_dust(self, move: Move) -> ClosedTrade:
+        """Take dust away and give the trade of it: its cost went to the exit that left it."""
+        strategy, symbol, tag = move.key
+        _add(self.dust, symbol, move.quantity * move.side.sign)
+        return ClosedTrade(
+            strategy=strategy,
+            symbol=symbol,
+            tag=tag,
+            side="LONG" if move.side is Side.SELL else "SHORT",
+            quantity=move.quantity,
+            entry_price=ZERO,
+            exit_price=move.price,
+            opened_ns=move.ts_ns,
+            closed_ns=move.ts_ns,
+            pnl=-move.side.sign * move.value - move.fee,
+            fees=move.fee,
+            exit_reason=move.exit_reason,
+        )
 
     def _open(self, move: Move, held: Position | None) -> None:
         """Open a position or average into it; recorded levels stay unless the move brings new ones."""

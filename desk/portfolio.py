@@ -479,7 +479,8 @@ class Ledger:
             self.realised += trade.pnl
             self._realised[trade.strategy] = self._realised.get(trade.strategy, ZERO) + trade.pnl
             self.trade_count += 1
-            if trade.strategy != EXTERNAL and trade.exit_reason != REASON_RECONCILIATION:
+            is_own = trade.strategy != EXTERNAL and trade.exit_reason != REASON_RECONCILIATION
+            if is_own and trade.quantity > DUST:
                 self.closed_trades += 1
                 self.last_gain = self.closed_trades if trade.pnl >= ZERO else self.last_gain
             if self._keep_trades:

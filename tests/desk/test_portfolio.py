@@ -91,6 +91,21 @@ def test_a_remainder_of_dust_closes_the_position() -> None:
     assert (dict(ledger.positions), ledger.net_quantities(), ledger.open_cost()) == ({}, {}, ZERO)
 
 
+@pytest.mark.parametrize(("opens", "closes"), [(BUY, SELL), (SELL, BUY)])
+def test_an_exit_whose_last_part_is_dust_opens_nothing_on_the_other_side(opens: Side, closes: Side) -> None:
+    ledger = a_ledger()
+    ledger.apply(a_fill("e1", opens, "1", "100", "1"))
+    exit_ = replace(a_fill("e2", closes, "0.9999995", "100", "1"), exit_reason="SIGNAL")
+    ledger.apply(exit_)
+    losses = ledger.closed_trades - ledger.last_gain
+
+    ledger.apply(replace(exit_, execution_id="e3", quantity=Decimal("0.0000005"), fee=ZERO))
+
+    assert (dict(ledger.positions), ledger.dust_quantities(), ledger.venue_quantities()) == ({}, {}, {})
+    assert (ledger.cash, ledger.realised) == (Decimal(998), Decimal(-2))
+    assert (losses, ledger.closed_trades - ledger.last_gain) == (1, 1), "what dust brought ends no streak"
+
+
 def test_a_repeated_execution_is_booked_once() -> None:
     ledger = a_ledger()
     fill = a_fill("e1", BUY, "1", "100", "1")
