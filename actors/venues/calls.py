@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from actors.venues.port import Accepted, NotSentError, Refused, UnclearError, UnreachableError, VenueError, VenuePort
+from actors.venues.sound import with_figures
 from desk.messages import (
     CancelOrder,
     CancelRejected,
@@ -246,7 +247,7 @@ class Calls:
         return best
 
     def _look(self, name: str, call: Callable[[], Any]) -> Any:
-        return self._counted(name, call)
+        return with_figures(self._counted(name, call))
 
     def _now_ns(self) -> int:
         return self._clock.wall_ns()

@@ -17,6 +17,7 @@ from actors.arguments import GatewayArguments
 from actors.venues.calls import Calls, Tried
 from actors.venues.lines import THREADS, Defect, Line, Pauses, Results, Threads, seconds
 from actors.venues.port import UnreachableError, VenuePort
+from actors.venues.sound import with_figures
 from desk.messages import (
     CancelOrder,
     CancelUnclear,
@@ -362,7 +363,7 @@ class Gateway(Room):
         stands = False
         while not self._pauses.is_over:
             try:
-                reports = self._port.reports(STREAM_S if stands else 0.0)
+                reports = with_figures(self._port.reports(STREAM_S if stands else 0.0))
             except UnreachableError as error:
                 stands = False
                 self._results.leave(Broke(str(error)))

@@ -11,7 +11,8 @@ How a call that changes something ends is one of three things, and an adapter ne
   answer that cannot be read. The adapter has not sent it a second time;
 * it raises ``NotSentError``: not one byte of it left. Sending it later, or again, is safe.
 
-Calls that only look raise ``UnreachableError`` where they cannot answer, and never give half an answer.
+Calls that only look raise ``UnreachableError`` where they cannot answer, and never give half an answer. One in which a
+figure is NaN or infinite, or an execution of nothing, is taken for none.
 Any other exception is a defect of the adapter; the gateway takes it for unclear.
 """
 

@@ -2,16 +2,17 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from typing_extensions import override
 
 from actors.venues.gateway import CALL_NS_MAX, WATCH, Gateway, HungError
-from actors.venues.port import Accepted, Refused, VenuePort
+from actors.venues.port import Accepted, Holdings, Refused, VenuePort
 from desk.messages import (
     CancelOrder,
     CancelRejected,
@@ -30,6 +31,8 @@ from desk.messages import (
     ReplaceRejected,
     Side,
     SubmitOrder,
+    VenueOrder,
+    VenueReport,
     VenueSnapshot,
     VenueWanted,
 )
@@ -43,6 +46,7 @@ from tests.exchange.hand import Exchange
 PATIENCE_S = 60.0
 EPOCH = 7
 SPY = "SPY"
+NAN = Decimal("NaN")
 
 
 class LateClock(Clock):
@@ -523,6 +527,82 @@ def test_a_defect_of_the_adapter_is_unclear(exchange: Exchange, loop_of: Callabl
     loop.tell(market("o1"))
 
     assert "KeyError" in loop.hear(OrderUnclear).reason
+
+
+class Garbling(ExchangePort):
+    """An adapter that reads some of the venue's figures as none."""
+
+    garbled = ""
+
+    @override
+    def holdings(self) -> Holdings:
+        held = super().holdings()
+        return replace(held, cash=Decimal("Infinity")) if self.garbled == "holdings" else held
+
+    @override
+    def open_orders(self) -> tuple[VenueOrder, ...]:
+        orders = super().open_orders()
+        return tuple(replace(one, quantity=NAN) for one in orders) if self.garbled == "open_orders" else orders
+
+    @override
+    def find(self, order_ids: Sequence[str]) -> tuple[VenueOrder, ...]:
+        orders = super().find(order_ids)
+        return tuple(replace(one, price=NAN) for one in orders) if self.garbled == "find" else orders
+
+    @override
+    def fills(self, since_ns: int) -> tuple[OrderFilled, ...]:
+        fills = super().fills(since_ns)
+        return tuple(replace(one, price=NAN) for one in fills) if self.garbled == "fills" else fills
+
+    @override
+    def reports(self, timeout_s: float) -> tuple[VenueReport, ...]:
+        reports = super().reports(timeout_s)
+        is_garbled = self.garbled == "reports"
+        return tuple(replace(one, fee=NAN) if is_garbled and isinstance(one, OrderFilled) else one for one in reports)
+
+
+@pytest.mark.parametrize("what", ["holdings", "open_orders", "fills"])
+def test_a_look_at_figures_that_are_none_fails(alpaca: Exchange, loop_of: Callable[..., Loop], what: str) -> None:
+    loop = loop_of(alpaca, Garbling)
+    loop.tell(market("o1"), limit("o2"))
+    loop.until(lambda: {word.order_id for word in loop.all(OrderAccepted)} == {"o1", "o2"})
+    loop.gateway._port.garbled = what  # type: ignore[attr-defined]
+
+    loop.tell(VenueWanted(3))
+    loop.until(lambda: any(word.query == 3 for word in loop.all(VenueSnapshot)))
+
+    snapshot = next(word for word in loop.all(VenueSnapshot) if word.query == 3)
+    assert "NaN" in snapshot.failure or "Infinity" in snapshot.failure
+    assert (snapshot.orders, snapshot.positions, snapshot.unread) == ((), {}, ())
+
+
+def test_an_order_that_is_found_with_figures_that_are_none_is_not_found_out(
+    alpaca: Exchange, loop_of: Callable[..., Loop]
+) -> None:
+    loop = loop_of(alpaca, Garbling)
+    loop.tell(limit("o1"))
+    loop.hear(OrderAccepted)
+    loop.gateway._port.garbled = "find"  # type: ignore[attr-defined]
+
+    loop.tell(OrdersWanted(4, ("o1",)))
+
+    found = loop.hear(OrdersFound)
+    assert ("NaN" in found.failure, found.orders, found.absent) == (True, (), ())
+
+
+def test_a_report_with_figures_that_are_none_is_a_break_after_which_the_venue_is_asked(
+    alpaca: Exchange, loop_of: Callable[..., Loop]
+) -> None:
+    loop = loop_of(alpaca, Garbling)
+    loop.tell(VenueWanted(1))
+    loop.hear(VenueSnapshot)
+    loop.gateway._port.garbled = "reports"  # type: ignore[attr-defined]
+
+    loop.tell(market("o1"))
+    loop.until(lambda: any(_fills(snapshot) == ["o1"] for snapshot in loop.all(VenueSnapshot)))
+
+    assert loop.all(OrderFilled) == []
+    assert loop.gateway.facts()["stream_breaks"] >= 1
 
 
 def test_a_call_that_does_not_come_back_ends_the_process(exchange: Exchange, loop_of: Callable[..., Loop]) -> None:
