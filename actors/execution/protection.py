@@ -106,7 +106,13 @@ class Protection:
             return False
         self._wanted_flat.discard(key)
         effects.delete(_FLAT, _place(key))
+        effects.delete(_FLAT, msgspec.msgpack.encode(key))
+        self.note_flat(key, effects)
         return True
+
+    def note_flat(self, key: Key, effects: Effects) -> None:
+        """Note that a position which should be flat is."""
+        self._journal.note("flattened", f"{key[0]} holds no {key[1]} any more", self._orders.market_ns, effects)
 
     def flatten(self, key: Key, effects: Effects) -> None:
         """Begin to close a position that shall be flat; an exit that is at work may finish first.
@@ -192,6 +198,7 @@ class Protection:
         resting = self._orders.around(key, PROTECTIVE)
         if position is None:
             self._ends.pop(key, None)
+            self.see_flat(key, effects)
         if exits or position is None:
             for order in resting:
                 self._orders.cancel(order, "EXIT" if exits else REASON_POSITION_CLOSED, effects)

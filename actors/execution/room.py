@@ -679,8 +679,9 @@ class Execution(Room):
             self._doubt_siblings(order, effects)
         self._protection.see_end(before, order)
         is_exit_done = order.exit_reason == REASON_FLATTEN and self._journal.ledger.position(*key) is None
-        if self._protection.see_flat(key, effects) or is_exit_done:
-            self._journal.note("flattened", f"{order.strategy} holds no {order.symbol} any more", report.ts_ns, effects)
+        self._protection.see_flat(key, effects)
+        if is_exit_done:
+            self._protection.note_flat(key, effects)
         elif order.purpose is Purpose.ENTRY:
             self._protection.flatten(key, effects)  # an entry that was filled while its strategy left
             self._orders.end_unwanted(order, effects)

@@ -7,9 +7,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from desk.messages import CancelWanted, FlatteningWished, OrderCancelled, OrderState, ResolutionWished, SubmitOrder
+from desk.messages import (
+    CancelWanted,
+    Effect,
+    FlatteningWished,
+    OrderCancelled,
+    OrderState,
+    ResolutionWished,
+    SubmitOrder,
+)
 from desk.units import NS_PER_S, ZERO
-from desk.venue import ALPACA
+from desk.venue import ALPACA, KRAKEN
 from runtime.words import Peer
 from tests.actors.lone_execution import Faults, LoneExecution
 
@@ -353,3 +361,26 @@ def test_an_entry_that_never_arrived_is_not_sent_again_where_its_end_is_wanted(l
 
     assert [word for word in lone.sent if isinstance(word, SubmitOrder)] == []
     assert (lone.order(name).state, lone.exchange.positions()) == (OrderState.UNKNOWN, {})
+
+
+@pytest.mark.parametrize("ends", ["expired by the venue's word", "never, by a person's"])
+def test_a_wish_for_flatness_ends_with_an_entry_that_never_was(tmp_path: Path, ends: str) -> None:
+    lone = LoneExecution(tmp_path, KRAKEN if ends.startswith("expired") else ALPACA)
+    lone.run(1)
+    lone.faults = Faults(lost=1.0)
+    name = lone.enter(1)
+    lone.run(0.1)
+    wanted_flat(lone)
+    lone.faults = Faults()
+    lone.run(20)
+    if lone.order(name).state is OrderState.UNKNOWN:
+        lone.wish(resolution(name, "never", request="r2"))
+    ended = lone.order(name).state
+
+    lone._decide(2, Effect.OPEN, "SPY", ONE, "", "90", tag=1)
+    lone.run(20)
+
+    assert (ended, lone.room.facts()["wanted_flat"]) == (OrderState.EXPIRED, [])
+    assert lone.exchange.positions() == {"SPY": ONE}, "what is bought afterwards is nobody's to close"
+    assert lone.store is not None
+    lone.store.close()
