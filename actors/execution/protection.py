@@ -46,6 +46,8 @@ class Protection:
         self._owners, self._state_of, self._instruments = owners, state_of, instruments
         self.away: frozenset[str] | None = None
         self._wanted_flat: set[Key] = set()
+        #: The positions whose exit the venue has refused since the last look at all.
+        self._refused: set[Key] = set()
         #: Of each position: the groups of which the venue has ended a leg unasked, and how often.
         self._ends: dict[Key, Counter[str]] = {}
 
@@ -130,6 +132,8 @@ class Protection:
             target = position.take_profit
             if key[1] != symbol or target is None or position.stop_loss is None or not self._is_native(key):
                 continue
+            if key in self._refused:
+                continue
             if (price - target) * position.quantity >= ZERO:
                 self.close(key, effects, Purpose.TAKE_PROFIT.value)
 
@@ -176,11 +180,17 @@ class Protection:
 
     # --- one position -------------------------------------------------------------------------
 
+    def look_again(self) -> None:
+        """Let exits that the venue refused be made again."""
+        self._refused.clear()
+
     def see_end(self, before: Order, order: Order) -> None:
-        """Note what a venue's word on a leg says of its group; a leg that has traded ends it at once.
+        """Note a refused exit, and what a venue's word on a leg says of its group; one that traded ends it at once.
 
         It is not kept: who falls learns it anew, by a leg that joins in vain.
         """
+        if order.purpose is Purpose.EXIT and order.state is OrderState.REJECTED:
+            self._refused.add(order.key)
         is_asked = before.state is OrderState.PENDING_CANCEL
         has_traded = order.filled_quantity > before.filled_quantity
         if order.oco_group and (has_traded or (order.state in TERMINAL and not is_asked)):

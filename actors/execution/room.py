@@ -267,6 +267,7 @@ class Execution(Room):
             self._protection.flatten(key, effects)  # again, where an exit was refused
             self._protection.settle(key, effects)
         if name == RECONCILE:
+            self._protection.look_again()
             self._ask_venue(effects)
             effects.timer(RECONCILE, self._clock.monotonic_ns() + RECONCILE_NS)
         return effects

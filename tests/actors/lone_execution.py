@@ -80,6 +80,7 @@ class Exchange:
         self.tell: Callable[[Any], None] = lambda _word: None
         self.parts = 0.0
         self.skew_ns = 0
+        self.refuses_exits = False
         self.by_hand: dict[str, Decimal] = {}
         self.account = "model"
 
@@ -95,6 +96,8 @@ class Exchange:
         known = [o for o in self.named(name) if self.traits.ids is IdRule.FOR_EVER or o.is_open]
         if command.deadline_ns and self.now_ns() > command.deadline_ns:
             return OrderRejected(0, name, "deadline exceeded", 0, is_deadline=True)
+        if self.refuses_exits and command.is_exit and command.type is OrderType.MARKET:
+            return OrderRejected(0, name, "no", 0)
         if known:
             if self.traits.ids is IdRule.FOR_EVER:  # the gateway takes a duplicate for what it is, and asks
                 return OrderAccepted(0, name, known[0].name, 0)

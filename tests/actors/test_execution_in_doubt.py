@@ -409,6 +409,30 @@ def test_a_target_closes_the_position_also_where_it_cannot_rest_beside_the_stop(
     assert lone.booked()[-1].exit_reason == "TAKE_PROFIT"
 
 
+def test_a_target_whose_exit_is_refused_is_tried_again_with_the_next_look_and_the_stop_rests_meanwhile(
+    begin: Begin,
+) -> None:
+    lone = begin(KRAKEN)
+    lone.enter(1, target="103")
+    lone.run(5)
+    lone.exchange.refuses_exits = True
+    lone.exchange.move(Decimal("103.5"))
+    exits: list[str] = []
+    for _ in range(100):
+        lone.pass_time(lone.clock.wall_ns(), 103.5)
+        lone.run(0.2)
+        exits += [name for name in submits(lone) if name not in exits]
+    stops = [order.quantity for order in lone.exchange.orders if order.is_open]
+    lone.exchange.refuses_exits = False
+    lone.run(60)
+    lone.pass_time(lone.clock.wall_ns(), 103.5)
+    lone.run(5)
+
+    assert len(exits) - 1 <= 2, "the entry, and an exit at each look"
+    assert stops == [ONE]
+    assert lone.exchange.positions() == {}
+
+
 def test_stop_and_target_are_one_group_where_the_venue_knows_groups(begin: Begin) -> None:
     lone = begin(ALPACA)
     lone.enter(1, target="103")
