@@ -108,7 +108,6 @@ class Protection:
             return False
         self._wanted_flat.discard(key)
         effects.delete(_FLAT, _place(key))
-        effects.delete(_FLAT, msgspec.msgpack.encode(key))
         self.note_flat(key, effects)
         return True
 
