@@ -15,7 +15,7 @@ from actors.strategy_arguments import StrategyArguments
 from actors.strategy_memory import VERSION, Kept, Memory, MemoryUnfitError, Recalled, not_plain
 from actors.strategy_parameters import changes, in_force_next, plain, taken_up
 from actors.topics import bar_topic
-from desk.messages import Bar, Intent, JournalRecord, OrderChanged, Tick
+from desk.messages import Bar, Effect, Intent, JournalRecord, OrderChanged, Tick
 from desk.units import NS_PER_S
 from runtime.effects import Effects
 from runtime.log import Log
@@ -134,9 +134,13 @@ class Evaluator:
         self.decided |= {topic: self._memory.last_bar() for topic in self.last if topic not in known}
         self.last |= {topic: sequence for topic, sequence in kept.last.items() if topic in self.last}
         self.journal_sequence = kept.journal_sequence
-        self._pending = {intent.intent_id: intent for intent in kept.pending}
+        self._pending = {intent.intent_id: intent for intent in kept.pending if self._is_still_meant(intent)}
         self._why_not, self.counters = Counter(kept.why_not), Counter(kept.counters)
         self._last_tick_ns = kept.last_tick_ns
+
+    def _is_still_meant(self, intent: Intent) -> bool:
+        """Say whether an intent may leave again: nothing is opened in a symbol that this strategy trades no more."""
+        return intent.effect is not Effect.OPEN or intent.symbol in self._instance.symbols
 
     def leave_aside(self, reason: str, effects: Effects) -> None:
         """Begin anew: from the journal and the bar store, under the parameters that were in force."""

@@ -163,6 +163,7 @@ class Lone:
         self.unknown: dict[str, Any] = {}
         self.module = "chronicler"
         self.code = ""
+        self.flat_at = -1
         self._chance = random.Random(seed)
         self.clock = HandClock()
         self._bars: list[Bar] = []
@@ -239,6 +240,7 @@ class Lone:
             strategy=self.module,
             timeframe=self.timeframe,
             parameters=msgspec.to_builtins(self.parameters) | self.unknown,
+            flat_at=self.flat_at,
         )
         return StrategyArguments(entry, Decimal(10_000), self._is_stepped, "", self.code)
 

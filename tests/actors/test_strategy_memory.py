@@ -288,6 +288,20 @@ class Eager(Chronicler):
         return (Signal(symbol=bar.symbol, action=Action.BUY, quantity=ONE, stop_loss=ONE),)
 
 
+def test_what_nobody_has_heard_of_a_former_symbol_is_not_opened_any_more(tmp_path: Path) -> None:
+    lone = Lone(tmp_path, 1, is_stepped=False, kind=Eager)
+    lone.step("unsent")
+    wanted = lone.evaluator.facts()["intents_waiting"]
+    lone._intents.clear()
+
+    lone.symbols, lone.flat_at = SYMBOLS[1:], 0  # execution knows of nothing that it holds or wants
+    lone.fall()
+
+    assert (wanted, lone._intents) == (1, {})
+    assert lone.evaluator.is_flat
+    lone.close()
+
+
 def become_another_module(lone: Lone) -> None:
     lone.module = "another"
 
