@@ -17,6 +17,7 @@ DERIVED = frozenset(
     {"name", "line", "refusal", "live_parameters", "wants_ticks", "flat_at", "strategies_folder", "venues_folder"}
 )
 NOTHING = "nothing"
+_UNCHECKED = "goes on with what it has: the code that it runs cannot be checked"
 _UNHEARD = "when execution says that it knows what was left under this name"
 
 
@@ -98,7 +99,7 @@ def plan(  # noqa: PLR0913 - a plan compares what is in force, what is wanted, a
         entries.append(msgspec.structs.replace(merged, flat_at=flat_at))
         if is_restarted:
             restart.add(entry.name)
-        if is_busy and any(change.is_waiting for change in told):
+        if is_busy and any(change.is_waiting and change.effect != _UNCHECKED for change in told):
             waiting.add(entry.name)
     gone = [entry for entry in old.strategies if new.strategy(entry.name) is None]
     changes += [_gone(entry) for entry in gone]
@@ -158,7 +159,9 @@ def _merge(
     """Give the entry that can hold now, what changed of it, and whether it takes that by a restart."""
     old, new = _plain(was), _plain(now)
     is_other_code = any(getattr(was, key) != getattr(now, key) for key in STRUCTURE)
+    is_unchecked = bool(now.refusal) and not was.refusal and not is_other_code
     waits = missing or (Policy.WHEN_FLAT_RESTART.value if is_other_code and is_busy and not was.refusal else "")
+    waits = _UNCHECKED if is_unchecked else waits
     is_held_back = bool(missing) and not was.enabled
     merged = msgspec.structs.replace(now, **{key: getattr(was, key) for key in CODE}) if waits else now
     if is_held_back:  # it shall not begin as what it was: that is disabled, and may have no market either
@@ -169,7 +172,7 @@ def _merge(
         policy = policy_of(f"strategies[].{key}", now.live_parameters)
         is_code = key.split(".")[0] in CODE
         effect: str = policy.value
-        if is_other_code and is_code:
+        if (is_other_code or is_unchecked) and is_code:
             effect = waits or Policy.WHEN_FLAT_RESTART.value
         elif key == "enabled" and is_held_back:
             effect = missing
@@ -179,10 +182,10 @@ def _merge(
         path = f"strategies.{now.name}.{key}"
         is_waiting = bool(waits) and (is_code or effect == waits)
         told.append(Change(path, before, after, where.of(path), effect, is_waiting=is_waiting))
-    if was.refusal != now.refusal and not waits:
-        effect = f"cannot run: {now.refusal}" if now.refusal else "can run now"
+    if was.refusal != now.refusal and (is_unchecked or not waits):
+        effect = waits or (f"cannot run: {now.refusal}" if now.refusal else "can run now")
         before, after = was.refusal or "can run", now.refusal or "can run"
-        told.append(Change(f"strategies.{now.name}", before, after, now.line, effect))
+        told.append(Change(f"strategies.{now.name}", before, after, now.line, effect, is_waiting=is_unchecked))
     return merged, told, is_restarted
 
 

@@ -290,6 +290,25 @@ def test_a_disabled_strategy_is_not_enabled_before_the_feed_gives_what_it_wants(
     assert "the running feed does not give DIA" in waiting["strategies.a.enabled"]
 
 
+@pytest.mark.parametrize("busy", [(), ("a",)])
+def test_one_that_runs_and_cannot_be_checked_again_goes_on_with_what_it_has(
+    tmp_path: Path, busy: tuple[str, ...]
+) -> None:
+    old, new = read(tmp_path, FILE).settings, read(tmp_path, FILE.replace("window: 20", "window: 30")).settings
+    assert old is not None
+    assert new is not None
+    refused = msgspec.structs.replace(new.strategies[0], refusal="importing it takes too long", live_parameters=())
+
+    made = plan(old, msgspec.structs.replace(new, strategies=(refused, *new.strategies[1:])), {}, busy)
+
+    assert (made.effective, made.restart, made.waits_for_flat) == (old, frozenset(), frozenset())
+    words = "goes on with what it has: the code that it runs cannot be checked"
+    assert made.changes == (
+        Change("strategies.a.parameters.window", "20", "30", 0, words, is_waiting=True),
+        Change("strategies.a", "can run", "importing it takes too long", 2, words, is_waiting=True),
+    )
+
+
 @pytest.mark.parametrize(("running", "symbol"), [(frozenset({"a"}), "SPY"), (frozenset({"b.c"}), "DIA")])
 def test_a_strategy_that_an_operator_lets_run_keeps_its_market_until_the_feed_gives_the_other(
     tmp_path: Path, running: frozenset[str], symbol: str
