@@ -20,7 +20,7 @@ from actors.cli_parts import (
     show,
 )
 from actors.console.audit import entries
-from actors.console.clients import NAME, Client, fingerprint, read_clients, write_clients
+from actors.console.clients import NAME, Client, alone_with, fingerprint, read_clients, write_clients
 from actors.console.verbs import ROLES
 from actors.control_keys import KeyFile, keep_server_keys, write_key_file
 from actors.control_screens import audit_text, audit_view, keys_text
@@ -50,19 +50,20 @@ def new_key(
     The secret goes to a new file of mode 0600, for the client alone; the desk keeps its public key.
     """
     file, connect = _list_of(config, clients)
-    listed = _listed(file)
     if not NAME.fullmatch(name) or name == "local":
         fail(f"{name!r} is no name; write letters, digits and _ . -, at most 64, and not local", EXIT_REFUSED)
     if role not in ROLES:
         fail(f"{role!r} is no role; write one of {', '.join(ROLES)}", EXIT_REFUSED)
-    if any(client.name == name for client in listed):
-        fail(f"{name} is listed in {file}; remove it first with: bulkhead keys remove {name}", EXIT_REFUSED)
     public, secret = new_keys()
     target = out if out is not None else Path(f"{name}.key")
     try:
-        server = keep_server_keys(state)
-        write_key_file(target, KeyFile(name, connect, server, public, secret))
-        write_clients(file, (*listed, Client(name, role, public)))
+        with alone_with(file):
+            listed = _listed(file)
+            if any(client.name == name for client in listed):
+                fail(f"{name} is listed in {file}; remove it first with: bulkhead keys remove {name}", EXIT_REFUSED)
+            server = keep_server_keys(state)
+            write_key_file(target, KeyFile(name, connect, server, public, secret))
+            write_clients(file, (*listed, Client(name, role, public)))
     except (OSError, ValueError) as error:
         fail(f"{error}; {name} is not listed", EXIT_REFUSED)
     closed = "the configuration has no tcp:// address under global.control.listen, so the key file names none"
@@ -83,13 +84,14 @@ def list_keys(clients: Clients = None, config: Config = CONFIG_DEFAULT, as_json:
 def remove_key(name: str, clients: Clients = None, config: Config = CONFIG_DEFAULT) -> None:
     """Take a client's rights away, at once, also of its open connections."""
     file, _ = _list_of(config, clients)
-    listed = _listed(file)
-    left = tuple(client for client in listed if client.name != name)
-    if len(left) == len(listed):
-        known = ", ".join(client.name for client in listed) or "nobody"
-        fail(f"{name} is not listed in {file}; there are: {known}", EXIT_REFUSED)
     try:
-        write_clients(file, left)
+        with alone_with(file):
+            listed = _listed(file)
+            left = tuple(client for client in listed if client.name != name)
+            if len(left) == len(listed):
+                known = ", ".join(client.name for client in listed) or "nobody"
+                fail(f"{name} is not listed in {file}; there are: {known}", EXIT_REFUSED)
+            write_clients(file, left)
     except OSError as error:
         fail(f"{error}; {name} is still listed", EXIT_REFUSED)
     show({"removed": name}, f"{name} is removed from {file}", as_json=False)

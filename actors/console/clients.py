@@ -1,10 +1,12 @@
 """The list of the control socket's clients: who may enter the guarded door, with which key, to do what."""
 
+import fcntl
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -65,6 +67,21 @@ def read_clients(path: Path) -> tuple[Client, ...] | str:
         return f"{path} is no list of clients: {error}"
     fault = _fault(clients)
     return f"{path}: {fault}" if fault else clients
+
+
+@contextmanager
+def alone_with(path: Path) -> Generator[None]:
+    """Let one process at a time read a list and write it anew; whoever else wants to waits.
+
+    Raises:
+        OSError: Its folder cannot be opened.
+    """
+    folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def write_clients(path: Path, clients: Sequence[Client]) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -43,7 +44,7 @@ from runtime.errors import StoreError
 from runtime.log import Log
 from runtime.room import ControlRequest, DoorState
 from runtime.store import Store
-from tests.desk_run.command_line import bulkhead
+from tests.desk_run.command_line import Said, bulkhead
 from tests.runtime.fakes import HandClock
 
 ANN = Who("ann's key", "ann", Role.ADMIN, "guarded")
@@ -502,6 +503,20 @@ def test_a_list_that_is_not_there_lists_nobody_and_one_that_was_written_is_read(
     write_clients(file, clients)
 
     assert (before, read_clients(file), file.stat().st_mode & 0o777) == ((), clients, 0o644)
+
+
+def test_keys_that_are_made_at_once_are_all_listed(tmp_path: Path) -> None:
+    file, names = tmp_path / "clients.json", ("ann", "bob", "eve", "joe")
+    where = ("--clients", file, "--config", tmp_path / "none.yaml")
+
+    def make(name: str) -> Said:
+        return bulkhead("keys", "new", name, *where, "--out", tmp_path / name, state=tmp_path / "var")
+
+    with ThreadPoolExecutor() as pool:
+        made = list(pool.map(make, names))
+
+    assert [said.code for said in made] == [0, 0, 0, 0]
+    assert {client.name for client in read_clients(file) if isinstance(client, Client)} == set(names)
 
 
 def test_a_key_that_was_listed_again_under_another_role_has_that_role_at_once(house: House) -> None:
