@@ -372,7 +372,10 @@ def _decided(said: object, by: str) -> Decision:
         TypeError: It is something else; the text says what to write instead.
     """
     if isinstance(said, NoTrade):
-        return said
+        if isinstance(said.code, str):
+            return said
+        msg = f"{by} gave a NoTrade with a {type(said.code).__name__} for its code; give a NoTradeCode"
+        raise TypeError(msg)
     if isinstance(said, tuple | list):
         signals = tuple(one for one in cast("Sequence[object]", said) if isinstance(one, Signal))
         if len(signals) == len(said):

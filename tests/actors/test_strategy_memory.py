@@ -216,8 +216,9 @@ class Wordless(Chronicler):
         (None, "on_bar gave a NoneType; give a tuple of Signal"),
         ("BUY", "on_bar gave a str; give a tuple of Signal"),
         ((1,), "on_bar, in its answer, gave a int; give a tuple of Signal"),
+        (NoTrade(cast("NoTradeCode", None)), "on_bar gave a NoTrade with a NoneType for its code; give a NoTradeCode"),
     ],
-    ids=["nothing", "a word", "a number among signals"],
+    ids=["nothing", "a word", "a number among signals", "no reason"],
 )
 def test_an_answer_that_is_no_decision_falls_at_once_and_says_what_to_give(
     tmp_path: Path, answer: object, says: str
