@@ -18,6 +18,7 @@ from actors.topics import bar_topic
 from desk.messages import Bar, Effect, Intent, JournalRecord, OrderChanged, Tick
 from desk.units import NS_PER_S
 from runtime.effects import Effects
+from runtime.errors import words_of
 from runtime.log import Log
 from runtime.store import Reader
 from strategies.base import Decision, Instance, NoTrade, NoTradeCode, Signal, Strategy
@@ -128,7 +129,7 @@ class Evaluator:
             self._strategy.load_state(kept.state)
             recalled.restore(self._book)
         except Exception as error:  # What a strategy raises at its own former state is its own; it begins anew.
-            msg = f"load_state raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            msg = f"load_state raised {words_of(error)}"
             raise MemoryUnfitError(msg) from error
         known = {} if recalled.was_aside else kept.last
         self.decided |= {topic: self._memory.last_bar() for topic in self.last if topic not in known}

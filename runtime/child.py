@@ -24,6 +24,7 @@ from runtime.bus_words import Address
 from runtime.clock import Clock
 from runtime.codec import Codec
 from runtime.disk import MACHINE, Disk
+from runtime.errors import words_of
 from runtime.gentle import Way, leave_gently
 from runtime.landlock import Ground
 from runtime.log import Log
@@ -175,15 +176,6 @@ def last_words_file(state: Path, path: str) -> Path:
 def log_file(state: Path, path: str, suffix: str) -> Path:
     """Say where a child's file of one kind lies: ``log``, ``out``, ``stack`` or ``last_words``."""
     return state / "log" / f"{path.replace('/', '.')}.{suffix}"
-
-
-def words_of(failure: BaseException) -> str:
-    """Say what an exception is, on one line of at most 500 characters; also one whose own words cannot be had."""
-    try:
-        said = str(failure)
-    except Exception:  # noqa: BLE001 - it is a strategy's class, and may do anything; its name is worth more than nothing
-        said = "it raised again when it was asked what is wrong"
-    return f"{type(failure).__name__}: {said}".removesuffix(": ").replace("\n", " ")[:500]
 
 
 def _leave_last_words(request: ChildRequest, words: str) -> None:

@@ -1,4 +1,4 @@
-"""The operating errors of the runtime, one class a layer."""
+"""The operating errors of the runtime, one class a layer, and the words of any error."""
 
 
 class OperatingError(Exception):
@@ -31,3 +31,12 @@ class SpecError(OperatingError, ValueError):
 
 class StartError(OperatingError):
     """The desk cannot start, for a reason that an operator can mend."""
+
+
+def words_of(failure: BaseException) -> str:
+    """Say what an exception is, on one line of at most 500 characters; also one whose own words cannot be had."""
+    try:
+        said = str(failure)
+    except Exception:  # noqa: BLE001 - it is a strategy's class, and may do anything; its name is worth more than nothing
+        said = "it raised again when it was asked what is wrong"
+    return f"{type(failure).__name__}: {said}".removesuffix(": ").replace("\n", " ")[:500]

@@ -147,6 +147,33 @@ def test_a_memory_that_does_not_hold_is_left_aside_and_everything_is_folded_anew
     assert money(lone) == folded(lone)
 
 
+class SpeechlessError(Exception):
+    """An error that cannot say what it is about."""
+
+    @override
+    def __str__(self) -> str:
+        msg = "no words"
+        raise ValueError(msg)
+
+
+class Refusing(Chronicler):
+    """Refuses what it gave, and does not say why."""
+
+    @override
+    def load_state(self, state: dict[str, Any]) -> None:
+        raise SpeechlessError
+
+
+def test_a_state_that_is_refused_without_words_is_left_aside_as_any_other(tmp_path: Path) -> None:
+    lone = Lone(tmp_path, 1, is_stepped=True, kind=Refusing)
+    lone.step()
+
+    lone.fall()
+
+    assert "load_state raised SpeechlessError" in lone.evaluator.facts()["rebuilt_reason"]
+    lone.close()
+
+
 class Forgetful(Chronicler):
     """Gives a state that could not be given back."""
 
