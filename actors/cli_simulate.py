@@ -8,6 +8,9 @@ import typer
 
 from actors.cli_parts import Json
 
+#: Each is a process; more than there are processors is of no use to anybody.
+JOBS_MAX = 256
+
 simulations = typer.Typer(rich_markup_mode=None)
 
 
@@ -16,7 +19,9 @@ def simulate(  # noqa: PLR0913, PLR0917 - a command has its options
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds to run.")] = 200,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Run this one alone.")] = None,
     first: Annotated[int, typer.Option("--from", min=0, help="The first seed.")] = 0,
-    jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes at once; 0: one for each processor.")] = 0,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=0, max=JOBS_MAX, help="Processes at once; 0: one for each processor.")
+    ] = 0,
     desk: Annotated[str, typer.Option("--desk", help="paper, kraken or alpaca; left out: as the seed draws.")] = "",
     only: Annotated[str, typer.Option("--only", help="The kinds of faults that go wrong, with commas; 'none'.")] = "",
     config: Annotated[Path | None, typer.Option("--config", help="Your own desk, on its own simulated feed.")] = None,

@@ -33,7 +33,7 @@ def run_simulation(numbers: Sequence[int], drawn: Drawn, jobs: int, *, is_traced
         for number in numbers:
             say("\n".join(told(drawn(number)).timeline))
     progress = _Progress(len(numbers), is_silent=as_json or len(numbers) == 1)
-    workers = 1 if len(numbers) == 1 else jobs or os.cpu_count() or 1
+    workers = min(jobs or os.cpu_count() or 1, len(numbers))
     summary = campaign(numbers, drawn, jobs=workers, on_found=progress.hear)
     smallest = _smallest(drawn(summary.failures[0][0])) if summary.failures else None
     if as_json:

@@ -127,6 +127,12 @@ def test_the_command_says_what_it_does_not_know() -> None:
     assert "--desk nyse: there is no such desk; choose one of paper, kraken, alpaca" in desk.stderr
 
 
+def test_the_command_starts_no_more_processes_than_a_machine_can_bear() -> None:
+    done = CliRunner().invoke(app, ["simulate", "--seed", "4", "--jobs", "99999"])
+
+    assert (done.exit_code, "--jobs" in done.stderr) == (2, True)
+
+
 @pytest.mark.slow
 def test_every_promise_holds_in_two_thousand_seeds_and_every_place_of_death_is_reached() -> None:
     found = campaign(range(1_000, 3_000), Drawing(Draw()), jobs=2)
