@@ -116,11 +116,13 @@ class Protection:
         self._journal.note("flattened", f"{key[0]} holds no {key[1]} any more", self._orders.market_ns, effects)
 
     def flatten(self, key: Key, effects: Effects) -> None:
-        """Begin to close a position that shall be flat; an exit that is at work may finish first.
+        """Begin to close a position that shall be flat; an exit at the market that is at work may finish first.
 
         ``settle`` sends it. One that the venue refuses is not made again before the next look at all.
         """
         if self.is_to_be_flat(key):
+            for order in filter(waits_for_its_price, self._orders.around(key, {Purpose.EXIT})):
+                self._orders.cancel(order, REASON_FLATTEN, effects)
             self.close(key, effects)
 
     def watch(self, symbol: str, price: Decimal, effects: Effects) -> None:
@@ -327,6 +329,11 @@ class Protection:
                 leaving = self._orders.cap(order, most, effects)
             left -= leaving.quantity
             self._orders.send(leaving, effects)
+
+
+def waits_for_its_price(order: Order) -> bool:
+    """Say whether an order is an exit that may not trade for as long as the market stays away."""
+    return order.purpose is Purpose.EXIT and order.type is OrderType.LIMIT
 
 
 def _level_to_be(order: Order) -> Decimal | None:

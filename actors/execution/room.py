@@ -12,7 +12,7 @@ from actors.arguments import MARKET_DATA, ExecutionArguments, Owner
 from actors.execution.interventions import Interventions
 from actors.execution.orders import Orders, is_late
 from actors.execution.pace import Pace
-from actors.execution.protection import PROTECTIVE, Protection
+from actors.execution.protection import PROTECTIVE, Protection, waits_for_its_price
 from actors.execution.reconciling import ASK, Reconciler
 from actors.execution.resolving import TIMER as RESOLVE
 from actors.execution.resolving import Resolver
@@ -683,8 +683,8 @@ class Execution(Room):
         self._protection.see_flat(key, effects)
         if is_exit_done:
             self._protection.note_flat(key, effects)
-        elif order.purpose is Purpose.ENTRY:
-            self._protection.flatten(key, effects)  # an entry that was filled while its strategy left
+        elif order.purpose is Purpose.ENTRY or waits_for_its_price(order):
+            self._protection.flatten(key, effects)  # an entry was filled while its strategy left, or an exit is gone
             self._orders.end_unwanted(order, effects)
         if isinstance(report, OrderRejected) and order.purpose in PROTECTIVE:
             self._wait_to_protect(key, report, effects)

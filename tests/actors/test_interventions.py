@@ -300,6 +300,28 @@ def test_a_wish_for_flatness_outlives_falls_of_everyone_and_a_venue_that_refuses
     assert lone.room.facts()["wanted_flat"] == []
 
 
+@pytest.mark.parametrize("before_s", [0.0, 5.0], ids=["on its way", "at rest"])
+@pytest.mark.parametrize("filled", ["", "0.4"], ids=["untouched", "filled in part"])
+def test_flatness_does_not_wait_for_an_exit_that_waits_for_its_price(
+    lone: LoneExecution, before_s: float, filled: str
+) -> None:
+    lone.enter(1)
+    lone.run(5)
+    name = lone._decide(2, Effect.CLOSE, "SPY", ONE, "110", "", tag=1)
+    lone.run(before_s)
+    if filled and before_s:
+        resting = next(order for order in lone.exchange.orders if order.is_open)
+        lone.exchange._trade(resting, Decimal(filled), Decimal(110))
+        lone.run(1)
+
+    lone.wish(FlatteningWished("r1", "alpha", "", "enough", "anna"))
+    lone.run(10)
+
+    assert lone.order(name).state is OrderState.CANCELLED
+    assert (lone.exchange.positions(), lone.room.facts()["wanted_flat"]) == ({}, [])
+    assert not any(order.is_open for order in lone.exchange.orders)
+
+
 # --- an entry that nobody wants any more ----------------------------------------------------------
 
 
