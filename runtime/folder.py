@@ -15,6 +15,9 @@ from runtime.errors import LockHeldError, StartError
 
 #: How long a start waits for the children of a desk that has just died.
 LOCK_PATIENCE_NS = 2 * NS_PER_S
+#: How long a start waits where the process that took the lock is gone: what it left behind is about to go too, and a
+#: service manager starts nobody again who was refused.
+ORPHANS_PATIENCE_NS = 30 * NS_PER_S
 #: Longest path a Unix socket may have, without the closing zero.
 SOCKET_PATH_BYTES_MAX = 107
 #: How the names of folders begin in which a state folder keeps older copies of its stores.
@@ -40,23 +43,25 @@ class FolderLock:
         self.descriptor = -1
 
     def take(self, clock: Clock) -> None:
-        """Take the lock, waiting up to two seconds.
+        """Take the lock, waiting up to two seconds, or thirty for what a desk that has ended has left behind.
 
         Raises:
             LockHeldError: Another desk, or a child that outlives one, holds it.
         """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline_ns = clock.monotonic_ns() + LOCK_PATIENCE_NS
+        began_ns = clock.monotonic_ns()
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if clock.monotonic_ns() >= deadline_ns:
-                    holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+                has_ended = _has_ended(holder)
+                if clock.monotonic_ns() - began_ns >= (ORPHANS_PATIENCE_NS if has_ended else LOCK_PATIENCE_NS):
                     os.close(descriptor)
+                    whose = "what another desk has left behind" if has_ended else "another desk"
                     msg = (
-                        f"{self._path.parent} is in use by another desk (process {holder}). Nothing was started and no"
+                        f"{self._path.parent} is in use by {whose} (process {holder}). Nothing was started and no"
                         " order was touched. Choose another folder with --state, or stop that desk with:"
                         f" bulkhead stop --state {quote(str(self._path.parent))}"
                     )
@@ -67,6 +72,17 @@ class FolderLock:
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
                 self.descriptor = descriptor
                 return
+
+
+def _has_ended(holder: str) -> bool:
+    """Say whether the process that took the lock is gone; False where nobody can tell."""
+    try:
+        os.kill(int(holder), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OverflowError, PermissionError):
+        return False
+    return False
 
 
 def _wait_20_ms(_descriptor: int) -> None:

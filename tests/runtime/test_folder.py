@@ -15,7 +15,14 @@ import pytest
 
 from runtime.clock import NS_PER_S, Clock
 from runtime.errors import LockHeldError
-from runtime.folder import LOCK_PATIENCE_NS, SOCKET_PATH_BYTES_MAX, FolderLock, Sentinel, socket_folder
+from runtime.folder import (
+    LOCK_PATIENCE_NS,
+    ORPHANS_PATIENCE_NS,
+    SOCKET_PATH_BYTES_MAX,
+    FolderLock,
+    Sentinel,
+    socket_folder,
+)
 from tests.runtime.fakes import HandClock
 
 # --- the lock -----------------------------------------------------------------------------------------
@@ -105,6 +112,32 @@ def test_a_second_desk_waits_two_seconds_for_the_last_of_the_first(tmp_path: Pat
         FolderLock(tmp_path).take(clock)
 
     assert 2 * NS_PER_S <= clock.monotonic_ns() <= 3 * NS_PER_S
+
+
+def test_a_desk_waits_longer_for_what_a_dead_one_has_left_behind(tmp_path: Path) -> None:
+    clock = HandClock(step_ns=NS_PER_S)
+    with a_holder(tmp_path, "forks") as (holder, child):
+        holder.kill()
+        holder.wait()
+
+        with pytest.raises(LockHeldError, match="what another desk has left behind") as refused:
+            FolderLock(tmp_path).take(clock)
+
+        end(child)
+
+    assert f"(process {holder.pid})" in str(refused.value)
+    assert ORPHANS_PATIENCE_NS <= clock.monotonic_ns() <= ORPHANS_PATIENCE_NS + 2 * NS_PER_S
+
+
+@pytest.mark.parametrize("said", ["", "nobody", "0" * 30 + "1", "9" * 30])
+def test_a_lock_that_does_not_say_whose_it_is_is_waited_for_as_for_a_desk(said: str, tmp_path: Path) -> None:
+    clock = HandClock(step_ns=NS_PER_S // 4)
+    with a_holder(tmp_path):
+        (tmp_path / "lock").write_text(said, encoding="ascii")
+        with pytest.raises(LockHeldError):
+            FolderLock(tmp_path).take(clock)
+
+    assert clock.monotonic_ns() <= 3 * NS_PER_S
 
 
 def test_kill_9_of_the_holder_frees_the_lock(tmp_path: Path) -> None:
@@ -323,5 +356,5 @@ def test_only_the_owner_may_write_the_sentinel(tmp_path: Path) -> None:
     assert (tmp_path / "HALT").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_longest_wait_of_a_start_is_two_seconds() -> None:
+def test_the_longest_wait_of_a_start_beside_another_desk_is_two_seconds() -> None:
     assert LOCK_PATIENCE_NS == 2 * NS_PER_S
