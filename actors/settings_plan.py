@@ -54,6 +54,7 @@ def plan(  # noqa: PLR0913 - a plan compares what is in force, what is wanted, a
     formers: Mapping[str, StrategySettings] = MappingProxyType({}),
     *,
     running: Collection[str] = (),
+    quarantined: Collection[str] = (),
 ) -> Plan:
     """Compare the settings in force with those of a file.
 
@@ -65,6 +66,7 @@ def plan(  # noqa: PLR0913 - a plan compares what is in force, what is wanted, a
         journal_head: The head of the journal at which that was so; -1 where execution has not said it.
         formers: Of names that are new in the file, the strategies that bore them before and left something behind.
         running: Names of strategies that run, also where the settings say that they shall not and an operator does.
+        quarantined: Names of strategies in quarantine: no edit lets them out.
 
     Returns:
         A plan whose ``effective`` is ``old`` where no change can hold now, but for lines that moved.
@@ -90,7 +92,9 @@ def plan(  # noqa: PLR0913 - a plan compares what is in force, what is wanted, a
             entries += [] if missing else [msgspec.structs.replace(entry, flat_at=flat_at)]
             continue
         is_busy = entry.name in busy and not missing
-        merged, told, is_restarted = _merge(was, entry, where, missing, is_busy=is_busy)
+        hindrance = f"stays down, in quarantine: bulkhead release {entry.name}" if entry.name in quarantined else ""
+        hindrance = f"cannot run: {entry.refusal}" if entry.refusal else hindrance
+        merged, told, is_restarted = _merge(was, entry, where, missing, hindrance, is_busy=is_busy)
         changes += told
         is_other_code = (
             not is_busy and not missing and any(getattr(was, key) != getattr(entry, key) for key in STRUCTURE)
@@ -154,7 +158,7 @@ def position_words(on_disable: OnDisable) -> str:
 
 
 def _merge(
-    was: StrategySettings, now: StrategySettings, where: _Lines, missing: str, *, is_busy: bool
+    was: StrategySettings, now: StrategySettings, where: _Lines, missing: str, hindrance: str, *, is_busy: bool
 ) -> tuple[StrategySettings, list[Change], bool]:
     """Give the entry that can hold now, what changed of it, and whether it takes that by a restart."""
     old, new = _plain(was), _plain(now)
@@ -177,7 +181,7 @@ def _merge(
         elif key == "enabled" and is_held_back:
             effect = missing
         elif key == "enabled":
-            effect = "starts" if now.enabled else f"stops, and {position_words(now.on_disable)}"
+            effect = (hindrance or "starts") if now.enabled else f"stops, and {position_words(now.on_disable)}"
         is_restarted = is_restarted or policy is Policy.STRATEGY_RESTART
         path = f"strategies.{now.name}.{key}"
         is_waiting = bool(waits) and (is_code or effect == waits)

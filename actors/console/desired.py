@@ -20,7 +20,7 @@ from actors.settings import Settings, StrategySettings
 from actors.settings_apart import ReadingApart
 from actors.settings_file import Loaded
 from actors.settings_plan import Change, Plan, plan
-from actors.topics import strategy_path
+from actors.topics import AWAY, strategy_path
 from actors.tree import Try, configured, desk_tree
 from desk.messages import HoldersGiven, HoldersWanted
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
@@ -74,8 +74,8 @@ class Desired:
         self.is_held = False
         #: True while the desk comes up.
         self.is_coming_up = False
-        #: The strategies that run, whatever the settings say.
-        self.running: frozenset[str] = frozenset()
+        #: How the strategies are, whatever the settings say.
+        self.states: dict[str, str] = {}
         self._began_ns = clock.monotonic_ns()
         self._shelf = CodeShelf(state)
         self._file, self._state, self._clock, self._log = file, state, clock, log
@@ -298,7 +298,16 @@ class Desired:
     def _plan(self, wanted: Settings, holders: frozenset[str] | None, head: int = -1) -> Plan:
         assert self._loaded is not None, "a plan is made of a file"
         busy = {entry.name for entry in self.settings.strategies} | self._formers.keys() if holders is None else holders
-        return plan(self.settings, wanted, self._loaded.lines, busy, head, self._formers, running=self.running)
+        return plan(
+            self.settings,
+            wanted,
+            self._loaded.lines,
+            busy,
+            head,
+            self._formers,
+            running={name for name, state in self.states.items() if state not in AWAY},
+            quarantined={name for name, state in self.states.items() if state == "QUARANTINED"},
+        )
 
     def _ask_holders(self, effects: Effects) -> None:
         self._holders_query += 1

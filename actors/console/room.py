@@ -20,7 +20,7 @@ from actors.screen_words import plain_text
 from actors.settings import OnDisable, Settings
 from actors.settings_plan import position_words
 from actors.status import desk_status, node_status
-from actors.topics import AWAY, PUT_AWAY, strategy_at, strategy_path
+from actors.topics import PUT_AWAY, strategy_at, strategy_path
 from desk.messages import (
     AdoptionWished,
     AwayWished,
@@ -508,9 +508,7 @@ class Console(Room):
     def timer(self, name: str) -> Effects:
         effects = Effects()
         later_ns = self._swapping.look(effects)
-        self._desired.running = frozenset(
-            strategy_at(peer.path) for peer in self._peers.values() if peer.state not in AWAY
-        )
+        self._desired.states = {strategy_at(peer.path): peer.state for peer in self._peers.values()}
         self._desired.is_coming_up = any(peer.state in _COMING for peer in self._peers.values())
         due_ns = self._clock.monotonic_ns() + min(self._desired.look(effects), later_ns or NS_PER_S)
         self._answer_reloads(effects)

@@ -290,6 +290,21 @@ def test_a_disabled_strategy_is_not_enabled_before_the_feed_gives_what_it_wants(
     assert "the running feed does not give DIA" in waiting["strategies.a.enabled"]
 
 
+def test_the_plan_does_not_say_that_one_starts_which_stays_down(tmp_path: Path) -> None:
+    new = read(tmp_path, FILE).settings
+    assert new is not None
+    entries = [msgspec.structs.replace(entry, refusal="no" if entry.name == "b.c" else "") for entry in new.strategies]
+    new = msgspec.structs.replace(new, strategies=tuple(entries))
+    off = tuple(msgspec.structs.replace(entry, enabled=False) for entry in entries)
+
+    made = plan(msgspec.structs.replace(new, strategies=off), new, {}, (), quarantined=("a",))
+
+    assert {change.path: change.effect for change in made.changes} == {
+        "strategies.a.enabled": "stays down, in quarantine: bulkhead release a",
+        "strategies.b.c.enabled": "cannot run: no",
+    }
+
+
 @pytest.mark.parametrize("busy", [(), ("a",)])
 def test_one_that_runs_and_cannot_be_checked_again_goes_on_with_what_it_has(
     tmp_path: Path, busy: tuple[str, ...]
