@@ -317,13 +317,13 @@ class Desired:
     def _decide(self, holders: frozenset[str] | None, effects: Effects, head: int = -1) -> None:
         """Apply what can hold now; ``holders`` is None where nobody knows who holds something."""
         self._holders_asked_ns = None
-        self._flat_due_ns = self._clock.monotonic_ns() + FLAT_AGAIN_NS
         assert self._loaded is not None, "a decision is about a file"
         assert self._loaded.settings is not None, "a decision is about a file that holds together"
         decided = self._plan(self._loaded.settings, holders, head)
         if self._is_dry:
             self._report(decided, is_applied=False)
             return
+        self._flat_due_ns = self._clock.monotonic_ns() + FLAT_AGAIN_NS
         if _essence(decided.effective) == _essence(self.settings):
             self._finish(decided, is_applied=False)
             return

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.console.desired import WATCH_NS, Desired
-from actors.settings import FeedSettings, Settings, StrategySettings
+from actors.console.desired import FLAT_AGAIN_NS, WATCH_NS, Desired
+from actors.settings_file import load
+from desk.messages import HoldersGiven, HoldersWanted
 from runtime.effects import Effects
 from runtime.log import Log
 from tests.runtime.fakes import HandClock
@@ -21,8 +22,8 @@ def clock() -> HandClock:
 @pytest.fixture
 def desired(tmp_path: Path, clock: HandClock) -> Desired:
     (tmp_path / "s.yaml").write_text(FILE)
-    entry = StrategySettings(name="a", symbols=("SPY",), strategy="ema_crossover_v001")
-    settings = Settings(strategies=(entry,), feed=FeedSettings(symbols=("SPY",)))
+    settings = load(tmp_path / "s.yaml").settings
+    assert settings is not None
     return Desired(settings, tmp_path / "s.yaml", tmp_path, clock, Log("console"))
 
 
@@ -36,4 +37,38 @@ def test_a_folder_of_strategies_that_cannot_be_looked_at_keeps_nobody_from_readi
         clock.advance_ns(WATCH_NS)
 
     assert not desired.is_idle
+    desired.close()
+
+
+def holders_wanted(desired: Desired, clock: HandClock) -> HoldersWanted:
+    """Look until execution is asked who holds something."""
+    effects = Effects()
+    while not effects.posts:
+        if desired._reading is not None:
+            desired._reading._process.wait()
+        clock.advance_ns(WATCH_NS)
+        desired.look(effects)
+    (post,) = effects.posts
+    assert isinstance(post.word, HoldersWanted)
+    return post.word
+
+
+def test_who_only_wants_to_know_does_not_put_off_what_waits_until_a_strategy_is_flat(
+    tmp_path: Path, clock: HandClock, desired: Desired
+) -> None:
+    (tmp_path / "s.yaml").write_text(FILE.replace("SPY", "SPY, timeframe: 5m"))
+    wanted = holders_wanted(desired, clock)
+    desired.hear_holders(HoldersGiven(wanted.query, ("a",), 7), Effects())
+    (waiting,) = desired.alarms
+
+    clock.advance_ns(FLAT_AGAIN_NS - 2 * WATCH_NS)
+    desired.reload("curious", is_dry=True)
+    dry = holders_wanted(desired, clock)
+    desired.hear_holders(HoldersGiven(dry.query, ("a",), 7), Effects())
+    effects = Effects()
+    desired.look(effects)
+
+    assert "when flat" in waiting
+    assert [outcome.token for outcome in desired.outcomes()] == ["curious"]
+    assert [type(post.word) for post in effects.posts] == [HoldersWanted], "it is asked again in its time"
     desired.close()
