@@ -55,6 +55,7 @@ def plan(  # noqa: PLR0913 - a plan compares what is in force, what is wanted, a
     *,
     running: Collection[str] = (),
     quarantined: Collection[str] = (),
+    spoken: Collection[str] = (),
 ) -> Plan:
     """Compare the settings in force with those of a file.
 
@@ -67,6 +68,7 @@ def plan(  # noqa: PLR0913 - a plan compares what is in force, what is wanted, a
         formers: Of names that are new in the file, the strategies that bore them before and left something behind.
         running: Names of strategies that run, also where the settings say that they shall not and an operator does.
         quarantined: Names of strategies in quarantine: no edit lets them out.
+        spoken: Names of strategies that are away, and of whose position an operator has said what becomes of it.
 
     Returns:
         A plan whose ``effective`` is ``old`` where no change can hold now, but for lines that moved.
@@ -94,7 +96,8 @@ def plan(  # noqa: PLR0913 - a plan compares what is in force, what is wanted, a
         is_busy = entry.name in busy and not missing
         hindrance = f"stays down, in quarantine: bulkhead release {entry.name}" if entry.name in quarantined else ""
         hindrance = f"cannot run: {entry.refusal}" if entry.refusal else hindrance
-        merged, told, is_restarted = _merge(was, entry, where, missing, hindrance, is_busy=is_busy)
+        fate = hindrance or "starts" if entry.enabled else _stops(entry, spoken)
+        merged, told, is_restarted = _merge(was, entry, where, missing, fate, is_busy=is_busy)
         changes += told
         is_other_code = (
             not is_busy and not missing and any(getattr(was, key) != getattr(entry, key) for key in STRUCTURE)
@@ -106,7 +109,7 @@ def plan(  # noqa: PLR0913 - a plan compares what is in force, what is wanted, a
         if is_busy and any(change.is_waiting and change.effect != _UNCHECKED for change in told):
             waiting.add(entry.name)
     gone = [entry for entry in old.strategies if new.strategy(entry.name) is None]
-    changes += [_gone(entry) for entry in gone]
+    changes += [_gone(entry, spoken) for entry in gone]
     told, globals_ = _merge_globals(old, new, where)
     effective = msgspec.structs.replace(globals_, strategies=tuple(entries), feed=feed)
     return Plan(effective, frozenset(restart), (*changes, *told), frozenset(waiting))
@@ -145,9 +148,15 @@ def _new(entry: StrategySettings, where: _Lines, missing: str) -> Change:
     return Change(path, NOTHING, said, where.of(path), missing or effect, is_waiting=bool(missing))
 
 
-def _gone(entry: StrategySettings) -> Change:
+def _gone(entry: StrategySettings, spoken: Collection[str]) -> Change:
     said = f"{entry.strategy or entry.model_path} on {', '.join(entry.symbols)}"
-    return Change(f"strategies.{entry.name}", said, NOTHING, 0, f"stops, and {position_words(entry.on_disable)}")
+    return Change(f"strategies.{entry.name}", said, NOTHING, 0, _stops(entry, spoken))
+
+
+def _stops(entry: StrategySettings, spoken: Collection[str]) -> str:
+    """Say what becomes of a strategy that shall not run; an operator's word on its position lasts while it is away."""
+    position = "its position is as an operator said" if entry.name in spoken else position_words(entry.on_disable)
+    return f"stops, and {position}"
 
 
 def position_words(on_disable: OnDisable) -> str:
@@ -158,7 +167,7 @@ def position_words(on_disable: OnDisable) -> str:
 
 
 def _merge(
-    was: StrategySettings, now: StrategySettings, where: _Lines, missing: str, hindrance: str, *, is_busy: bool
+    was: StrategySettings, now: StrategySettings, where: _Lines, missing: str, fate: str, *, is_busy: bool
 ) -> tuple[StrategySettings, list[Change], bool]:
     """Give the entry that can hold now, what changed of it, and whether it takes that by a restart."""
     old, new = _plain(was), _plain(now)
@@ -181,7 +190,7 @@ def _merge(
         elif key == "enabled" and is_held_back:
             effect = missing
         elif key == "enabled":
-            effect = (hindrance or "starts") if now.enabled else f"stops, and {position_words(now.on_disable)}"
+            effect = fate
         is_restarted = is_restarted or policy is Policy.STRATEGY_RESTART
         path = f"strategies.{now.name}.{key}"
         is_waiting = bool(waits) and (is_code or effect == waits)

@@ -76,8 +76,9 @@ class Desired:
         self.is_coming_up = False
         #: How the strategies are, whatever the settings say.
         self.states: dict[str, str] = {}
-        self._began_ns = clock.monotonic_ns()
-        self._shelf = CodeShelf(state)
+        #: Of whose position an operator has said what becomes of it while they are away.
+        self.spoken: frozenset[str] = frozenset()
+        self._began_ns, self._shelf = clock.monotonic_ns(), CodeShelf(state)
         self._file, self._state, self._clock, self._log = file, state, clock, log
         self._mark: tuple[int, int, int] | None = None
         """Of the file as it was read last, but for those who only wanted to know."""
@@ -307,6 +308,7 @@ class Desired:
             self._formers,
             running={name for name, state in self.states.items() if state not in AWAY},
             quarantined={name for name, state in self.states.items() if state == "QUARANTINED"},
+            spoken=self.spoken,
         )
 
     def _ask_holders(self, effects: Effects) -> None:

@@ -98,8 +98,8 @@ class Console(Room):
     @override
     def recover(self) -> Effects:
         for name, change in self._doorkeeper.recover():
-            if change.verb == "disable" and change.position:
-                self._spoken[change.name] = -1
+            if change.verb == "disable":
+                self._note_position(change.name, change.position, -1)
             if change.verb in _WORDS and change.name and (change.reply is None or change.reply.code == Code.OK):
                 self._desired.wishes.take(
                     change.name, name, is_enabled=_WORDS[change.verb], wall_ns=change.came_ns, monotonic_ns=0
@@ -257,6 +257,13 @@ class Console(Room):
         """
         if not self._leaving.get(name) and self._peers.state(strategy_path(name)) not in PUT_AWAY:
             effects.post("execution", AwayWished(name, ""))
+
+    def _note_position(self, name: str, position: str, epoch: int) -> None:
+        """Remember that an operator said what becomes of a position, or left it to the configuration."""
+        if position:
+            self._spoken[name] = epoch
+        else:
+            self._spoken.pop(name, None)
 
     def _see_back(self, effects: Effects) -> None:
         """Leave the position of a strategy that runs again, or still, to the configuration.
@@ -461,9 +468,10 @@ class Console(Room):
         if asked is not None:
             if word.error and asked.request.verb in _WORDS:
                 self._desired.wishes.drop(asked.arguments.name, asked.name)
-            if asked.request.verb == "disable" and asked.arguments.position:
+            if asked.request.verb == "disable":
                 peer = self._peers.get(strategy_path(asked.arguments.name))
-                self._spoken[asked.arguments.name] = -1 if peer is None or word.error else peer.epoch
+                epoch = -1 if peer is None or word.error else peer.epoch
+                self._note_position(asked.arguments.name, asked.arguments.position, epoch)
                 self._see_back(effects)
             position = self._positions.pop(asked.name, "")
             result = {"position": position} if position else dict(word.result)
@@ -509,6 +517,7 @@ class Console(Room):
         effects = Effects()
         later_ns = self._swapping.look(effects)
         self._desired.states = {strategy_at(peer.path): peer.state for peer in self._peers.values()}
+        self._desired.spoken = frozenset(self._spoken)
         self._desired.is_coming_up = any(peer.state in _COMING for peer in self._peers.values())
         due_ns = self._clock.monotonic_ns() + min(self._desired.look(effects), later_ns or NS_PER_S)
         self._answer_reloads(effects)

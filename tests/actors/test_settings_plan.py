@@ -305,6 +305,16 @@ def test_the_plan_does_not_say_that_one_starts_which_stays_down(tmp_path: Path) 
     }
 
 
+def test_the_plan_leaves_a_position_of_which_an_operator_spoke_to_that_word(tmp_path: Path) -> None:
+    new = read(tmp_path, FILE).settings
+    assert new is not None
+    off = msgspec.structs.replace(new.strategies[0], enabled=False)
+
+    made = plan(new, msgspec.structs.replace(new, strategies=(off,)), {}, (), spoken=("a", "b.c"))
+
+    assert {change.effect for change in made.changes} == {"stops, and its position is as an operator said"}
+
+
 @pytest.mark.parametrize("busy", [(), ("a",)])
 def test_one_that_runs_and_cannot_be_checked_again_goes_on_with_what_it_has(
     tmp_path: Path, busy: tuple[str, ...]
