@@ -110,6 +110,11 @@ def changes(old: Mapping[str, Client], new: Mapping[str, Client]) -> list[str]:
     return lines
 
 
+def listing(clients: Mapping[str, Client]) -> list[str]:
+    """Say who is in a list, by key, of which nobody knows how it came about: a line for each client."""
+    return [f"{client.name} ({fingerprint(key)}) is listed as {client.role}" for key, client in clients.items()]
+
+
 def _fault(clients: Sequence[Client]) -> str:
     names: set[str] = set()
     keys: set[str] = set()

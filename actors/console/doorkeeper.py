@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from actors.console.audit import Audit, Entry, digest_of
-from actors.console.clients import Client, changes, fingerprint, read_clients
+from actors.console.clients import Client, changes, fingerprint, listing, read_clients
 from actors.console.gate import LOCAL, Gate, Likeness, Memory, Refusals, Remembered, Who, staleness
 from actors.console.protocol import ID_LENGTH_MAX, Code, Fault, Reply, Request, read_request, refusal_of
 from actors.console.verbs import VERBS, Verb, read_arguments
@@ -64,6 +64,7 @@ class Doorkeeper:
         self._gate, self._memory, self._refusals = Gate(), Memory(), Refusals()
         self._mark: tuple[int, int, int] | None = None
         self._list_fault = ""
+        self._has_list = False
         self._door: DoorState | None = None
         self._open: dict[str, tuple[bytes, int]] = {}
         self._counts: dict[str, int] = {}
@@ -321,7 +322,9 @@ class Doorkeeper:
     def _take_list(self, found: Iterable[Client]) -> None:
         old = self._gate.clients
         self._gate.take_list(found)
-        for line in changes(old, self._gate.clients):
+        lines = changes(old, self._gate.clients) if self._has_list else listing(self._gate.clients)
+        self._has_list = True
+        for line in lines:
             self._log.info("control.clients", change=line)
             self._audit.write(self._note("noted", f"clients: {line}"))
 

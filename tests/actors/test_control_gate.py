@@ -519,6 +519,18 @@ def test_keys_that_are_made_at_once_are_all_listed(tmp_path: Path) -> None:
     assert {client.name for client in read_clients(file) if isinstance(client, Client)} == set(names)
 
 
+def test_a_list_that_a_console_finds_at_its_start_is_no_edit(house: House) -> None:
+    write_clients(house.file, [Client("ann", "operate", KEY)])
+    house.keeper.tend()
+    house.open("1-1")
+    write_clients(house.file, [])
+    house.keeper.tend()
+
+    ann = f"clients: ann ({fingerprint(KEY)})"
+    told = [entry.error for _, entry in entries(house.store)]
+    assert told == [f"{ann} is added as operate", f"{ann} is listed as operate", f"{ann} is removed"]
+
+
 def test_a_key_that_was_listed_again_under_another_role_has_that_role_at_once(house: House) -> None:
     write_clients(house.file, [Client("ann", "admin", KEY)])
     house.keeper.tend()
