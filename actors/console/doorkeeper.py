@@ -86,8 +86,9 @@ class Doorkeeper:
 
     def hear(self, message: ControlRequest, effects: Effects) -> Asked | None:
         """Take one message; give the request that is to be carried out, None where it has its answer already."""
-        words = why_barred(message.peer) if message.door == LOCAL else ""
-        if words:
+        if message.door != LOCAL:
+            self._read_list()
+        elif words := why_barred(message.peer):
             self._refuse(STRANGER, message, refusal_of("", Code.UNAUTHORISED, words), effects)
             return None
         who = self._gate.who(message.door, message.user)
@@ -236,6 +237,7 @@ class Doorkeeper:
 
     def admits(self, key: str, peer: str) -> bool:
         """Say whether a proved key is listed; one that is not is written down."""
+        self._read_list()
         if key in self._gate.clients:
             return True
         self._counts[Code.UNAUTHORISED] = self._counts.get(Code.UNAUTHORISED, 0) + 1

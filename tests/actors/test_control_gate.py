@@ -519,6 +519,16 @@ def test_keys_that_are_made_at_once_are_all_listed(tmp_path: Path) -> None:
     assert {client.name for client in read_clients(file) if isinstance(client, Client)} == set(names)
 
 
+def test_a_key_that_was_removed_commands_nothing_from_that_moment_on(house: House) -> None:
+    write_clients(house.file, [Client("ann", "operate", KEY), Client("bob", "operate", OTHER)])
+    entered = house.keeper.admits(KEY, "127.0.0.1")
+    write_clients(house.file, [Client("bob", "operate", OTHER)])
+
+    asked, answered = house.hear(change("halt"), KEY)
+
+    assert (entered, asked, answered["code"]) == (True, None, "unauthorised")
+
+
 def test_a_list_that_a_console_finds_at_its_start_is_no_edit(house: House) -> None:
     write_clients(house.file, [Client("ann", "operate", KEY)])
     house.keeper.tend()
