@@ -22,7 +22,7 @@ from actors.cli_parts import (
 from actors.console.audit import entries
 from actors.console.clients import NAME, Client, alone_with, fingerprint, read_clients, write_clients
 from actors.console.verbs import ROLES
-from actors.control_keys import KeyFile, keep_server_keys, write_key_file
+from actors.control_keys import KeyFile, keep_server_keys, why_not, write_key_file
 from actors.control_screens import audit_text, audit_view, keys_text
 from actors.problem import render
 from actors.settings_file import CLIENTS_DEFAULT, load
@@ -65,7 +65,7 @@ def new_key(
             write_key_file(target, KeyFile(name, connect, server, public, secret))
             write_clients(file, (*listed, Client(name, role, public)))
     except (OSError, ValueError) as error:
-        fail(f"{error}; {name} is not listed", EXIT_REFUSED)
+        fail(f"{why_not(error)}; {name} is not listed", EXIT_REFUSED)
     closed = "the configuration has no tcp:// address under global.control.listen, so the key file names none"
     door = f"\nthe desk listens on {connect}" if connect else f"\n{closed}"
     text = f"{name} may {role}; its key is {fingerprint(public)}\nsecret: {target}\nlisted in: {file}{door}"
@@ -93,7 +93,7 @@ def remove_key(name: str, clients: Clients = None, config: Config = CONFIG_DEFAU
                 fail(f"{name} is not listed in {file}; there are: {known}", EXIT_REFUSED)
             write_clients(file, left)
     except OSError as error:
-        fail(f"{error}; {name} is still listed", EXIT_REFUSED)
+        fail(f"{why_not(error)}; {name} is still listed", EXIT_REFUSED)
     show({"removed": name}, f"{name} is removed from {file}", as_json=False)
 
 

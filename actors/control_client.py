@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from actors.control_keys import read_key_file
+from actors.control_keys import read_key_file, why_not
 from runtime.bus import Bus
 from runtime.bus.frames import Socket
 from runtime.bus_words import Address
@@ -94,7 +94,7 @@ def ask_remote(
     try:
         keys = read_key_file(remote.key_file)
     except (OSError, ValueError) as error:
-        msg = f"{error}; nothing was asked"
+        msg = f"{why_not(error)}; nothing was asked"
         raise DeskDownError(msg) from error
     url = remote.connect or keys.connect
     if not url:

@@ -21,6 +21,11 @@ class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secret: str
 
 
+def why_not(error: OSError | ValueError) -> str:
+    """Say in words why a key or a list cannot be read or written, without an error's number."""
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+
+
 def server_secret_file(state: Path) -> Path:
     """Say where the desk's own secret key lies. Only the console's process reads it."""
     return state / "keys" / "control.secret"

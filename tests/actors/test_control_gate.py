@@ -505,6 +505,17 @@ def test_a_list_that_is_not_there_lists_nobody_and_one_that_was_written_is_read(
     assert (before, read_clients(file), file.stat().st_mode & 0o777) == ((), clients, 0o644)
 
 
+def test_what_keeps_a_key_from_being_made_or_used_is_said_in_words(tmp_path: Path) -> None:
+    where = ("--clients", tmp_path / "clients.json", "--config", tmp_path / "none.yaml", "--out", tmp_path / "ann.key")
+    (tmp_path / "ann.key").touch()
+
+    made = bulkhead("keys", "new", "ann", *where, state=tmp_path / "var")
+    used = bulkhead("--key", tmp_path / "bob.key", "status", state=tmp_path / "var")
+
+    assert made.err == f"{tmp_path / 'ann.key'}: File exists; ann is not listed\n"
+    assert used.err == f"{tmp_path / 'bob.key'}: No such file or directory; nothing was asked\n"
+
+
 def test_keys_that_are_made_at_once_are_all_listed(tmp_path: Path) -> None:
     file, names = tmp_path / "clients.json", ("ann", "bob", "eve", "joe")
     where = ("--clients", file, "--config", tmp_path / "none.yaml")
