@@ -171,9 +171,12 @@ class ControlDoors:
 
     def _meet(self) -> None:
         assert self._guarded is not None, "the visitors of a door that is not there"
+        began_ns = self._clock.monotonic_ns()
         for visitor in self._guarded.knocking():
             self._knocked += 1
             self._guarded.admit(visitor, is_welcome=self._room.admits(visitor.key, visitor.peer))
+            if self._clock.monotonic_ns() - began_ns >= TURN_NS:
+                break
 
     def _count(self) -> None:
         assert self._guarded is not None, "the connections of a door that is not there"

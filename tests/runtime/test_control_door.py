@@ -7,14 +7,15 @@ from typing_extensions import override
 
 from runtime.bus import Bus
 from runtime.bus.frames import Socket
+from runtime.bus.outside import new_keys
 from runtime.bus_words import Address
 from runtime.clock import NS_PER_MS
-from runtime.control_door import READ_MAX, TURN_NS, ControlDoors
+from runtime.control_door import READ_MAX, TURN_NS, ControlDoors, Wanted
 from runtime.effects import Effects
 from runtime.room import ControlRequest, Room
 from tests.runtime.fakes import HandClock
 
-REQUESTS = 200
+REQUESTS, VISITORS = 200, 20
 
 
 class Slow(Room):
@@ -29,6 +30,12 @@ class Slow(Room):
         self.heard += 1
         self._clock.advance_ns(self._takes_ns)
         return Effects()
+
+    @override
+    def admits(self, key: str, peer: str) -> bool:
+        self.heard += 1
+        self._clock.advance_ns(self._takes_ns)
+        return False
 
 
 class Inbox:
@@ -70,3 +77,27 @@ def test_a_turn_takes_in_as_many_requests_as_its_time_allows_and_at_least_one(
     bus.close()
     elsewhere.close()
     assert max(taken) == most
+
+
+def test_whoever_knocks_is_met_for_as_long_as_a_turn_takes_and_no_longer(tmp_path: Path) -> None:
+    clock = HandClock()
+    bus, elsewhere = Bus(tmp_path, Address("console", 1)), Bus(tmp_path, Address("operator", 0))
+    room = Slow(clock, TURN_NS // 2)
+    (server, secret), file = new_keys(), tmp_path / "secret"
+    file.write_text(secret, encoding="ascii")
+    doors = ControlDoors(bus, Wanted("ipc", file), room, clock, Inbox())
+    clients = [elsewhere.guarded_client(bus.guarded_url(), server, new_keys()) for _ in range(VISITORS)]
+    *_, (visitors, meet), _ = doors.handlers()
+    met: list[int] = []
+
+    while room.heard < VISITORS:
+        assert visitors.poll(10_000), "whoever knocked never came"
+        before = room.heard
+        meet(Effects())
+        met.append(room.heard - before)
+
+    for client in clients:
+        client.socket.close(linger=0)
+    bus.close()
+    elsewhere.close()
+    assert max(met) <= 2
