@@ -42,6 +42,8 @@ CONNECT_MS_MAX = 1000
 RESTED = 2
 #: How often in a row such a process says the same again before it looks at itself anew.
 STILLS = 59
+#: For how long one turn hears what has no memory, as ticks: each may take long, and a turn may not.
+HEARING_NS = 100 * NS_PER_MS
 #: Signals that one poll takes note of; more of them end the next one too.
 SIGNALS_MAX = 64
 ROOT = "root"
@@ -322,11 +324,14 @@ class RoomActor(pykka.Actor):
 
     def _stream_handler(self, peer: str, subscriber: Subscriber) -> Callable[[Effects], None]:
         def handle(effects: Effects) -> None:
+            until_ns = self._clock.monotonic_ns() + HEARING_NS
             for item in subscriber.receive():
                 self._handled += 1
                 word = None if item.body is None else self._codec.decode(item.body)
                 self._beacon.word("head" if word is None else type(word))
                 effects.add(self._room.hear_stream(peer, item, word))
+                if not item.has_memory and self._clock.monotonic_ns() >= until_ns:
+                    return  # it came alone in its frame, so the next one waits in the socket
 
         return handle
 

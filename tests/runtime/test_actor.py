@@ -552,6 +552,66 @@ def test_what_was_published_is_heard_before_what_somebody_wants_on_account_of_it
     assert done.stdout == "tick intent\n", done.stderr
 
 
+#: Lets a room hear items without memory, of which each takes it half of a turn's time. Prints whether it heard at
+#: most two in a turn, and all that it heard.
+SLOWLY = """
+import sys
+from pathlib import Path
+from runtime.actor import HEARING_NS, RoomActor
+from runtime.beacon import Beacon
+from runtime.bus import Bus
+from runtime.bus.frames import READABLE, Poller
+from runtime.bus_words import Address
+from runtime.effects import Effects
+from runtime.log import Log
+from runtime.room import Room, Wiring
+from tests.runtime.fakes import HandClock
+from tests.runtime.scribe import CODEC, Noted
+
+class Listener(Room):
+    heard = []
+    def hear_stream(self, peer, item, word):
+        self.heard.append("head" if word is None else word.words)
+        clock.advance_ns(HEARING_NS // 2)
+        return Effects()
+
+def until_ready(socket):
+    poller = Poller()
+    poller.register(socket, READABLE)
+    assert poller.poll(10_000)
+
+state = Path(sys.argv[1])
+(state / "s").mkdir(parents=True, mode=0o700)
+clock, log = HandClock(), Log.open(state / "log", "risk", "INFO")
+buses = [Bus(state / "s", Address(name, 1)) for name in ("root", "market", "risk")]
+root, publisher = buses[0].hub(), buses[1].publisher()
+wiring = Wiring(streams=(("market", ("SPY",)),))
+actor = RoomActor(Listener(), wiring, None, buses[2], CODEC, clock, log, Beacon(state / "s", "risk"))
+actor.on_start()
+until_ready(publisher.socket)
+publisher.subscriptions()
+while "head" not in Listener.heard:
+    actor.on_receive(actor.actor_inbox.get().message)
+del Listener.heard[:]
+for number in range(10):
+    publisher.publish("SPY", 0, 0, CODEC.encode(Noted(str(number))))
+most = 0
+while len(Listener.heard) < 10:
+    before = len(Listener.heard)
+    actor.on_receive(actor.actor_inbox.get().message)
+    most = max(most, len(Listener.heard) - before)
+print(most <= 2, *Listener.heard, flush=True)
+for bus in buses:
+    bus.close()
+"""
+
+
+def test_items_that_each_take_long_are_heard_in_turns_that_each_end_soon(stage: Stage) -> None:
+    done = played(SLOWLY, str(stage.state / "slowly"))
+
+    assert done.stdout == "True 0 1 2 3 4 5 6 7 8 9\n", done.stderr
+
+
 #: A room that has somebody to whom it has nothing to say at first. Prints how many connections market's hub has before
 #: it spoke, behind that, and what came.
 ON_DEMAND = """
