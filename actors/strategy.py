@@ -95,6 +95,8 @@ class StrategyRoom(Room):
         self._events: deque[JournalRecord] = deque()
         self._events_upto = -1
         self._events_from = self._events_last = self._evaluator.journal_sequence
+        #: The newest own record of which the stream has told, whether it is here or not.
+        self._events_known = 0
         self._has_asked_events = False
         self._bars_asked: set[str] = set()
         #: Topics of bars of which it is not known yet whether anything is missing.
@@ -227,6 +229,8 @@ class StrategyRoom(Room):
             self._ask_bars(self._topics, effects)
             return
         self._take_events(given.records)
+        if given.is_complete and self._events_last < self._events_known:
+            return  # a predecessor asked for it, before there were those records; our own question is under way
         if given.is_complete:
             self._events_upto = max(self._events_upto, given.head)
             self._has_asked_events = False
@@ -236,6 +240,7 @@ class StrategyRoom(Room):
     def _hear_own(self, item: StreamItem, record: Any, effects: Effects) -> None:
         """Take own records as they come; a gap is asked for, and at first the head says whether there is one."""
         last = item.previous if record is None else item.sequence
+        self._events_known = max(self._events_known, last)
         if isinstance(record, JournalRecord) and item.previous <= self._events_last:
             self._take_events((record,))
         if self._events_upto >= 0:

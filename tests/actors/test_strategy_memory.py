@@ -43,6 +43,7 @@ def run(seed: int, falls: list[str], *, is_stepped: bool, hears_strays: bool = F
     hears_strays=st.booleans(),
 )
 @example(seed=139, falls=[""] * 6 + ["heard"], is_stepped=False, hears_strays=True)
+@example(seed=7203, falls=["", "", "heard"], is_stepped=False, hears_strays=True)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_strategy_that_falls_anywhere_is_told_and_wants_the_same_as_one_that_never_fell(
     seed: int, falls: list[str], is_stepped: bool, hears_strays: bool
