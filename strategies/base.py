@@ -214,6 +214,8 @@ class Strategy:
 
         The outermost is a dict with texts as keys. What is nothing of these is not kept: the strategy falls at once.
         A Decimal is none of them: give its text. A tuple comes back as a list.
+        The outermost is a dict with texts as keys. What is nothing of these comes back in its plain form, as a Decimal
+        as a text and a tuple or a set as a list; what has none is not kept: the strategy falls at once.
         """
         return {}
 
