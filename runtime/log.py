@@ -56,7 +56,7 @@ class Log:
         warm()
         if not os.path.isdir(folder):  # noqa: PTH112 - every birth asks, and nearly always it is there
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _own.direct(str(folder), path.replace("/", "."), _LEVELS[level], is_echoed=is_echoed)
+        _own.direct(str(folder), path, _LEVELS[level], is_echoed=is_echoed)
         return cls(path)
 
     def debug(self, event: str, **fields: Any) -> None:
@@ -117,21 +117,27 @@ class _Own:
 
     def __init__(self) -> None:
         self.is_warm = False
-        self._folder = self._name = ""
+        self._folder = self._path = self._name = ""
         self._least = 0
         self._is_echoed = False
         self._descriptor = -1
         self._size = 0
 
-    def direct(self, folder: str, name: str, least: int, *, is_echoed: bool) -> None:
-        """Write lines of this level and above to the file of this name from now on."""
+    def direct(self, folder: str, path: str, least: int, *, is_echoed: bool) -> None:
+        """Write lines of this level and above to the file of the process at this path from now on."""
         self.let_go()
-        self._folder, self._name, self._least, self._is_echoed = folder, name, least, is_echoed
+        self._folder, self._path, self._name = folder, path, path.replace("/", ".")
+        self._least, self._is_echoed = least, is_echoed
         self._open()
 
     def _open(self) -> None:
         self._descriptor = os.open(f"{self._folder}/{self._name}.log", _FLAGS, 0o600)
         self._size = os.fstat(self._descriptor).st_size
+
+    @property
+    def form(self) -> str:
+        """How a line of the library's own becomes one of this file's."""
+        return f"{{time:YYYY-MM-DDTHH:mm:ss.SSSSSS!UTC}}Z {{level: <7}} {self._path} said {{message}}\n{{exception}}"
 
     def let_go(self) -> None:
         """Close the file, where there is one."""
@@ -216,8 +222,9 @@ def silence() -> None:
     _own.is_warm = False
 
 
-def _traced(_record: Any) -> str:
-    return "{extra[line]}\n{exception}"
+def _traced(record: Any) -> str:
+    """Form a line of ours with its traceback, or what a strategy says through the library by itself."""
+    return "{extra[line]}\n{exception}" if "line" in record["extra"] else _own.form
 
 
 def _json(fields: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from loguru import logger
 
 from runtime.clock import NS_PER_S
 from runtime.log import ROTATIONS_KEPT, TRACE_CHARS_MAX, WARNINGS_A_SECOND, WARNINGS_AT_ONCE, Log, silence
@@ -159,6 +160,15 @@ def test_an_error_that_says_megabytes_is_written_with_its_place_and_the_beginnin
     assert any("test_log.py" in line for line in lines)
     assert lines[-1].endswith("characters were left out here]")
     assert sum(map(len, lines)) < 2 * TRACE_CHARS_MAX
+
+
+def test_what_a_strategy_says_through_the_library_is_a_line_of_its_log(tmp_path: Path) -> None:
+    Log.open(tmp_path, "strategies/alpha", "INFO")
+
+    logger.info("bought {} at {{}}", 7)
+
+    (line,) = filter(None, lines_of(tmp_path, "strategies.alpha"))
+    assert line.split(maxsplit=3)[1:] == ["INFO", "strategies/alpha", "said bought 7 at {}"]
 
 
 def test_the_library_of_actors_writes_nowhere_else(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
