@@ -201,8 +201,9 @@ def strategy(context: Context, arguments: bytes) -> Made:
     told = arguments_in_force(Memory(store, ""), started_with)
     evaluator = Evaluator(_class_of(context, told), told, context.epoch, store, context.log)
     codec = desk_codec()
-    room: Room = StrategyRoom(evaluator, told, context.clock, started_with if told is not started_with else None)
-    if started_with.entry.record:
+    is_recorded, later = started_with.entry.record, started_with if told is not started_with else None
+    room: Room = StrategyRoom(evaluator, told, context.clock, later, is_recorded=is_recorded)
+    if is_recorded:
         room = Recording(room, store, codec, context.clock, epoch=context.epoch, arguments=arguments)
     conductor = _barrier(is_stepped=told.is_stepped)
     on_demand = ("risk", "execution") if conductor else ("risk", "execution", MARKET_DATA)

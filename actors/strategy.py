@@ -60,13 +60,21 @@ class StrategyRoom(Room):
     """
 
     def __init__(
-        self, evaluator: Evaluator, told: StrategyArguments, clock: Clock, later: StrategyArguments | None = None
+        self,
+        evaluator: Evaluator,
+        told: StrategyArguments,
+        clock: Clock,
+        later: StrategyArguments | None = None,
+        *,
+        is_recorded: bool = False,
     ) -> None:
         """Take a strategy with its memory; ``recover`` lets it remember.
 
         ``told`` are the arguments in force; ``later`` those that the process was started with, where they are another
-        strategy's and this one must first leave what it holds.
+        strategy's and this one must first leave what it holds. What is recorded does on each word what a replay of
+        the record will, so no clock decides how much that is.
         """
+        self._is_recorded = is_recorded
         self._evaluator, self._clock, self._told, self._is_stepped = evaluator, clock, told, told.is_stepped
         self._name, self._timeframe = told.entry.name, told.entry.timeframe
         self._topics = {bar_topic(symbol, self._timeframe): symbol for symbol in told.entry.symbols}
@@ -398,7 +406,8 @@ class StrategyRoom(Room):
             now_ns = self._clock.monotonic_ns()
             if now_ns - self._worked_until_ns > REST_NS:
                 self._worked_since_ns = now_ns
-            if number == BARS_AT_ONCE_MAX or now_ns - self._worked_since_ns >= WORK_NS:
+            is_long = now_ns - self._worked_since_ns >= WORK_NS and not self._is_recorded
+            if is_long or number == BARS_AT_ONCE_MAX:
                 self._is_pausing = True
                 effects.timer(BARS_LEFT, now_ns)
                 return

@@ -190,6 +190,13 @@ def test_missed_bars_that_each_take_long_are_evaluated_in_turns_that_each_end_so
     assert [*far, evaluated(slow)] == [4, 8, 10]
 
 
+def test_what_is_recorded_evaluates_as_many_on_a_word_as_its_replay_will(slow: Lone) -> None:
+    room = StrategyRoom(slow.evaluator, slow.told(), slow.clock, is_recorded=True)
+    room.recover()
+
+    assert (goes_on(many_bars(room, 10)), evaluated(slow)) == (False, 10)
+
+
 def test_bars_that_queued_while_it_was_slow_are_left_for_the_next_turn(slow: Lone) -> None:
     room = born(slow)
     own_head(room, 0, 0)
