@@ -600,6 +600,8 @@ class Execution(Room):
                 return
             self._seen = report.report
             effects.put("seen", self._venue.encode(), self._seen.to_bytes(8, "big"))
+        if not self._traits.is_remote:  # what follows from it is no older, and its clock is the market's
+            self._orders.market_ns = max(self._orders.market_ns, report.ts_ns)
         order = self._journal.named(report.order_id)
         if order is None:
             self._note_stranger(report, effects)

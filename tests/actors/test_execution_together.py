@@ -20,8 +20,10 @@ from desk.messages import (
     OrderAccepted,
     OrderFilled,
     OrderRejected,
+    OrderState,
     OrderType,
     OrderUnclear,
+    ProtectiveStop,
     Side,
     SubmitOrder,
     Tick,
@@ -238,3 +240,19 @@ def test_what_was_heard_before_is_passed_over_among_what_is_new(open_desk: World
 
     sent = [post.word for post in open_desk.effects.posts]
     assert [word.order_id for word in sent if isinstance(word, SubmitOrder)] == [order_id("i2")]
+
+
+def test_what_follows_from_a_report_bears_no_time_before_it(open_desk: World) -> None:
+    judged = verdict("market", 0)
+    levels = {"stop_loss": Decimal(90), "take_profit": Decimal(110), "protective_stop": ProtectiveStop.VENUE}
+    open_desk.judge([replace(judged, intent=replace(judged.intent, **levels))])
+    act(open_desk, "fill", 0)
+    working = open_desk.room._journal.ledger.working
+    stop, target = sorted(working.values(), key=lambda order: order.type is OrderType.LIMIT)
+    open_desk.hear(OrderAccepted(0, target.order_id, "v1", target.changed_ns))
+    later_ns = target.changed_ns + 3600 * NS_PER_S
+
+    open_desk.hear(OrderFilled(0, stop.order_id, "gap", stop.quantity, Decimal(90), ZERO, False, ZERO, later_ns))
+
+    ended = working[target.order_id]
+    assert (ended.state, ended.changed_ns) == (OrderState.PENDING_CANCEL, later_ns)
