@@ -123,6 +123,11 @@ def ask_remote(
     return result
 
 
+def _text(value: Any) -> Any:
+    """Give a word of the command line as text, also one that was typed in another encoding than the terminal's."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
 def _converse(
     socket: Socket[bytes],
     verb: str,
@@ -136,7 +141,7 @@ def _converse(
         "v": 1,
         "id": fresh_id(),
         "verb": verb,
-        "arguments": dict(arguments),
+        "arguments": {key: _text(value) for key, value in arguments.items()},
         "at": clock.wall_ns() // NS_PER_MS,
     }
     data = msgspec.json.encode(request)

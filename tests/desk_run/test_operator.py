@@ -469,6 +469,19 @@ def test_the_stop_of_a_disabled_strategy_is_filled_and_the_position_is_closed_on
     assert desk.positions() == []
 
 
+def test_a_reason_in_another_encoding_than_the_terminal_s_keeps_nothing_from_being_done(busy: Market) -> None:
+    state, reason = busy.desk.state, os.fsdecode(b"B\xf6rse")
+
+    halted = bulkhead("halt", "--reason", reason, state=state)
+    flat = bulkhead("flatten", "--all", "--reason", reason, "--wait", "0", state=state)
+    unknown = bulkhead("restart", reason, state=state)
+
+    assert (halted.code, halted.out, halted.err) == (0, "halted: B rse\n", "")
+    assert (flat.code in {0, 1}, flat.err) == (True, "")
+    assert (unknown.code, unknown.err) == (3, "there is no B?rse in the tree\n")
+    assert "(B?rse): done" in bulkhead("audit", state=state).out
+
+
 # --- the end ----------------------------------------------------------------------------------------
 
 
