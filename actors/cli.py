@@ -23,6 +23,7 @@ from actors.cli_parts import (
     EXIT_DOWN,
     EXIT_HALTED,
     EXIT_REFUSED,
+    SECONDS_MAX,
     STATE_DEFAULT,
     Config,
     Json,
@@ -114,7 +115,9 @@ def connected(
 def run(
     config: Config = CONFIG_DEFAULT,
     state: State = STATE_DEFAULT,
-    duration: Annotated[float, typer.Option("--duration", help="Stop after so many seconds; 0: never.")] = 0.0,
+    duration: Annotated[
+        float, typer.Option("--duration", max=SECONDS_MAX, help="Stop after so many seconds; 0: never.")
+    ] = 0.0,
 ) -> None:
     """Run the desk in the foreground.
 
@@ -154,7 +157,9 @@ def run(
 def status(
     path: Annotated[str, typer.Argument(help="One process or node, such as strategies/spy_vwap.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
-    every: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between two looks with --watch.")] = 2.0,
+    every: Annotated[
+        float, typer.Option("--every", min=0.2, max=SECONDS_MAX, help="Seconds between two looks with --watch.")
+    ] = 2.0,
     state: State = STATE_DEFAULT,
     as_json: Json = False,
 ) -> None:

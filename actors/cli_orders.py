@@ -9,6 +9,7 @@ import typer
 from actors.cli_parts import (
     EXIT_DEGRADED,
     EXIT_REFUSED,
+    SECONDS_MAX,
     STATE_DEFAULT,
     Json,
     Reason,
@@ -32,7 +33,9 @@ def flatten(  # noqa: PLR0913, PLR0917 - a command has its options
     strategy: Annotated[str, typer.Option("--strategy", help="Only what this strategy holds.")] = "",
     symbol: Annotated[str, typer.Option("--symbol", help="Only this symbol.")] = "",
     is_all: Annotated[bool, typer.Option("--all", help="Everything that any strategy holds.")] = False,
-    wait_s: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait until it is flat.")] = FLAT_PATIENCE_S,
+    wait_s: Annotated[
+        float, typer.Option("--wait", min=0, max=SECONDS_MAX, help="Seconds to wait until it is flat.")
+    ] = FLAT_PATIENCE_S,
     reason: Reason = "",
     state: State = STATE_DEFAULT,
     as_json: Json = False,

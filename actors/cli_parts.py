@@ -27,6 +27,9 @@ CONFIG_DEFAULT = Path("config/strategies.yaml")
 #: What the options before a command's name say to the command: typer hands nothing down to one that does not ask.
 _REMOTE: ContextVar[Remote | None] = ContextVar("remote", default=None)
 
+#: Thirty years, for whoever writes inf: no clock can wait for that.
+SECONDS_MAX = 10**9
+
 EXIT_DEGRADED = 1
 EXIT_HALTED = 2
 EXIT_REFUSED = 3

@@ -552,6 +552,14 @@ def test_where_no_desk_ever_was_the_answer_is_a_sentence(tmp_path: Path, words: 
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize("words", ["run --duration", "flatten --all --wait", "status --watch --every"])
+def test_a_time_without_end_is_refused_before_anything_is_done(tmp_path: Path, words: str) -> None:
+    said = bulkhead(*words.split(), "inf", state=tmp_path / "none")
+
+    assert (said.code, said.out, words.rsplit(maxsplit=1)[-1] in said.err) == (2, "", True)
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_halt_of_a_folder_on_which_no_desk_ever_ran_does_not_say_that_one_is_halted(tmp_path: Path) -> None:
     said = bulkhead("halt", state=tmp_path)
 
