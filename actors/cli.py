@@ -430,10 +430,10 @@ def _settings(file: Path, state: Path, clock: Clock) -> Settings:
     loaded = read_apart(file, clock, CodeShelf(state).folders())
     if loaded.settings is not None:
         return loaded.settings
-    words, good = render(loaded.problems), read_last_good(state)
+    good = read_last_good(state)
     if good is None or not file.exists():
-        _fail(words, EXIT_REFUSED)
-    _warn(words)
+        _fail(render(loaded.problems), EXIT_REFUSED)
+    _warn("\n".join(problem.words for problem in loaded.problems))
     applied = f"{time_words(good.applied_ns)} UTC"
     _warn(
         f"THE DESK STARTS ON ITS LAST GOOD CONFIGURATION, applied {applied}, and not on {file}.\n"

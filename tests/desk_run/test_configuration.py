@@ -67,6 +67,7 @@ def test_a_start_with_a_broken_file_runs_on_the_last_good_one_and_says_so_until_
         mended = desk.until(lambda status: not _complaints(status) and _running(status) == ["b"])
 
     assert "THE DESK STARTS ON ITS LAST GOOD CONFIGURATION" in desk.said()
+    assert "nothing was started" not in desk.said()
     assert f"{desk.file}:15 global.default_balance" in desk.said()
     assert f"{desk.file} has mistakes" in _complaints(alarmed)[0]
     assert [row["name"] for row in alarmed["strategies"]] == ["a"]
