@@ -5,7 +5,7 @@ from decimal import Decimal, localcontext
 
 import msgspec
 
-from desk.identity import intent_id
+from desk.identity import TAG_MAX, intent_id
 from desk.messages import Effect, Intent, OrderType, Side
 from desk.portfolio import Position
 from desk.units import CONTEXT, NS_PER_S, ONE, ZERO
@@ -15,8 +15,7 @@ from strategies.base import Action, Signal, Strategy
 UNANSWERED_MAX = 32
 #: Some thirty years; the time at which an order ends has room in every record then.
 TTL_S_MAX = 10**9
-#: A tag is part of keys in the stores, and those are short; a reason stands in each record of a position.
-TAG_CHARS_MAX = 64
+#: A reason stands in each record of a position.
 REASON_CHARS_MAX = 1000
 
 
@@ -94,8 +93,8 @@ def malformed(signal: Signal, symbols: tuple[str, ...]) -> str:  # noqa: PLR0911
         figure: Decimal | None = getattr(signal, name)
         if figure is not None and not (isinstance(figure, Decimal) and figure.is_finite() and figure > ZERO):
             return f"{name} {figure}"
-    if len(signal.tag) > TAG_CHARS_MAX or len(signal.reason) > REASON_CHARS_MAX:
-        return f"a tag of more than {TAG_CHARS_MAX} characters, or a reason of more than {REASON_CHARS_MAX}"
+    if len(signal.tag) > TAG_MAX or len(signal.reason) > REASON_CHARS_MAX:
+        return f"a tag of more than {TAG_MAX} characters, or a reason of more than {REASON_CHARS_MAX}"
     if signal.order_type == "LIMIT" and signal.limit_price is None and signal.action != Action.MODIFY:
         return "a LIMIT without limit_price"
     if signal.action == Action.BUY and (signal.quantity is None) == (signal.size_pct is None):

@@ -4,6 +4,9 @@ from hashlib import blake2b
 
 from desk.messages import Purpose
 
+#: A tag is part of keys in the stores, and those are short.
+TAG_MAX = 64
+
 
 def _identity(letter: str, *parts: str | int) -> str:
     text = "\x1f".join(str(part) for part in parts)

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from actors.execution.once import Once
 from actors.execution.orders import Orders
+from desk.identity import TAG_MAX
 from desk.messages import (
     AdoptionWished,
     CapitalChanged,
@@ -93,6 +94,8 @@ class Wishes:
             return f"{EXTERNAL} holds {held.quantity} {wish.symbol}: {wish.quantity} of it cannot be given"
         if wish.stop_loss is not None and not (wish.stop_loss.is_finite() and wish.stop_loss > ZERO):
             return f"{wish.stop_loss} is no price of a stop"
+        if len(wish.tag) > TAG_MAX:
+            return f"a tag has at most {TAG_MAX} characters, not {len(wish.tag)}"
         signed = wish.quantity.copy_sign(held.quantity)
         adopted = ExternalAdopted(
             wish.symbol,

@@ -318,6 +318,7 @@ def test_flattening_leaves_what_stands_under_external(lone: LoneExecution) -> No
         ({"quantity": Decimal("NaN")}, "EXTERNAL holds 3 QQQ: NaN of it cannot be given"),
         ({"quantity": Decimal(-1)}, "EXTERNAL holds 3 QQQ: -1 of it cannot be given"),
         ({"stop_loss": Decimal(0)}, "0 is no price of a stop"),
+        ({"tag": "t" * 65}, "a tag has at most 64 characters, not 65"),
     ],
 )
 def test_only_what_is_there_goes_to_who_may_have_it(lone: LoneExecution, change: dict[str, Any], words: str) -> None:
