@@ -89,6 +89,7 @@ class Evaluator:
         #: Of each topic: up to which bar somebody decided of whom nothing is remembered; None where nobody can tell.
         self.decided: dict[str, int | None] = dict.fromkeys(self.last, 0)
         self.journal_sequence = 0
+        self._strange: set[str] = set()
         self._pending: dict[str, Intent] = {}
         self._why_not: Counter[str] = Counter()
         self.counters: Counter[str] = Counter()
@@ -333,9 +334,11 @@ class Evaluator:
             msg = f"get_state gave {kind}; write a dict with texts as keys"
             raise TypeError(msg)
         strange = not_plain(state)
-        if strange:
-            msg = f"in the state that get_state gave is a {strange}; write numbers, texts, lists and dicts of them"
-            raise TypeError(msg)
+        if strange and strange not in self._strange:
+            self._strange.add(strange)
+            self._log.warning(
+                "state.converted", kind=strange, meaning="after a fall load_state is given its plain form"
+            )
         return state
 
     def facts(self) -> dict[str, Any]:

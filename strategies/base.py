@@ -212,10 +212,9 @@ class Strategy:
     def get_state(self) -> dict[str, Any]:
         """Give everything that decides, as plain numbers, texts, lists and dicts.
 
-        The outermost is a dict with texts as keys. What is nothing of these is not kept: the strategy falls at once.
-        A Decimal is none of them: give its text. A tuple comes back as a list.
         The outermost is a dict with texts as keys. What is nothing of these comes back in its plain form, as a Decimal
-        as a text and a tuple or a set as a list; what has none is not kept: the strategy falls at once.
+        as a text and a tuple or a set as a list, and the log names such a kind once; what has none is not kept: the
+        strategy falls at once.
         """
         return {}
 
