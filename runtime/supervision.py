@@ -376,7 +376,7 @@ class Supervision:
         if self._is_begun and not self._root.is_open:
             return []  # it goes down, and nothing changes that
         for path, is_enabled in (desired or {}).items():
-            if self._find(path) is None:
+            if not isinstance(self._find(path), WorkerPlace):
                 self._memory.desired[path] = is_enabled
         becoming = Becoming(self._moves, self._memory)
         becoming.follow(self._root, tree)

@@ -165,6 +165,15 @@ def test_another_entry_is_a_restart() -> None:
     assert desk.log == ["ask a", "stopped a", "start a"]
 
 
+def test_what_is_desired_holds_for_a_worker_that_comes_where_a_node_was() -> None:
+    desk = started(node("desk", node("room", worker("inner")), worker("last")))
+
+    desk.become(node("desk", worker("room"), worker("last")), room=False)
+
+    assert desk.state("room") is ChildState.DISABLED
+    assert set(desk.living) == {"last"}
+
+
 def test_what_is_desired_comes_with_the_tree_also_for_who_is_new() -> None:
     desk = started(node("desk", worker("a"), worker("b")))
 
