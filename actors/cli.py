@@ -1,10 +1,13 @@
 """The command line: one verb a command; every answer as text for people or, with ``--json``, for programs."""
 
 import importlib
+import os
 import select
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import msgspec
@@ -134,7 +137,7 @@ def run(
     pace = "as fast as it can" if feed.speed is None else f"at {feed.speed:g} times real time"
     pace = f"from {feed.url}" if feed.url else pace
     _offer(f"bulkhead: paper desk on {state}, feed {feed.kind.value} {pace}, configuration {file}")
-    foreground = Foreground(settings, Sentinel(state), clock, _offer)
+    foreground = Foreground(settings, Sentinel(state), clock, _offer, _own_command())
     try:
         code = run_desk(
             settings,
@@ -151,6 +154,12 @@ def run(
     _offer(f"stopped in good order; orders, positions and trades are in {state}" if code == 0 else "the desk gave up")
     _offer(screens.summary_text(_summary(state)))
     raise typer.Exit(code)
+
+
+def _own_command() -> str:
+    """Give the command line's name as it can be pasted where it was called."""
+    own = Path(sys.argv[0])
+    return quote(own.name if shutil.which(own.name) else os.path.relpath(own))
 
 
 @app.command()
