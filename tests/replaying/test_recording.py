@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
+from actors.arguments import store_path
 from actors.recording import Began, Recording, Streamed, read_part, read_parts
 from actors.replaying.parts import Asked
 from actors.replaying.recorded import consistent_copy
@@ -17,7 +18,7 @@ from runtime.bus_words import StreamItem
 from runtime.clock import Clock
 from runtime.effects import Effects
 from runtime.room import NOTHING, Room
-from runtime.store import Store
+from runtime.store import Reader, Store
 from tests.desk_run.conftest import own_entry, own_strategies
 from tests.desk_run.falls import kill_again, until_step
 from tests.desk_run.harness import Desk
@@ -146,12 +147,15 @@ def test_a_strategy_that_decides_on_ticks_wants_the_same_again_also_after_falls(
         for step in (60, 180, 300):
             until_step(desk, step)
             kill_again(desk, "strategies/scalp")
-        assert desk.strategy("scalp")["recording"]["part"] == 4
         assert desk.wait() == 0, desk.said()
 
+    reader = Reader.open(store_path(desk.state, "strategies/scalp"))
+    parts = list(read_parts(reader))
+    reader.close()
     found = replayed(desk.state)
     other = replayed(desk.state, parameters={"scalp": {"falls": 2}})
 
+    assert parts == [1, 2, 3, 4]
     assert found.changed == ()
     by_name = {one.name: one for one in found.strategies}
     assert by_name["scalp"].intents > 20
