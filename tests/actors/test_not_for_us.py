@@ -1,6 +1,5 @@
 """A state folder that is another user's, or damaged where the sockets are named: a sentence, and never a traceback."""
 
-import importlib
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -33,13 +32,19 @@ def theirs(tmp_path: Path) -> Iterator[Path]:
 def nobody() -> Generator[None]:
     """Be a user who owns nothing, where we are one who may read everything."""
     was = os.geteuid()
-    importlib.import_module("typer._adapters")  # it is loaded with the first option, and may not be nobody's to read
     if was == 0:
         os.seteuid(NOBODY)
     try:
         yield
     finally:
         os.seteuid(was)
+
+
+def load_all_of(words: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Have a command load what it loads with its first call: that may lie where nobody may read."""
+    with pytest.raises(SystemExit):
+        main([words, "--state", str(folder / "elsewhere")])
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize(
@@ -54,8 +59,10 @@ def nobody() -> Generator[None]:
     ],
 )
 def test_what_is_another_user_s_is_refused_with_a_sentence(
-    theirs: Path, capsys: pytest.CaptureFixture[str], words: str, code: int, says: str
+    theirs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, code: int, says: str
 ) -> None:
+    load_all_of(words, tmp_path, capsys)
+
     with pytest.raises(SystemExit) as leaving, nobody():
         main([words, "--state", str(theirs)])
 
@@ -63,7 +70,10 @@ def test_what_is_another_user_s_is_refused_with_a_sentence(
     assert (leaving.value.code, said.out, says in said.err, "Traceback" in said.err) == (code, "", True, False)
 
 
-def test_a_store_that_is_another_user_s_is_not_called_damaged(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_that_is_another_user_s_is_not_called_damaged(
+    theirs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_all_of("orders", tmp_path, capsys)
     theirs.chmod(0o755)
     (theirs / "ledger" / "data.mdb").chmod(0)
 
