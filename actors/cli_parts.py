@@ -13,6 +13,7 @@ import msgspec
 import typer
 
 from actors.control_client import ASK_S, DeskDownError, Remote, VerbRefusedError, ask, ask_remote
+from actors.control_keys import why_not
 from runtime import log
 from runtime.clock import Clock
 
@@ -70,7 +71,7 @@ def refusal_words(error: OSError) -> str:
     """Say what the system refused, and of which file."""
     if isinstance(error, PermissionError):
         return f"{error.filename} is not for this user to read or write; do it as the desk's own user"
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return why_not(error)
 
 
 def show(value: Any, text: str, *, as_json: bool) -> None:

@@ -22,8 +22,8 @@ class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def why_not(error: OSError | ValueError) -> str:
-    """Say in words why a key or a list cannot be read or written, without an error's number."""
-    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+    """Say in words what was refused, and of which file, without an error's number."""
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
 
 
 def server_secret_file(state: Path) -> Path:

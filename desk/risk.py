@@ -152,28 +152,22 @@ def _is_positive(figure: Decimal | None) -> bool:
 
 def _malformed(case: Case) -> str:
     intent = case.intent
+    prices = (
+        ("limit_price", intent.limit_price),
+        ("stop_loss", intent.stop_loss),
+        ("take_profit", intent.take_profit),
+        ("reference_price", intent.reference_price),
+    )
     faults = [
         *(f"{name} is empty" for name in ("intent_id", "strategy", "symbol") if not getattr(intent, name)),
         *(
             f"{name} must be a finite number above 0, not {figure}"
-            for name, figure in (
-                ("quantity", intent.quantity),
-                ("size_pct", intent.size_pct),
-                ("limit_price", intent.limit_price),
-                ("stop_loss", intent.stop_loss),
-                ("take_profit", intent.take_profit),
-                ("reference_price", intent.reference_price),
-            )
+            for name, figure in (("quantity", intent.quantity), ("size_pct", intent.size_pct), *prices)
             if figure is not None and not _is_positive(figure)
         ),
         *(
             f"{name} must be below {COUNTED_MAX:f}, not {figure}"
-            for name, figure in (
-                ("limit_price", intent.limit_price),
-                ("stop_loss", intent.stop_loss),
-                ("take_profit", intent.take_profit),
-                ("reference_price", intent.reference_price),
-            )
+            for name, figure in prices
             if figure is not None and _is_positive(figure) and figure >= COUNTED_MAX
         ),
     ]

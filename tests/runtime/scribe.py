@@ -9,6 +9,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from runtime.bus.frames import READABLE, Poller, Socket
 from runtime.child import Context, Made
 from runtime.clock import NS_PER_MS, NS_PER_S
 from runtime.codec import Codec
@@ -34,6 +35,13 @@ class Noted(Word, frozen=True, tag="scribe.noted"):
 
 CODEC = Codec(RUNTIME_WORDS | Order | Noted)
 CONDUCTOR = "market"
+
+
+def until_ready(socket: Socket[bytes]) -> None:
+    """Wait until there is something to receive."""
+    poller = Poller()
+    poller.register(socket, READABLE)
+    assert poller.poll(10_000), "what was sent never came"
 
 
 class Scribe(Room):

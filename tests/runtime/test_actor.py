@@ -497,13 +497,12 @@ from pathlib import Path
 from runtime.actor import RoomActor
 from runtime.beacon import Beacon
 from runtime.bus import Bus
-from runtime.bus.frames import READABLE, Poller
 from runtime.bus_words import Address
 from runtime.clock import Clock
 from runtime.effects import Effects
 from runtime.log import Log
 from runtime.room import Room, Wiring
-from tests.runtime.scribe import CODEC, Noted
+from tests.runtime.scribe import CODEC, Noted, until_ready
 
 class Listener(Room):
     heard = []
@@ -513,11 +512,6 @@ class Listener(Room):
     def hear_stream(self, peer, item, word):
         self.heard.append("head" if word is None else word.words)
         return Effects()
-
-def until_ready(socket):
-    poller = Poller()
-    poller.register(socket, READABLE)
-    assert poller.poll(10_000)
 
 state = Path(sys.argv[1])
 (state / "s").mkdir(parents=True, mode=0o700)
@@ -560,13 +554,12 @@ from pathlib import Path
 from runtime.actor import HEARING_NS, RoomActor
 from runtime.beacon import Beacon
 from runtime.bus import Bus
-from runtime.bus.frames import READABLE, Poller
 from runtime.bus_words import Address
 from runtime.effects import Effects
 from runtime.log import Log
 from runtime.room import Room, Wiring
 from tests.runtime.fakes import HandClock
-from tests.runtime.scribe import CODEC, Noted
+from tests.runtime.scribe import CODEC, Noted, until_ready
 
 class Listener(Room):
     heard = []
@@ -574,11 +567,6 @@ class Listener(Room):
         self.heard.append("head" if word is None else word.words)
         clock.advance_ns(HEARING_NS // 2)
         return Effects()
-
-def until_ready(socket):
-    poller = Poller()
-    poller.register(socket, READABLE)
-    assert poller.poll(10_000)
 
 state = Path(sys.argv[1])
 (state / "s").mkdir(parents=True, mode=0o700)
@@ -687,13 +675,13 @@ from pathlib import Path
 from runtime.actor import STILLS, RoomActor
 from runtime.beacon import Beacon, Sight
 from runtime.bus import Bus
-from runtime.bus.frames import READABLE, Poller
+from runtime.bus.frames import READABLE
 from runtime.bus_words import Address
 from runtime.clock import NS_PER_S, Clock
 from runtime.effects import Effects
 from runtime.log import Log
 from runtime.room import Room, Wiring
-from tests.runtime.scribe import CODEC, Noted
+from tests.runtime.scribe import CODEC, Noted, until_ready
 
 class Quiet(Room):
     def facts(self):
@@ -705,11 +693,6 @@ class Told(Clock):
     now_ns = 1_000 * NS_PER_S
     def monotonic_ns(self):
         return self.now_ns
-
-def until_ready(socket):
-    poller = Poller()
-    poller.register(socket, READABLE)
-    assert poller.poll(10_000)
 
 state, seconds, said = Path(sys.argv[1]), 0, []
 (state / "s").mkdir(parents=True, mode=0o700)

@@ -94,29 +94,32 @@ def test_a_birth_that_the_disk_does_not_take_is_a_failed_start_and_comes_when_th
         assert house.rows()["window"]["pid"] == before["window"]["pid"]
 
 
+WEARY = node("shop", board("shop", "open"), limit=RestartLimit(0, 60 * NS_PER_S), gives_up="quarantine")
+
+
+def fall_where_nothing_can_be_kept(house: Bakehouse) -> None:
+    """Have the shop put into quarantine while root's disk takes nothing."""
+    pid = house.all_running()["shop"]["pid"]
+    let_write(house, 0)
+    os.kill(pid, signal.SIGKILL)
+    house.until(lambda rows: rows["shop"]["state"] == "QUARANTINED")
+
+
 def test_a_quarantine_that_the_disk_does_not_take_holds_and_is_kept_when_there_is_room(state: Path) -> None:
-    weary = node("shop", board("shop", "open"), limit=RestartLimit(0, 60 * NS_PER_S), gives_up="quarantine")
-    with Bakehouse(state, weary) as house:
-        pid = house.all_running()["shop"]["pid"]
-        let_write(house, 0)
-        os.kill(pid, signal.SIGKILL)
-        house.until(lambda rows: rows["shop"]["state"] == "QUARANTINED")
+    with Bakehouse(state, WEARY) as house:
+        fall_where_nothing_can_be_kept(house)
         let_write(house, resource.RLIM_INFINITY)
         house.until(lambda _: kept(state))
         os.kill(house.pid, signal.SIGKILL)
         house.wait()
 
-    with Bakehouse(state, weary) as house:
+    with Bakehouse(state, WEARY) as house:
         assert house.rows()["shop"]["state"] == "QUARANTINED"
 
 
 def test_a_quarantine_that_was_never_kept_is_released_as_any_other(state: Path) -> None:
-    weary = node("shop", board("shop", "open"), limit=RestartLimit(0, 60 * NS_PER_S), gives_up="quarantine")
-    with Bakehouse(state, weary) as house:
-        pid = house.all_running()["shop"]["pid"]
-        let_write(house, 0)
-        os.kill(pid, signal.SIGKILL)
-        house.until(lambda rows: rows["shop"]["state"] == "QUARANTINED")
+    with Bakehouse(state, WEARY) as house:
+        fall_where_nothing_can_be_kept(house)
 
         assert house.ask("release", path="shop").error == ""
 
