@@ -103,6 +103,7 @@ class Gateway(Room):
         self._pauses = Pauses(PAUSE_S_MIN, PAUSE_S_MAX)
         self._changes: Line | None = None
         self._looks: Line | None = None
+        self._stream: Line | None = None
         #: Client ids taken in this life, each with its deadline: no id leaves twice where that could be two orders.
         self._taken: dict[str, int] = {}
         self._is_connected = False
@@ -127,15 +128,15 @@ class Gateway(Room):
     def recover(self) -> Effects:
         self._changes = self._threads.line("changes", self._results, self._clock)
         self._looks = self._threads.line("looks", self._results, self._clock)
-        stream = self._threads.line("stream", self._results, self._clock)
-        stream.put(self._listen)
+        self._stream = self._threads.line("stream", self._results, self._clock)
+        self._stream.put(self._listen)
         effects = Effects()
         effects.timer(WATCH, self._clock.monotonic_ns() + WATCH_NS)
         return effects
 
     @override
     def stopping(self) -> Effects:
-        for line in (self._changes, self._looks):
+        for line in (self._changes, self._looks, self._stream):
             if line is not None:
                 line.close()
         self._pauses.end()

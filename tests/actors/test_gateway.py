@@ -599,10 +599,25 @@ def test_a_report_with_figures_that_are_none_is_a_break_after_which_the_venue_is
     loop.gateway._port.garbled = "reports"  # type: ignore[attr-defined]
 
     loop.tell(market("o1"))
+    loop.until(lambda: loop.gateway.facts()["stream_breaks"])
     loop.until(lambda: any(_fills(snapshot) == ["o1"] for snapshot in loop.all(VenueSnapshot)))
 
     assert loop.all(OrderFilled) == []
-    assert loop.gateway.facts()["stream_breaks"] >= 1
+
+
+def test_a_gateway_that_stops_leaves_no_thread(exchange: Exchange, loop_of: Callable[..., Loop]) -> None:
+    before = set(threading.enumerate())
+    loop = loop_of(exchange)
+    loop.tell(VenueWanted(1))
+    loop.hear(VenueSnapshot)
+    own = set(threading.enumerate()) - before
+
+    loop.gateway.stopping()
+
+    assert own
+    for thread in own:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
 
 
 def test_a_call_that_does_not_come_back_ends_the_process(exchange: Exchange, loop_of: Callable[..., Loop]) -> None:

@@ -249,13 +249,15 @@ class ExchangePort:
         return self._connected()
 
     def _connected(self) -> "_Line":
-        if self._is_closed:
-            msg = "the port is closed"
-            raise ConnectionError(msg)
-        line = _Line(self._address, self._timeout_s)
+        line = None if self._is_closed else _Line(self._address, self._timeout_s)
         with self._guard:
-            self._lines.add(line)
-        return line
+            if line is not None and not self._is_closed:
+                self._lines.add(line)
+                return line
+        if line is not None:
+            line.end()
+        msg = "the port is closed"
+        raise ConnectionError(msg)
 
     def _drop(self, line: "_Line") -> None:
         line.end()
