@@ -34,12 +34,16 @@ def out(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def forked() -> Iterator[int]:
-    """Have one child that waits for its end."""
-    child = subprocess.Popen(["sleep", "infinity"])
-    yield child.pid
-    child.kill()
-    child.wait()
+def mother() -> Iterator[Running]:
+    """Have a process with one child; both wait for their end."""
+    process = subprocess.Popen(
+        ["sh", "-c", "sleep infinity & echo; wait"], stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"\n"
+    yield Running("mother", 1, process.pid, -1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def test_who_has_no_limits_is_never_ended_and_shows_nothing(warden: Warden) -> None:
@@ -47,31 +51,28 @@ def test_who_has_no_limits_is_never_ended_and_shows_nothing(warden: Warden) -> N
     assert warden.uses(ME, FREE) == {}
 
 
-def test_memory_counts_the_children_too(warden: Warden, forked: int) -> None:
-    assert forked
+def test_memory_counts_the_children_too(warden: Warden, mother: Running) -> None:
     wide = Limits(0, 1 << 40, 0, 0, 0.0, processes=2)
     alone = Limits(0, 1 << 40, 0, 0, 0.0)
 
-    warden.look(ME, alone, 0)
-    one = warden.uses(ME, alone)["memory_bytes"]["used"]
-    warden.look(ME, wide, FAMILY_NS * 2)
-    two = warden.uses(ME, wide)["memory_bytes"]["used"]
+    warden.look(mother, alone, 0)
+    one = warden.uses(mother, alone)["memory_bytes"]["used"]
+    warden.look(mother, wide, FAMILY_NS * 2)
+    two = warden.uses(mother, wide)["memory_bytes"]["used"]
 
-    assert one > MIB
-    assert two > one
-    assert warden.uses(ME, wide)["processes"] == {"used": 2, "max": 2}
+    assert 0 < one < two
+    assert warden.uses(mother, wide)["processes"] == {"used": 2, "max": 2}
 
 
 def test_memory_over_the_hard_limit_is_the_end(warden: Warden) -> None:
     assert warden.look(ME, Limits(MIB, 2 * MIB, 0, 0, 0.0), 0).endswith(" MiB of memory, over the hard limit of 2 MiB")
 
 
-def test_one_process_too_many_is_the_end(warden: Warden, forked: int) -> None:
-    assert forked
+def test_one_process_too_many_is_the_end(warden: Warden, mother: Running) -> None:
     alone = Limits(0, 0, 0, 0, 0.0, processes=1)
-    warden.look(ME, alone, 0)
+    warden.look(mother, alone, 0)
 
-    assert warden.look(ME, alone, 2 * FAMILY_NS) == "2 processes, over the limit of 1"
+    assert warden.look(mother, alone, 2 * FAMILY_NS) == "2 processes, over the limit of 1"
 
 
 def test_output_within_its_limit_is_left_alone(warden: Warden, out: Path) -> None:
