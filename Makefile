@@ -18,11 +18,14 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@touch $(STAMP)
 
+# Who shares the tests out never ends where a process of its own died and was replaced: so none is, and the run fails.
+SHARED := --dist loadfile --max-worker-restart=0
+
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 3 $(SHARED) -m "not slow"
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -n 2 $(SHARED) -m slow
 
 # Every branch of what decides about orders and money is taken by a test, or this fails.
 BOOKS := desk/order.py,desk/transition.py,desk/portfolio.py,desk/holdings.py,desk/conservation.py,desk/executions.py,desk/reconcile.py,desk/day.py,actors/execution/reconciling.py,actors/execution/wishes.py,actors/tag_rules.py
