@@ -13,8 +13,8 @@ from actors.step import Route
 from actors.topics import tick_topic
 from desk.bars import BarBuilder, BarBuilderState, next_start_ns
 from desk.messages import Bar, BarsWanted, Tick
-from desk.ticks import Refusal, parse_wire, refusal
-from desk.units import NS_PER_MS, NS_PER_S, timeframe_ns
+from desk.ticks import Refusal, RefusalCode, parse_wire, refusal
+from desk.units import DAY_NS, NS_PER_MS, NS_PER_S, timeframe_ns
 from runtime.clock import Clock
 from runtime.codec import Codec
 from runtime.effects import Effects
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: How long after its end a bar of a live feed waits for a tick that closes it.
 LIVE_BAR_GRACE_NS = 2 * NS_PER_S
 EDGES_NS = 200 * NS_PER_MS
+#: A tick that is dated so far ahead of this machine's clock and of the market as it was heard has another's date.
+AHEAD_NS = DAY_NS
 
 Pair = tuple[str, str]
 """A symbol and the timeframe of its bars."""
@@ -185,6 +187,8 @@ class LiveMarketData(MarketData):
             return self._refuse(str(tick.code))
         if tick.symbol not in self._symbols:
             return self._refuse("OTHER_SYMBOL")
+        if self._is_far_ahead(tick):
+            return self._refuse(str(RefusalCode.AHEAD))
         code = refusal(tick, self._last_ts_ns.get(tick.symbol))
         builders = self._taking(tick)
         code = code or next((misfit for builder in builders if (misfit := builder.misfit(tick))), None)
@@ -195,6 +199,14 @@ class LiveMarketData(MarketData):
     @override
     def foreign_broke(self) -> Effects:
         return self._refuse("OVERSIZED")
+
+    def _is_far_ahead(self, tick: Tick) -> bool:
+        """Say whether a tick is dated as no market is: it alone would end every bar, and the day of the whole desk.
+
+        The first tick ever says itself what time it is, and so does a market that runs ahead of this machine's clock.
+        """
+        market_ns, wall_ns = self._heard_at[0] and self._market_now_ns(), self._clock.wall_ns()
+        return bool(market_ns) and tick.ts_ns > max(market_ns, wall_ns) + AHEAD_NS
 
     def _refuse(self, code: str) -> Effects:
         self._refused[code] += 1

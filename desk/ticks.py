@@ -30,6 +30,7 @@ class RefusalCode(StrEnum):
     INCONSISTENT = "INCONSISTENT"
     OUT_OF_ORDER = "OUT_OF_ORDER"
     DUPLICATE = "DUPLICATE"
+    AHEAD = "AHEAD"
 
 
 class Refusal(msgspec.Struct, frozen=True):

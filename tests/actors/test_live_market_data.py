@@ -97,3 +97,29 @@ def test_a_feed_that_was_silent_for_long_has_no_new_bars(feed: Feed) -> None:
     given = feed.given()
 
     assert given.market_ns >= given.bars[-1].end_ns + DAY_NS
+
+
+@pytest.mark.parametrize("falls", [False, True])
+def test_a_tick_dated_far_ahead_moves_no_time_and_the_next_right_one_is_taken(feed: Feed, *, falls: bool) -> None:
+    if falls:
+        feed.stop()
+        feed.start()
+
+    feed.tick(T0 + 400 * DAY_NS)
+
+    assert feed.room.facts()["refused"] == {"AHEAD": 1}
+    assert len(feed.given().bars) == 3
+    feed.tick(T0 + 4 * MINUTE_NS)
+    assert len(feed.given().bars) == 4
+    assert feed.given().market_ns == T0 + 4 * MINUTE_NS
+
+
+def test_a_market_that_went_on_for_a_year_without_the_desk_is_believed(feed: Feed) -> None:
+    feed.stop()
+    feed.clock.advance_ns(365 * DAY_NS)
+    feed.start()
+
+    feed.tick(T0 + 366 * DAY_NS)
+
+    assert feed.room.facts()["refused"] == {}
+    assert len(feed.given().bars) == 4
