@@ -108,9 +108,25 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def title(pid: int) -> str:
+    """Give a process's command line, "" where it has ended since it was listed."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def state_of(pid: int) -> str:
+    """Give the kernel's letter for what a process does, "" where it has ended since it was listed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def is_stopped(pid: int) -> bool:
     """Say whether a process is stopped by a signal."""
-    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T"
+    return state_of(pid) == "T"
 
 
 class Bakehouse:

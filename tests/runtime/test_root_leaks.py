@@ -10,7 +10,7 @@ import pytest
 from runtime.clock import NS_PER_S
 from runtime.process import resident_bytes
 from runtime.restart import RestartLimit
-from tests.runtime.bakehouse import Bakehouse, apprentice, baker, descendants, oven
+from tests.runtime.bakehouse import Bakehouse, apprentice, baker, descendants, oven, state_of, title
 
 VICTIMS = ("one", "two", "three", "four")
 MIB = 1 << 20
@@ -32,8 +32,8 @@ class Holdings(NamedTuple):
 
 def holdings(house: Bakehouse) -> Holdings:
     below = descendants(house.pid)
-    states = [Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] for pid in below]
-    zygotes = [pid for pid in below if b"zygote" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    states = [state_of(pid) for pid in below]
+    zygotes = [pid for pid in below if "zygote" in title(pid)]
     return Holdings(
         descriptors=len(list(Path(f"/proc/{house.pid}/fd").iterdir())),
         processes=len(below),

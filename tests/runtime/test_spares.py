@@ -15,7 +15,7 @@ from runtime.clock import NS_PER_S
 from runtime.log import Log
 from runtime.spares import FAILURES_MAX, REHEARSAL_NS_MAX, Spares
 from runtime.spec import Fence, Limits
-from tests.runtime.bakehouse import Bakehouse, Ends, apprentice, descendants, oven
+from tests.runtime.bakehouse import Bakehouse, Ends, apprentice, descendants, oven, title
 
 TITLE = "bulkhead: spare"
 TRACES = """
@@ -29,14 +29,6 @@ signal.pause()
 @pytest.fixture
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("w") / "var"
-
-
-def title(pid: int) -> str:
-    """Give a process's command line, "" where it has ended since it was listed."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
 
 
 def spare(house: Bakehouse, besides: int = 0) -> int:
