@@ -669,9 +669,14 @@ class AwayWishKept(Message, frozen=True, tag="operator.away_wish_kept"):
 
 
 class HoldersWanted(Message, frozen=True, tag="operator.holders_wanted"):
-    """Query to execution. Which strategies hold a position or have an order that is not finished?"""
+    """Query to execution. Which strategies hold a position or have an order that is not finished?
+
+    ``superseded`` names strategies that get other code once they are flat, and their present incarnation: those that
+    are, and up to that one, open nothing any more. It holds until a query names them again; with -1 it bars nobody.
+    """
 
     query: int
+    superseded: dict[str, int] = {}
 
 
 class HoldersGiven(Message, frozen=True, tag="operator.holders_given"):

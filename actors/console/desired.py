@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from actors.carried_over import former_of
+from actors.console.holding import Holding
 from actors.console.wishes import Wishes, Written
 from actors.last_good import LastGood, read_last_good, write_last_good
 from actors.pinned_code import CodeShelf
@@ -22,7 +23,7 @@ from actors.settings_file import Loaded
 from actors.settings_plan import Change, Plan, plan
 from actors.topics import AWAY, strategy_path
 from actors.tree import Try, configured, desk_tree
-from desk.messages import HoldersGiven, HoldersWanted
+from desk.messages import HoldersGiven
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 from runtime.effects import Effects
 from runtime.file import mark_of
@@ -34,8 +35,6 @@ WATCH_NS = 300 * NS_PER_MS
 SOON_NS = 30 * NS_PER_MS
 #: How long an answer may take before the same is asked again.
 AGAIN_NS = 2 * NS_PER_S
-#: How long execution may be silent before every strategy counts as one that holds something.
-HOLDERS_NS_MAX = 3 * NS_PER_S
 #: How often it is asked whether a strategy is flat by now.
 FLAT_AGAIN_NS = NS_PER_S
 #: How long the first reading, of what the desk itself has just read, waits until the desk is up: it takes a processor
@@ -76,6 +75,8 @@ class Desired:
         self.is_coming_up = False
         #: How the strategies are, whatever the settings say.
         self.states: dict[str, str] = {}
+        #: The present incarnation of each strategy.
+        self.epochs: dict[str, int] = {}
         #: Of whose position an operator has said what becomes of it while they are away.
         self.spoken: frozenset[str] = frozenset()
         self._began_ns, self._shelf = clock.monotonic_ns(), CodeShelf(state)
@@ -110,8 +111,7 @@ class Desired:
         self._standing: Loaded | None = None
         """The last one that held together, but for those of who only wanted to know; what waits is taken from it."""
         self._formers: dict[str, StrategySettings] = {}
-        self._holders_query = 0
-        self._holders_asked_ns: int | None = None
+        self._holding = Holding(clock)
         self._applying: _Applying | None = None
         self._asked_ns = 0
         self._serial = 0
@@ -143,8 +143,8 @@ class Desired:
                     self._read_again()
                 else:
                     self._take(loaded, effects)
-        elif self._holders_asked_ns is not None:
-            if now_ns - self._holders_asked_ns > HOLDERS_NS_MAX:
+        elif self._holding.is_asked:
+            if self._holding.is_overdue:
                 self._decide(None, effects)
         elif self._applying is not None:
             if now_ns - self._asked_ns > AGAIN_NS:
@@ -155,7 +155,7 @@ class Desired:
 
     def hear_holders(self, given: HoldersGiven, effects: Effects) -> None:
         """Go on with what waited for execution's word."""
-        if self._holders_asked_ns is not None and given.query == self._holders_query:
+        if self._holding.is_answer(given):
             self._decide(frozenset(given.names), effects, given.head)
 
     def hear_root(self, answered: RootAnswered) -> None:
@@ -171,6 +171,7 @@ class Desired:
             self._log.error("configuration.failed", reason=answered.error)
             self._end(words, fault=words, alarms=(words,))
             return
+        self._holding.see_replaced()
         for name in applying.edited:
             self.wishes.edit(name, self._written)
         self.settings = applying.plan.effective
@@ -215,7 +216,7 @@ class Desired:
     @property
     def is_idle(self) -> bool:
         """True while nothing of the file is on its way."""
-        return not (self._reading or self._holders_asked_ns is not None or self._applying)
+        return not (self._reading or self._holding.is_asked or self._applying)
 
     def outcomes(self) -> Sequence[Outcome]:
         """Hand over what came of reloads since the last call."""
@@ -231,11 +232,13 @@ class Desired:
 
     @property
     def _is_on_its_way(self) -> bool:
-        return bool(self._reading or self._holders_asked_ns is not None or self._applying or self._later)
+        return not self.is_idle or bool(self._later)
 
     def _begin(self, now_ns: int, effects: Effects) -> None:
         mark = mark_of(self._file)
         is_still, self._seen = mark == self._seen, mark
+        if not self._waits_for_flat:  # else the next question says who is barred
+            self._holding.release(effects)
         if self._mark is None and not self._later and self._is_early(now_ns):
             return
         if mark == self._mark:
@@ -312,13 +315,14 @@ class Desired:
         )
 
     def _ask_holders(self, effects: Effects) -> None:
-        self._holders_query += 1
-        self._holders_asked_ns = self._clock.monotonic_ns()
-        effects.post("execution", HoldersWanted(self._holders_query), is_sure=False)
+        assert self._loaded is not None, "a question is about a file"
+        assert self._loaded.settings is not None, "a question is about a file that holds together"
+        waiting = () if self._is_dry else self._plan(self._loaded.settings, None).waits_for_flat
+        self._holding.ask({name: self.epochs[name] for name in sorted(waiting) if name in self.epochs}, effects)
 
     def _decide(self, holders: frozenset[str] | None, effects: Effects, head: int = -1) -> None:
         """Apply what can hold now; ``holders`` is None where nobody knows who holds something."""
-        self._holders_asked_ns = None
+        self._holding.close()
         assert self._loaded is not None, "a decision is about a file"
         assert self._loaded.settings is not None, "a decision is about a file that holds together"
         decided = self._plan(self._loaded.settings, holders, head)

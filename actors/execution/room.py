@@ -163,6 +163,8 @@ class Execution(Room):
         self._reconciliations: list[ReconciliationWished] = []
         self._protect_ns, self._ask_ns = PROTECT_NS_MIN, ASK_NS_MIN
         self._looked = 0
+        #: Of strategies that get other code and were flat: the incarnation up to which they open nothing any more.
+        self._superseded: dict[str, int] = {}
         self._halted: str | None = None
         self._late_fills = self._fills = 0
         self._last_fill = ""
@@ -413,8 +415,10 @@ class Execution(Room):
         if isinstance(word, EventsWanted):
             effects.post(peer, self._journal.given(word.strategy, word.after), is_sure=False, is_gated=False)
         elif isinstance(word, HoldersWanted):
-            holders = HoldersGiven(word.query, self._holders(), self._journal.head)
-            effects.post(peer, holders, is_sure=False, is_gated=False)
+            holders = self._holders()
+            self._superseded |= {name: -1 if name in holders else epoch for name, epoch in word.superseded.items()}
+            given = HoldersGiven(word.query, holders, self._journal.head)
+            effects.post(peer, given, is_sure=False, is_gated=False)
 
     def _hear_console(self, word: Any, effects: Effects) -> None:
         if isinstance(word, AwayWished):
@@ -467,6 +471,8 @@ class Execution(Room):
         if not reasons and effect is not _MODIFY:
             order = fitted(order, self._instruments.of(order.symbol))
         self._orders.write(order, None, "risk", effects)
+        if not reasons and self._is_superseded(intent):
+            reasons = ("SUPERSEDED: other code takes this one's place, and it was flat",)
         reasons = reasons or self._reasons_against_new(order, judged.quantity)
         if reasons:
             source = "risk" if judged.reasons else "ours"
@@ -494,7 +500,7 @@ class Execution(Room):
             name, intent = judged.order_id, judged.intent
             if name in known or name in names:
                 continue
-            if judged.reasons or intent.effect is not _OPEN or len(born) >= most:
+            if judged.reasons or intent.effect is not _OPEN or len(born) >= most or self._is_superseded(intent):
                 break
             if not born and self._halt_reason(is_written=True) is not None:
                 break
@@ -512,6 +518,10 @@ class Execution(Room):
             orders.bear(born, "risk", effects)
             known |= names
         return number
+
+    def _is_superseded(self, intent: Intent) -> bool:
+        """Say whether this would open something for an incarnation that was flat when its end was decided on."""
+        return intent.effect is _OPEN and intent.epoch <= self._superseded.get(intent.strategy, -1)
 
     def _reasons_against(self, order: Order) -> tuple[str, ...]:
         """Say what forbids an entry here and now; nothing here ever forbids an exit."""

@@ -37,7 +37,7 @@ from runtime.store import Store
 from runtime.words import Turn
 
 #: Why an entry was refused by what nobody recorded: it is taken from the journal's own word.
-MOMENTARY = ("HALTED", "GATE_CLOSED", "BACKPRESSURE", "BREAKER", "NO_ROOM")
+MOMENTARY = ("HALTED", "GATE_CLOSED", "BACKPRESSURE", "BREAKER", "NO_ROOM", "SUPERSEDED")
 #: Notes that one report begets, and nothing else.
 _OF_REPORTS = frozenset({"unknown_order"})
 _OURS, _RISK = "ours", "risk"

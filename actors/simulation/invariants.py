@@ -49,7 +49,7 @@ PROTECTIVE = frozenset({Purpose.STOP_LOSS, Purpose.TAKE_PROFIT})
 #: How long after its time to live an order may still rest: market time is as old as the last tick.
 TTL_GRACE_NS = 15 * NS_PER_S
 #: Reasons for which nothing but an entry may be refused.
-_FOR_ENTRIES = ("HALTED", "GATE_CLOSED", "UNKNOWN_ORDER", "QUEUE", "BREAKER")
+_FOR_ENTRIES = ("HALTED", "GATE_CLOSED", "UNKNOWN_ORDER", "QUEUE", "BREAKER", "SUPERSEDED")
 
 Key = tuple[str, str, str]
 """Strategy, symbol, tag: what names a position."""

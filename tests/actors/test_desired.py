@@ -9,6 +9,7 @@ from actors.settings_file import load
 from desk.messages import HoldersGiven, HoldersWanted
 from runtime.effects import Effects
 from runtime.log import Log
+from runtime.words import RootAnswered, RootAsked
 from tests.runtime.fakes import HandClock
 
 FILE = "strategies: [{name: a, symbol: SPY, strategy: ema_crossover_v001}]\n"
@@ -71,4 +72,63 @@ def test_who_only_wants_to_know_does_not_put_off_what_waits_until_a_strategy_is_
     assert "when flat" in waiting
     assert [outcome.token for outcome in desired.outcomes()] == ["curious"]
     assert [type(post.word) for post in effects.posts] == [HoldersWanted], "it is asked again in its time"
+    desired.close()
+
+
+def asked_of_root(desired: Desired, wanted: HoldersWanted) -> str:
+    """Say that nobody holds anything; give the id of what root is asked for then."""
+    effects = Effects()
+    desired.hear_holders(HoldersGiven(wanted.query, (), 7), effects)
+    (post,) = effects.posts
+    assert isinstance(post.word, RootAsked)
+    return post.word.request
+
+
+def barred(desired: Desired, clock: HandClock) -> list[dict[str, int]]:
+    """Look twice more; give whom execution is told to bar, and up to which incarnation."""
+    effects = Effects()
+    for _ in range(2):
+        clock.advance_ns(WATCH_NS)
+        desired.look(effects)
+    return [post.word.superseded for post in effects.posts if isinstance(post.word, HoldersWanted)]
+
+
+def test_whoever_gets_other_code_once_it_is_flat_is_to_open_nothing_from_then_on(
+    tmp_path: Path, clock: HandClock, desired: Desired
+) -> None:
+    desired.epochs = {"a": 3, "b": 4}
+    (tmp_path / "s.yaml").write_text(FILE.replace("SPY", "SPY, timeframe: 5m"))
+
+    wanted = holders_wanted(desired, clock)
+    request = asked_of_root(desired, wanted)
+    desired.hear_root(RootAnswered(request, "", {}))
+
+    assert wanted.superseded == {"a": 3}
+    assert barred(desired, clock) == [], "its successor is another incarnation"
+    desired.close()
+
+
+def test_where_root_refuses_an_edit_whoever_was_to_get_other_code_trades_on(
+    tmp_path: Path, clock: HandClock, desired: Desired
+) -> None:
+    desired.epochs = {"a": 3}
+    (tmp_path / "s.yaml").write_text(FILE.replace("SPY", "SPY, timeframe: 5m"))
+
+    request = asked_of_root(desired, holders_wanted(desired, clock))
+    desired.hear_root(RootAnswered(request, "the disk is full", {}))
+
+    assert barred(desired, clock) == [{"a": -1}]
+    assert barred(desired, clock) == []
+    desired.close()
+
+
+def test_an_edit_of_something_else_bars_nobody(tmp_path: Path, clock: HandClock, desired: Desired) -> None:
+    desired.epochs = {"a": 3}
+    other = "global: {default_balance: 5}\n"
+    (tmp_path / "s.yaml").write_text(FILE.replace("}]", ", limits: {hang_s: 9}}]") + other)
+
+    for _ in range(2):
+        assert barred(desired, clock) == []
+        if desired._reading is not None:
+            desired._reading._process.wait()
     desired.close()

@@ -16,6 +16,8 @@ from actors.words import desk_codec
 from desk.identity import order_id
 from desk.messages import (
     Effect,
+    HoldersGiven,
+    HoldersWanted,
     IntentJudged,
     OrderAccepted,
     OrderFilled,
@@ -44,6 +46,10 @@ from tests.runtime.fakes import HandClock
 #: What a verdict may be of; a crumb is less than a lot, and the venue refuses it.
 KINDS = ("market", "limit", "market", "limit", "crumb", "refused", "close", "modify")
 SYMBOLS = {"SPY": Instrument(symbol="SPY"), "QQQ": Instrument(symbol="QQQ", lot=Decimal(1), tick=Decimal("0.5"))}
+
+
+#: The incarnation that every verdict here is of.
+EPOCH = an_intent().epoch
 
 
 class Scene(NamedTuple):
@@ -160,6 +166,8 @@ def act(world: World, name: str, number: int) -> None:  # noqa: C901 - one line 
         case "resume":
             world.commit()
             world.sentinel.remove()
+        case "supersede":
+            world.effects.add(world.room.hear("console", 1, HoldersWanted(number, {"beta": EPOCH - number % 2})))
         case "wait":
             world.clock.advance_ns(number * NS_PER_S)
         case _:
@@ -171,7 +179,20 @@ NUMBERS = st.integers(0, 6)
 VERDICTS = st.lists(st.tuples(st.sampled_from(KINDS), NUMBERS), min_size=1, max_size=8)
 ACTS = st.tuples(
     st.sampled_from(
-        ("commit", "reconcile", "differ", "accept", "fill", "reject", "lose", "halt", "resume", "wait", "tick")
+        (
+            "commit",
+            "reconcile",
+            "differ",
+            "accept",
+            "fill",
+            "reject",
+            "lose",
+            "halt",
+            "resume",
+            "wait",
+            "supersede",
+            "tick",
+        )
     ),
     NUMBERS,
 )
@@ -256,3 +277,43 @@ def test_what_follows_from_a_report_bears_no_time_before_it(open_desk: World) ->
 
     ended = working[target.order_id]
     assert (ended.state, ended.changed_ns) == (OrderState.PENDING_CANCEL, later_ns)
+
+
+def holders(world: World, superseded: dict[str, int]) -> tuple[str, ...]:
+    """Ask who holds something."""
+    (post,) = world.room.hear("console", 1, HoldersWanted(1, superseded)).posts
+    assert isinstance(post.word, HoldersGiven)
+    return post.word.names
+
+
+def refusals(world: World) -> list[str]:
+    return [order.reason for order in world.room._journal.ledger.orders() if order.state is OrderState.REJECTED]
+
+
+def test_whoever_is_flat_and_gets_other_code_opens_nothing_more_and_its_successor_does(open_desk: World) -> None:
+    assert holders(open_desk, {"alpha": EPOCH}) == ()
+    late, beside, successor = verdict("market", 0), verdict("market", 4), verdict("limit", 1)
+
+    open_desk.judge([late, beside, replace(successor, intent=replace(successor.intent, epoch=EPOCH + 1))])
+
+    assert [reason.partition(":")[0] for reason in refusals(open_desk)] == ["SUPERSEDED"]
+    sent = [post.word for post in open_desk.effects.posts]
+    assert [word.order_id for word in sent if isinstance(word, SubmitOrder)] == [order_id("i4"), order_id("i1")]
+
+
+def test_whoever_still_holds_something_trades_on_until_it_is_flat(open_desk: World) -> None:
+    open_desk.judge([verdict("market", 0)])
+
+    assert holders(open_desk, {"alpha": EPOCH}) == ("alpha",)
+
+    open_desk.judge([verdict("market", 1), verdict("close", 2)])
+    assert refusals(open_desk) == []
+
+
+def test_whoever_keeps_its_code_after_all_opens_as_before(open_desk: World) -> None:
+    holders(open_desk, {"alpha": EPOCH})
+    holders(open_desk, {"alpha": -1})
+
+    open_desk.judge([verdict("market", 0)])
+
+    assert refusals(open_desk) == []
