@@ -144,8 +144,9 @@ class Spares:
         return None
 
     def close(self, sockets: Path) -> None:
-        """End them all, and remove what one may have left."""
+        """End them all, and remove what one may have left. There is no news of spares any more."""
         for spare in (*self._rehearsing.values(), *self._ready):
             self._end(spare)
         self._rehearsing, self._ready, self._most = {}, [], 0
+        self._epoll.close()
         shutil.rmtree(sockets / FOLDER, ignore_errors=True)

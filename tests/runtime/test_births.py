@@ -46,7 +46,6 @@ def test_the_end_of_a_zygote_is_seen_also_beside_a_thousand_children(tmp_path: P
     assert lives
     assert births.is_zygote_dead
     births.close(tmp_path)
-    os.close(births.fileno())
 
 
 @pytest.mark.parametrize(("share", "is_over"), [(0.0, True), (0.9, False)], ids=["of its own doing", "kept waiting"])
@@ -73,4 +72,3 @@ def test_a_zygote_that_leaves_a_request_unanswered_is_ended_only_where_that_is_i
 
     assert has_ended(pidfd, 60_000 if is_over else 0) is is_over
     births.close(tmp_path)
-    os.close(births.fileno())

@@ -167,7 +167,6 @@ def spares(tmp_path: Path) -> Iterator[Spares]:
     made = Spares(1, Log("root"))
     yield made
     made.close(tmp_path)
-    os.close(made.fileno())
 
 
 def hang_rehearsing(spares: Spares, now_ns: int) -> Ends:
@@ -209,4 +208,3 @@ def test_a_spare_that_is_kept_waiting_while_it_rehearses_is_not_ended(tmp_path: 
     assert spares.is_rehearsing
     spares.close(tmp_path)
     assert ends.come_within(0)
-    os.close(spares.fileno())
