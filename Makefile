@@ -22,7 +22,7 @@ $(STAMP): requirements.lock pyproject.toml
 SHARED := --dist loadfile --max-worker-restart=0
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3 $(SHARED) -m "not slow"
+	$(BIN)/python -m pytest -n 3 $(SHARED) -o faulthandler_timeout=200 -m "not slow"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(SHARED) -m slow
