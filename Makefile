@@ -19,13 +19,13 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $(STAMP)
 
 # Who shares the tests out never ends where a process of its own died and was replaced: so none is, and the run fails.
-SHARED := --dist loadfile --max-worker-restart=0
+SPREAD := --dist loadfile --max-worker-restart=0
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3 $(SHARED) -o faulthandler_timeout=200 -m "not slow"
+	$(BIN)/python -m pytest -n 3 $(SPREAD) -o faulthandler_timeout=200 -m "not slow"
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -n 2 $(SHARED) -m slow
+	$(BIN)/python -m pytest -n 2 $(SPREAD) -m slow
 
 # Every branch of what decides about orders and money is taken by a test, or this fails.
 BOOKS := desk/order.py,desk/transition.py,desk/portfolio.py,desk/holdings.py,desk/conservation.py,desk/executions.py,desk/reconcile.py,desk/day.py,actors/execution/reconciling.py,actors/execution/wishes.py,actors/tag_rules.py
