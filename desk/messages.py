@@ -672,7 +672,8 @@ class HoldersWanted(Message, frozen=True, tag="operator.holders_wanted"):
     """Query to execution. Which strategies hold a position or have an order that is not finished?
 
     ``superseded`` names strategies that get other code once they are flat, and their present incarnation: those that
-    are, and up to that one, open nothing any more. It holds until a query names them again; with -1 it bars nobody.
+    are, and up to that one, open nothing any more. It holds until a query names them again, also behind a fall of
+    execution; with -1 it bars nobody. Only the console's word counts.
     """
 
     query: int

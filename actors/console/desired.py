@@ -156,7 +156,7 @@ class Desired:
     def hear_holders(self, given: HoldersGiven, effects: Effects) -> None:
         """Go on with what waited for execution's word."""
         if self._holding.is_answer(given):
-            self._decide(frozenset(given.names), effects, given.head)
+            self._decide(self._holding.fallen(self.epochs).union(given.names), effects, given.head)
 
     def hear_root(self, answered: RootAnswered) -> None:
         """Hear what came of the plan on its way; an answer to anything else is none of ours."""
@@ -171,7 +171,9 @@ class Desired:
             self._log.error("configuration.failed", reason=answered.error)
             self._end(words, fault=words, alarms=(words,))
             return
-        self._holding.see_replaced()
+        before = {entry.name for entry in self.settings.strategies}
+        came = {entry.name for entry in applying.plan.effective.strategies} - before
+        self._holding.see_replaced(applying.plan.restart | came)
         for name in applying.edited:
             self.wishes.edit(name, self._written)
         self.settings = applying.plan.effective
@@ -237,6 +239,8 @@ class Desired:
     def _begin(self, now_ns: int, effects: Effects) -> None:
         mark = mark_of(self._file)
         is_still, self._seen = mark == self._seen, mark
+        if self.epochs:
+            self._holding.take_up([name for name, state in self.states.items() if name and state == "RUNNING"])
         if not self._waits_for_flat:  # else the next question says who is barred
             self._holding.release(effects)
         if self._mark is None and not self._later and self._is_early(now_ns):

@@ -1,6 +1,6 @@
 """The question to execution who holds something, before code changes under a name; and what is barred meanwhile."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from desk.messages import HoldersGiven, HoldersWanted
 from runtime.clock import NS_PER_S, Clock
@@ -20,13 +20,19 @@ class Holding:
         self._clock = clock
         self._query = 0
         self._asked_ns: int | None = None
-        self._barred: frozenset[str] = frozenset()
-        """Whom execution may have barred, and who may keep their code after all."""
+        self._asked: Mapping[str, int] = {}
+        self._barred: frozenset[str] | None = None
+        """Whom execution may have barred, and who may keep their code after all; None before that is known."""
 
     @property
     def is_asked(self) -> bool:
         """True while an answer is waited for."""
         return self._asked_ns is not None
+
+    def take_up(self, running: Collection[str]) -> None:
+        """Take whoever runs for one that a fallen console may have had barred, before anything is asked."""
+        if self._barred is None:
+            self._barred = frozenset(running)
 
     @property
     def is_overdue(self) -> bool:
@@ -35,7 +41,7 @@ class Holding:
 
     def ask(self, superseded: Mapping[str, int], effects: Effects) -> None:
         """Ask who holds something; ``superseded`` are incarnations that end where they hold nothing."""
-        self._asked_ns = self._clock.monotonic_ns()
+        self._asked_ns, self._asked = self._clock.monotonic_ns(), superseded
         self._post(superseded, effects, is_sure=False)
 
     def is_answer(self, given: HoldersGiven) -> bool:
@@ -46,9 +52,13 @@ class Holding:
         """Wait for no answer any more; one that comes late is none."""
         self._asked_ns = None
 
-    def see_replaced(self) -> None:
-        """Note that whoever was barred ends, and its successor is not."""
-        self._barred = frozenset()
+    def fallen(self, epochs: Mapping[str, int]) -> frozenset[str]:
+        """Name those that were asked about and are other incarnations by now: they may have opened something since."""
+        return frozenset(name for name, epoch in self._asked.items() if epochs.get(name, epoch) != epoch)
+
+    def see_replaced(self, names: Collection[str]) -> None:
+        """Note that these end, and that their successors are not barred."""
+        self._barred = (self._barred or frozenset()).difference(names)
 
     def release(self, effects: Effects) -> None:
         """Let those go on as before who were barred and have kept their code after all."""
@@ -56,6 +66,6 @@ class Holding:
             self._post({}, effects, is_sure=True)
 
     def _post(self, superseded: Mapping[str, int], effects: Effects, *, is_sure: bool) -> None:
-        released = dict.fromkeys(sorted(self._barred - superseded.keys()), NOBODY)
+        released = dict.fromkeys(sorted((self._barred or frozenset()) - superseded.keys()), NOBODY)
         self._query, self._barred = self._query + 1, frozenset(superseded)
         effects.post("execution", HoldersWanted(self._query, {**superseded, **released}), is_sure=is_sure)

@@ -128,6 +128,7 @@ class Console(Room):
     @override
     def peers(self, peers: tuple[Peer, ...]) -> Effects:
         self._peers.take(peers)
+        self._desired.epochs = {strategy_at(peer.path): peer.epoch for peer in self._peers.values()}
         effects = Effects()
         self._see_back(effects)
         return effects
@@ -517,7 +518,6 @@ class Console(Room):
         effects = Effects()
         later_ns = self._swapping.look(effects)
         self._desired.states = {strategy_at(peer.path): peer.state for peer in self._peers.values()}
-        self._desired.epochs = {strategy_at(peer.path): peer.epoch for peer in self._peers.values()}
         self._desired.spoken = frozenset(self._spoken)
         self._desired.is_coming_up = any(peer.state in _COMING for peer in self._peers.values())
         due_ns = self._clock.monotonic_ns() + min(self._desired.look(effects), later_ns or NS_PER_S)

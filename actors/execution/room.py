@@ -95,6 +95,7 @@ PACE_DEFAULT = ExecutionSettings()
 
 #: What is asked for with each order: to look a member up in its class costs as much as several calls.
 _ENTRY, _EXIT, _OPEN, _MODIFY = Purpose.ENTRY, Purpose.EXIT, Effect.OPEN, Effect.MODIFY
+_SUPERSEDED = "superseded"
 _REPORTS = (
     OrderAccepted,
     OrderRejected,
@@ -164,7 +165,7 @@ class Execution(Room):
         self._protect_ns, self._ask_ns = PROTECT_NS_MIN, ASK_NS_MIN
         self._looked = 0
         #: Of strategies that get other code and were flat: the incarnation up to which they open nothing any more.
-        self._superseded: dict[str, int] = {}
+        self._superseded = {name.decode(): int.from_bytes(data, "big") for name, data in store.scan(_SUPERSEDED)}
         self._halted: str | None = None
         self._late_fills = self._fills = 0
         self._last_fill = ""
@@ -416,7 +417,8 @@ class Execution(Room):
             effects.post(peer, self._journal.given(word.strategy, word.after), is_sure=False, is_gated=False)
         elif isinstance(word, HoldersWanted):
             holders = self._holders()
-            self._superseded |= {name: -1 if name in holders else epoch for name, epoch in word.superseded.items()}
+            if peer == "console":
+                self._supersede({n: -1 if n in holders else epoch for n, epoch in word.superseded.items()}, effects)
             given = HoldersGiven(word.query, holders, self._journal.head)
             effects.post(peer, given, is_sure=False, is_gated=False)
 
@@ -518,6 +520,18 @@ class Execution(Room):
             orders.bear(born, "risk", effects)
             known |= names
         return number
+
+    def _supersede(self, last: Mapping[str, int], effects: Effects) -> None:
+        """Let incarnations up to these open nothing more, also behind a fall of this process; -1 bars nobody."""
+        for name, epoch in last.items():
+            if epoch == self._superseded.get(name, -1):
+                continue
+            if epoch < 0:
+                del self._superseded[name]
+                effects.delete(_SUPERSEDED, name.encode())
+            else:
+                self._superseded[name] = epoch
+                effects.put(_SUPERSEDED, name.encode(), epoch.to_bytes(8, "big"))
 
     def _is_superseded(self, intent: Intent) -> bool:
         """Say whether this would open something for an incarnation that was flat when its end was decided on."""

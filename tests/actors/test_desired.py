@@ -132,3 +132,56 @@ def test_an_edit_of_something_else_bars_nobody(tmp_path: Path, clock: HandClock,
         if desired._reading is not None:
             desired._reading._process.wait()
     desired.close()
+
+
+def test_whoever_a_fallen_console_had_barred_trades_on_where_the_file_was_edited_back_meanwhile(
+    clock: HandClock, desired: Desired
+) -> None:
+    desired.epochs, desired.states = {"a": 3, "b": 4}, {"a": "RUNNING", "b": "STOPPING"}
+
+    effects = Effects()
+    desired.look(effects)
+
+    assert [post.word for post in effects.posts] == [HoldersWanted(1, {"a": -1})], "b gets other code already"
+    assert barred(desired, clock) == []
+    desired.close()
+
+
+def test_whoever_came_back_since_it_was_found_flat_is_asked_about_again(
+    tmp_path: Path, clock: HandClock, desired: Desired
+) -> None:
+    desired.epochs = {"a": 3}
+    (tmp_path / "s.yaml").write_text(FILE.replace("SPY", "SPY, timeframe: 5m"))
+    wanted, effects = holders_wanted(desired, clock), Effects()
+
+    desired.epochs = {"a": 4}
+    desired.hear_holders(HoldersGiven(wanted.query, (), 7), effects)
+    clock.advance_ns(FLAT_AGAIN_NS)
+
+    assert effects.posts == [], "it may have opened something"
+    assert barred(desired, clock) == [{"a": 4}]
+    desired.close()
+
+
+def test_whoever_keeps_its_code_by_another_edit_trades_on(tmp_path: Path, clock: HandClock, desired: Desired) -> None:
+    desired.epochs = {"a": 3}
+    (tmp_path / "s.yaml").write_text(FILE.replace("SPY", "SPY, timeframe: 5m"))
+    wanted = holders_wanted(desired, clock)
+    desired.hear_holders(HoldersGiven(wanted.query, ("a",), 7), Effects())
+    clock.advance_ns(FLAT_AGAIN_NS)
+    request = asked_of_root(desired, holders_wanted(desired, clock))
+    desired.hear_root(RootAnswered(request, "the disk is full", {}))
+
+    (tmp_path / "s.yaml").write_text(FILE.replace("SPY", "SPY, limits: {hang_s: 9}"))
+    posts = Effects()
+    while not posts.posts:
+        if desired._reading is not None:
+            desired._reading._process.wait()
+        clock.advance_ns(WATCH_NS)
+        desired.look(posts)
+    (post,) = posts.posts
+    assert isinstance(post.word, RootAsked)
+    desired.hear_root(RootAnswered(post.word.request, "", {}))
+
+    assert barred(desired, clock) == [{"a": -1}]
+    desired.close()

@@ -65,11 +65,16 @@ class World:
 
     def __init__(self, folder: Path, scene: Scene, *, is_together: bool) -> None:
         """Begin; a remote venue is up."""
-        self.is_together = is_together
+        self.is_together, self.scene = is_together, scene
         self.clock = HandClock()
         self.clock.advance_ns(START_NS)
         self.sentinel = Sentinel(folder)
         self.store = Store.open(folder / "ledger", is_synced=False, map_bytes=8 << 20)
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Let execution begin, on what it kept if it fell."""
+        scene = self.scene
         self.room = Execution(
             venue=VENUE,
             traits=KRAKEN if scene.is_remote else PAPER,
@@ -313,6 +318,26 @@ def test_whoever_still_holds_something_trades_on_until_it_is_flat(open_desk: Wor
 def test_whoever_keeps_its_code_after_all_opens_as_before(open_desk: World) -> None:
     holders(open_desk, {"alpha": EPOCH})
     holders(open_desk, {"alpha": -1})
+
+    open_desk.judge([verdict("market", 0)])
+
+    assert refusals(open_desk) == []
+
+
+def test_whoever_is_to_open_nothing_more_opens_nothing_behind_a_fall_of_execution(open_desk: World) -> None:
+    for superseded in ({"alpha": EPOCH, "beta": EPOCH}, {"beta": -1}):
+        open_desk.effects.add(open_desk.room.hear("console", 1, HoldersWanted(1, superseded)))
+        open_desk.commit()
+
+    open_desk.start_again()
+    act(open_desk, "reconcile", 0)
+    open_desk.judge([verdict("market", 0), verdict("market", 4)])
+
+    assert [reason.partition(":")[0] for reason in refusals(open_desk)] == ["SUPERSEDED"]
+
+
+def test_nobody_but_the_console_says_who_is_to_open_nothing_more(open_desk: World) -> None:
+    open_desk.effects.add(open_desk.room.hear("strategies/beta", 1, HoldersWanted(1, {"alpha": EPOCH})))
 
     open_desk.judge([verdict("market", 0)])
 
