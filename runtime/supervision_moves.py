@@ -229,8 +229,11 @@ class Moves:
         """Lower the children of an open node that have to go; in an ordered node each when those after it are down."""
         is_turn = True
         for child in reversed(children):
-            is_unwanted = isinstance(child, WorkerPlace) and child.is_excused and not child.is_down
+            is_worker = isinstance(child, WorkerPlace)
+            is_unwanted = is_worker and child.is_excused and not child.is_down
             if not (child.is_cycling or child.is_leaving or is_unwanted):
+                if is_worker and child.is_recalled and child.state is ChildState.STOPPING:
+                    is_turn = is_turn and node.spec.start == "parallel"  # it leaves all the same
                 continue
             if is_turn:
                 self.lower(child)

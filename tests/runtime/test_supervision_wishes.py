@@ -123,6 +123,19 @@ def test_a_hung_child_that_is_disabled_before_it_is_reaped_is_not_counted() -> N
     assert desk.row("b").last_exit == "no progress"
 
 
+def test_elder_siblings_stop_behind_a_leaving_child_that_is_enabled_meanwhile() -> None:
+    desk = started(node("root", abc()), full_jitter)
+    desk.manners("desk/c").obeys = "SIGKILL"
+    desk.disable("desk")
+
+    desk.enable("desk/c")
+    desk.pass_ns(6 * S)
+
+    asked = [line for line in desk.log if not line.startswith("start")]
+    assert asked[:5] == ["ask desk/c", "SIGTERM desk/c", "SIGKILL desk/c", "stopped desk/c", "ask desk/b"]
+    assert set(desk.living) == {"desk/c"}
+
+
 def test_enable_of_what_is_enabled_does_nothing() -> None:
     desk = started(node("desk", worker("a", RestartType.TEMPORARY)), full_jitter)
     desk.end("a")
