@@ -30,6 +30,8 @@ WAIT_NS_MAX = 30 * NS_PER_S
 #: How often counts of refused attempts are written down, and a trail that could not be written is tried again.
 RECORD_NS = 5 * NS_PER_S
 STRANGER = "stranger"
+#: Of a request's digest so much is part of its name; operators see it in the journal.
+DIGEST_SHORT = 8
 #: How far up the tree of processes a local client is followed.
 ANCESTORS_MAX = 64
 #: First byte of the addresses that ZeroMQ gives; one that a client chose itself could be another client's.
@@ -50,9 +52,12 @@ class Asked(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The request's name at root: clients choose their ids, so the client is part of it."""
-        name = name_of(self.who.identity, self.request.id)
-        return name if VERBS[self.request.verb].is_change else f"look {digest_of(self.request)} {name}"
+        """The request's name at root and execution: clients choose their ids, so the client is part of it.
+
+        So is what it says: an id that is forgotten here may come again for something else, and there no name is.
+        """
+        name = name_of(self.who.identity, self.request.id, digest_of(self.request))
+        return name if VERBS[self.request.verb].is_change else f"look {name}"
 
 
 class Doorkeeper:
@@ -78,7 +83,7 @@ class Doorkeeper:
         found: list[tuple[str, Remembered]] = []
         for identity, request, change in self._audit.remembered():
             self._memory.restore(identity, request, change)
-            found.append((name_of(identity, request), change))
+            found.append((name_of(identity, request, change.digest), change))
         self._read_list()
         return found
 
@@ -338,12 +343,12 @@ class Doorkeeper:
         return Entry(at_ns=self._clock.wall_ns(), kind=kind, door="guarded", code=code, error=words)
 
 
-def name_of(identity: str, request: str) -> str:
+def name_of(identity: str, request: str, digest: str) -> str:
     """Name a client's request among all clients'. Stores have it as a key: an id of many bytes goes by its digest."""
     said = request.encode()
     if len(said) > ID_LENGTH_MAX:
         request = hashlib.blake2b(said, digest_size=32).hexdigest()
-    return f"{identity} {request}"
+    return f"{identity} {request} {digest[:DIGEST_SHORT]}"
 
 
 def why_barred(peer: str) -> str:

@@ -10,13 +10,14 @@ import pytest
 
 from actors.console.audit import Audit, entries
 from actors.console.desired import COMING_UP_NS_MAX, FLAT_AGAIN_NS, Desired
+from actors.console.gate import LOCAL_WHO
 from actors.console.room import Console
 from actors.console.wishes import Written
 from actors.pinned_code import CodeShelf
 from actors.settings import FeedSettings, Settings
 from actors.settings_file import load
 from actors.strategy_arguments import read_arguments
-from desk.messages import AwayWished, AwayWishKept, HoldersGiven, HoldersWanted, ResolutionWished
+from desk.messages import AwayWished, AwayWishKept, HoldersGiven, HoldersWanted, OperatorAnswered, ResolutionWished
 from runtime.clock import NS_PER_S
 from runtime.effects import Effects
 from runtime.folder import SPARE, Sentinel
@@ -87,6 +88,17 @@ def test_no_refused_request_is_lost_where_the_desk_is_stopped_behind_a_flood(con
 
     counted = [entry.left_out for _, entry in entries(console.store)]
     assert (len(counted), sum(counted)) == (41, 50)
+
+
+def test_an_id_that_was_forgotten_and_comes_again_for_something_else_is_another_request(console: LoneConsole) -> None:
+    names: list[str] = []
+    for verb in ("flatten", "flatten", "reconcile"):
+        ((wish,), _) = console.ask("a", verb)
+        names.append(wish.request)
+        console.hear("execution", OperatorAnswered(wish.request, "", ""))
+        console.room._doorkeeper._memory.forget(LOCAL_WHO, "a")  # as behind many others
+
+    assert names[0] == names[1] != names[2]
 
 
 def test_two_operators_who_disable_one_strategy_at_once_each_hear_what_becomes_of_its_position(
