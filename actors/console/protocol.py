@@ -1,6 +1,7 @@
 """The control socket's protocol: what a request and its answer are, and the codes that answers carry. Pure."""
 
 import json
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Annotated, Any, NoReturn
 
@@ -99,7 +100,7 @@ def read_request(frames: list[bytes]) -> Request | Fault:
         if isinstance(head.v, int) and not isinstance(head.v, bool) and head.v != PROTOCOL:
             words = f"not a request: this desk speaks version {PROTOCOL} of the protocol, not {head.v}"
             return Fault(Code.UNSUPPORTED_VERSION, words[:500], name)
-        request = msgspec.json.decode(data, type=Request)
+        request = _REQUEST.decode(data)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and msgspec's errors are ValueErrors
         return Fault(Code.MALFORMED, f"not a request: {error}"[:500], name)
     if not 0 < len(request.id) <= ID_LENGTH_MAX:
@@ -117,6 +118,18 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         msg = f"the key {twice[:100]!r} comes twice"
         raise ValueError(msg)
     return found
+
+
+def _exact(number: str) -> Decimal:
+    """Read a number of the arguments with all its digits: it may be money."""
+    try:
+        return Decimal(number)
+    except InvalidOperation:
+        msg = f"{number[:100]} is no number that could be counted with"
+        raise ValueError(msg) from None
+
+
+_REQUEST = msgspec.json.Decoder(Request, float_hook=_exact)
 
 
 def _no_number(word: str) -> NoReturn:

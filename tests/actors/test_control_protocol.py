@@ -1,6 +1,7 @@
 """Requests of the control socket: what is one, what is none, and that every verb has one role."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from actors.console.audit import Audit
 from actors.console.desired import Desired
 from actors.console.protocol import ID_LENGTH_MAX, REQUEST_BYTES_MAX, Code, Fault, Request, read_request
 from actors.console.room import Console
-from actors.console.verbs import VERBS, Arguments, Reasoned, Role, Verb, read_arguments
+from actors.console.verbs import VERBS, Arguments, Capital, Reasoned, Role, Verb, read_arguments
 from actors.settings_file import load
 from runtime.clock import Clock
 from runtime.folder import Sentinel
@@ -163,3 +164,21 @@ def test_an_argument_that_a_verb_does_not_name_is_refused(name: str) -> None:
 
     assert isinstance(read_arguments(VERBS[name], given), Arguments)
     assert "unknown field `sudo`" in str(read_arguments(VERBS[name], {**given, "sudo": "yes"}))
+
+
+def test_a_number_is_read_with_all_its_digits() -> None:
+    figure = "123456789012.12345678"
+    request = read_request([b'{"v": 1, "id": "a", "verb": "capital", "arguments": {"amount": %s}}' % figure.encode()])
+
+    assert isinstance(request, Request)
+    told = read_arguments(VERBS["capital"], {"action": "deposit", **request.arguments})
+    assert isinstance(told, Capital)
+    assert told.amount == Decimal(figure)
+
+
+@pytest.mark.parametrize("number", ["1e99999999999999999999", "-1e-99999999999999999999"])
+def test_a_number_that_nobody_can_count_with_is_no_request(number: str) -> None:
+    found = read_request([b'{"v": 1, "id": "a", "verb": "capital", "arguments": {"amount": %s}}' % number.encode()])
+
+    assert isinstance(found, Fault)
+    assert (found.code, found.id) == (Code.MALFORMED, "a")
