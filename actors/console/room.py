@@ -43,8 +43,8 @@ from runtime.words import REMOVED, Peer, RootAnswered, RootAsked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: How long root may take for one status before it is asked again; its answers may be lost.
-STATUS_NS_MAX = 2 * NS_PER_S
+#: How long root may take for an answer before it is asked again; its answers may be lost.
+ROOT_NS_MAX = 2 * NS_PER_S
 HALT_REASON = "halted by an operator"
 
 
@@ -63,6 +63,8 @@ class Console(Room):
         self._doorkeeper = Doorkeeper(audit, clients, clock, log)
         self._swapping = Swapping(desired, state, clock, log, self._doorkeeper.note)
         self._asked: dict[str, Asked] = {}
+        self._unanswered: dict[str, tuple[RootAsked, int]] = {}
+        """What root was asked for clients, and when last."""
         self._leaving: dict[str, dict[str, Asked]] = {}
         """Who wants a strategy away and waits for execution, by strategy and by request."""
         self._positions: dict[str, str] = {}
@@ -167,7 +169,17 @@ class Console(Room):
     def _ask_root(self, asked: Asked, arguments: dict[str, object], effects: Effects) -> None:
         """Let root carry it out, once for each name; its answer becomes ours."""
         self._asked[asked.name] = asked
-        effects.post("root", RootAsked(asked.name, asked.request.verb, arguments))
+        word = RootAsked(asked.name, asked.request.verb, arguments)
+        self._unanswered[asked.name] = word, self._clock.monotonic_ns()
+        effects.post("root", word)
+
+    def _ask_root_again(self, effects: Effects) -> None:
+        """Repeat what root has not answered; its answers may be lost."""
+        now_ns = self._clock.monotonic_ns()
+        for name, (word, asked_ns) in self._unanswered.items():
+            if now_ns - asked_ns > ROOT_NS_MAX:
+                self._unanswered[name] = word, now_ns
+                effects.post("root", word)
 
     # --- the verbs ------------------------------------------------------------------------------
 
@@ -195,7 +207,7 @@ class Console(Room):
 
     def _look_again(self, effects: Effects) -> None:
         """Ask root once more where its answer was lost."""
-        if self._looking is not None and self._clock.monotonic_ns() - self._looking[1] > STATUS_NS_MAX:
+        if self._looking is not None and self._clock.monotonic_ns() - self._looking[1] > ROOT_NS_MAX:
             self._lookers[:0] = self._looking[2]
             self._look(effects)
 
@@ -465,6 +477,7 @@ class Console(Room):
             return
         self._desired.hear_root(word)
         self._swapping.hear_root(word)
+        self._unanswered.pop(word.request, None)
         asked = self._asked.pop(word.request, None)
         if asked is not None:
             if word.error and asked.request.verb in _WORDS:
@@ -525,6 +538,7 @@ class Console(Room):
         self._see_halt(effects)
         self._doorkeeper.tend()
         self._look_again(effects)
+        self._ask_root_again(effects)
         effects.timer("watch", due_ns)
         return effects
 

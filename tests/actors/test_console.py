@@ -11,7 +11,7 @@ import pytest
 from actors.console.audit import Audit, entries
 from actors.console.desired import COMING_UP_NS_MAX, FLAT_AGAIN_NS, Desired
 from actors.console.gate import LOCAL_WHO
-from actors.console.room import Console
+from actors.console.room import ROOT_NS_MAX, Console
 from actors.console.wishes import Written
 from actors.pinned_code import CodeShelf
 from actors.settings import FeedSettings, Settings
@@ -53,7 +53,8 @@ class LoneConsole:
 
     def __init__(self, folder: Path) -> None:
         self.store = Store.open(folder / "audit")
-        settings, clock, log = read(folder / "s.yaml", TWO), HandClock(), Log("console")
+        self.clock = clock = HandClock()
+        settings, log = read(folder / "s.yaml", TWO), Log("console")
         desired = Desired(settings, folder / "s.yaml", folder, clock, log)
         self.room = Console(desired, Sentinel(folder), Audit(self.store, "1-1"), folder, clock, log)
         self.room.recover()
@@ -67,6 +68,11 @@ class LoneConsole:
     def hear(self, peer: str, word: Any) -> tuple[list[Any], dict[str, dict[str, Any]]]:
         """Let a peer answer; give the same."""
         return self._told(self.room.hear(peer, 1, word))
+
+    def look_again(self) -> list[Any]:
+        """Let some seconds pass without an answer; give the words for the peers."""
+        self.clock.advance_ns(ROOT_NS_MAX + 1)
+        return self._told(self.room.timer("watch"))[0]
 
     @staticmethod
     def _told(effects: Effects) -> tuple[list[Any], dict[str, dict[str, Any]]]:
@@ -99,6 +105,17 @@ def test_an_id_that_was_forgotten_and_comes_again_for_something_else_is_another_
         console.room._doorkeeper._memory.forget(LOCAL_WHO, "a")  # as behind many others
 
     assert names[0] == names[1] != names[2]
+
+
+def test_what_root_does_not_answer_is_asked_again_under_its_name_until_it_does(console: LoneConsole) -> None:
+    (asked,), _ = console.ask("a", "restart", path="execution")
+    again = console.look_again()
+    _, replies = console.hear("root", RootAnswered(asked.request, "", {}))
+
+    assert [word for word in again if word == asked] == [asked]
+    assert replies["a"]["code"] == "ok"
+    assert asked not in console.look_again()
+    console.room.stopping()
 
 
 def test_two_operators_who_disable_one_strategy_at_once_each_hear_what_becomes_of_its_position(
