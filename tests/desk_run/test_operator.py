@@ -552,6 +552,30 @@ def test_where_no_desk_ever_was_the_answer_is_a_sentence(tmp_path: Path, words: 
     assert not (tmp_path / "none").exists()
 
 
+#: A library that takes its time to load, until whoever started us has seen enough.
+SLOW = "import sys; print('loading', flush=True); sys.stdin.read()\n"
+
+
+def test_a_command_that_is_interrupted_while_it_loads_ends_quietly(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text(SLOW, encoding="utf-8")
+    command = subprocess.Popen(
+        [BULKHEAD, "status"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert command.stdout is not None
+    assert command.stdout.readline() == "loading\n"
+
+    command.send_signal(signal.SIGINT)
+    out, err = command.communicate(timeout=PATIENCE_S)
+
+    assert (command.returncode, out, err) == (130, "", "")
+
+
 @pytest.mark.parametrize("words", ["run --duration", "flatten --all --wait", "status --watch --every"])
 def test_a_time_without_end_is_refused_before_anything_is_done(tmp_path: Path, words: str) -> None:
     said = bulkhead(*words.split(), "inf", state=tmp_path / "none")

@@ -1,0 +1,28 @@
+"""The program ``bulkhead``: it can be interrupted quietly from its first moment on, while it still loads itself."""
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+
+EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Load the command line and run it."""
+    is_heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # shells have their jobs ignore it
+    if is_heeded:
+        signal.signal(signal.SIGINT, _leave)
+    command_line = importlib.import_module("actors.cli")
+    try:
+        if is_heeded:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        command_line.main()
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """Leave at once: an exception would be a library's to handle, in the middle of its being loaded."""
+    os._exit(EXIT_INTERRUPTED)
