@@ -91,10 +91,15 @@ app.add_typer(simulations)
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line, or the command that ``words`` are.
 
-    What the system refuses, as a file of another user's, is no defect of ours, and so no traceback.
+    What the system refuses, as a file of another user's, is no defect of ours, and so no traceback. Wrong words are
+    refused like what the desk refuses: the code that the library has for them says of a desk that it is halted.
     """
     try:
         app(words)
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, typer.TyperException):
+            sys.exit(EXIT_REFUSED)
+        raise
     except OSError as error:
         _warn(refusal_words(error))
         sys.exit(EXIT_REFUSED)

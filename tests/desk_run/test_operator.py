@@ -576,11 +576,18 @@ def test_a_command_that_is_interrupted_while_it_loads_ends_quietly(tmp_path: Pat
     assert (command.returncode, out, err) == (130, "", "")
 
 
+@pytest.mark.parametrize("words", ["status --jsn", "status a b", "run --duration x", "order", "halted", "keys"])
+def test_wrong_words_are_refused_and_are_no_word_about_the_desk(tmp_path: Path, words: str) -> None:
+    said = bulkhead(*words.split(), state=tmp_path / "none")
+
+    assert (said.code, said.out, "Usage: " in said.err) == (3, "", True)
+
+
 @pytest.mark.parametrize("words", ["run --duration", "flatten --all --wait", "status --watch --every"])
 def test_a_time_without_end_is_refused_before_anything_is_done(tmp_path: Path, words: str) -> None:
     said = bulkhead(*words.split(), "inf", state=tmp_path / "none")
 
-    assert (said.code, said.out, words.rsplit(maxsplit=1)[-1] in said.err) == (2, "", True)
+    assert (said.code, said.out, words.rsplit(maxsplit=1)[-1] in said.err) == (3, "", True)
     assert not (tmp_path / "none").exists()
 
 
