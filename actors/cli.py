@@ -134,6 +134,7 @@ def run(
     file = config if config.exists() or config != CONFIG_DEFAULT else Path(__file__).parents[1] / CONFIG_DEFAULT
     clock = Clock()
     _check_folder(state)
+    _check_names(state.resolve(), file.absolute())
     settings = _settings(file, state, clock)
     for entry in settings.strategies:
         if entry.refusal:
@@ -461,6 +462,13 @@ def _check_folder(state: Path) -> None:
     nearest = next(folder for folder in (state, *state.absolute().parents) if folder.exists())
     if not nearest.is_dir():
         _fail(f"{nearest} is not a folder; nothing was started. Choose a folder with --state", EXIT_REFUSED)
+
+
+def _check_names(*paths: Path) -> None:
+    """Refuse paths that are no text: processes tell each other of them in messages."""
+    for path in paths:
+        if str(path).encode(errors="ignore").decode() != str(path):
+            _fail(f"{plain_text(path)} is not named in UTF-8; nothing was started", EXIT_REFUSED)
 
 
 def _resume_here(state: Path, reason: str) -> dict[str, Any]:

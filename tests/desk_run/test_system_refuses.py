@@ -1,5 +1,6 @@
 """What the system refuses is said with a sentence: before a desk is started nothing is, and one that ran has given up."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,20 @@ def test_a_folder_that_cannot_be_is_refused_with_a_sentence(tmp_path: Path, word
 
     assert (said.code in {3, 4}, said.out, "Traceback" in said.err) == (True, "", False)
     assert "xxx" in said.err
+
+
+@pytest.mark.parametrize(("folder", "file"), [(b"st\xe4te", b"s.yaml"), (b"state", b"\xe4.yaml")])
+def test_a_path_that_is_no_text_is_refused_before_anything_is_started(
+    tmp_path: Path, folder: bytes, file: bytes
+) -> None:
+    state, config = tmp_path / os.fsdecode(folder), with_obedient(tmp_path) / os.fsdecode(file)
+    config.write_text(f"strategies:\n{obedient('a', 'SPY')}", encoding="utf-8")
+
+    said = bulkhead("run", "--config", config, state=state)
+
+    assert (said.code, said.out) == (3, "")
+    assert said.err.endswith(" is not named in UTF-8; nothing was started\n")
+    assert not state.exists()
 
 
 def test_a_desk_whose_folder_cannot_be_made_is_refused(tmp_path: Path) -> None:
