@@ -1,6 +1,7 @@
 """The program ``bulkhead``: it can be interrupted quietly from its first moment on, while it still loads itself."""
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ def main() -> None:
     is_heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # shells have their jobs ignore it
     if is_heeded:
         signal.signal(signal.SIGINT, _leave)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without a letter for it still gets the rest
     command_line = importlib.import_module("actors.cli")
     try:
         if is_heeded:

@@ -576,6 +576,18 @@ def test_a_command_that_is_interrupted_while_it_loads_ends_quietly(tmp_path: Pat
     assert (command.returncode, out, err) == (130, "", "")
 
 
+def test_what_a_terminal_has_no_letters_for_is_shown_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lock").touch()
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+
+    said = bulkhead("halt", "--reason", "größer – 漢", "--json", state=tmp_path)
+
+    assert (said.code, said.err) == (0, "")
+    assert said.json["halted"] == "gr??er ? ?"
+
+
 @pytest.mark.parametrize("words", ["status --jsn", "status a b", "run --duration x", "order", "halted", "keys"])
 def test_wrong_words_are_refused_and_are_no_word_about_the_desk(tmp_path: Path, words: str) -> None:
     said = bulkhead(*words.split(), state=tmp_path / "none")
