@@ -576,13 +576,24 @@ def test_a_command_that_is_interrupted_while_it_loads_ends_quietly(tmp_path: Pat
     assert (command.returncode, out, err) == (130, "", "")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_command_whose_streams_are_closed_does_what_it_does(tmp_path: Path, closed: str) -> None:
+    (tmp_path / "lock").touch()
+    line = f'"{BULKHEAD}" halt --reason storm --state "{tmp_path}" {closed}'
+
+    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "HALT").read_text(encoding="utf-8").strip() == "storm"
+
+
 def test_what_a_terminal_has_no_letters_for_is_shown_without_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "lock").touch()
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
 
-    said = bulkhead("halt", "--reason", "größer – 漢", "--json", state=tmp_path)
+    said = bulkhead("halt", "--reason", "größer … 漢", "--json", state=tmp_path)
 
     assert (said.code, said.err) == (0, "")
     assert said.json["halted"] == "gr??er ? ?"
