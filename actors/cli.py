@@ -46,6 +46,7 @@ from actors.cli_parts import show as _show
 from actors.cli_replay import replays
 from actors.cli_simulate import simulations
 from actors.cli_sql import questions
+from actors.console.protocol import Code
 from actors.control_client import DeskDownError, Remote, VerbRefusedError
 from actors.desk import run_desk
 from actors.foreground import Foreground
@@ -58,7 +59,7 @@ from actors.settings import Settings
 from actors.settings_apart import read_apart
 from actors.top_source import DeskSource
 from runtime.clock import Clock
-from runtime.errors import OperatingError
+from runtime.errors import OperatingError, StoreError
 from runtime.folder import Sentinel
 from runtime.store import Reader
 
@@ -157,8 +158,12 @@ def run(
         _fail(str(error), EXIT_REFUSED)
     except OSError as error:
         _fail(f"{refusal_words(error)}; nothing was started. Or choose a folder with --state", EXIT_REFUSED)
+    try:
+        summary = _summary(state)
+    except StoreError as error:
+        _fail(f"the desk has ended, and its books cannot be read: {error}", code or EXIT_REFUSED)
     _offer(f"stopped in good order; orders, positions and trades are in {state}" if code == 0 else "the desk gave up")
-    _offer(screens.summary_text(_summary(state)))
+    _offer(screens.summary_text(summary))
     raise typer.Exit(code)
 
 
@@ -396,6 +401,8 @@ def halt(reason: Reason = "halted by an operator", state: State = STATE_DEFAULT,
             _fail(f"NO DESK WAS HALTED: {words}", EXIT_DOWN)
         note = "no desk answers: one that runs sends no entry from now on, one that starts is halted"
     except VerbRefusedError as error:
+        if error.code == Code.REFUSED.value:  # it could not make its own file: it looks for one elsewhere
+            _fail(str(error), EXIT_REFUSED)
         note = str(error)
     answer = {"halted": sentinel.reason() or "", "note": note}
     _show(answer, "\n".join(filter(None, (f"halted: {answer['halted']}", note))), as_json=as_json)

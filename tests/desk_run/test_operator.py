@@ -543,6 +543,20 @@ def test_stop_ends_the_desk_in_good_order_and_one_that_is_down_can_be_halted(mar
     assert (again["state"], again["halted"]) == ("HALTED", "storm")
 
 
+def test_a_desk_whose_folder_was_moved_away_is_not_said_to_be_halted_and_stops_with_a_sentence(market: Market) -> None:
+    desk = market.desk
+    moved = desk.state.rename(desk.folder / "moved")
+
+    halted = bulkhead("halt", "--reason", "storm", state=moved)
+    stopped = bulkhead("stop", state=moved)
+    code = desk.wait()
+
+    assert (halted.code, halted.out) == (3, "")
+    assert halted.err == f"NOTHING WAS HALTED: {desk.state / 'HALT'} cannot be made: No such file or directory\n"
+    assert (stopped.code, code, "Traceback" in desk.said()) == (0, 3, False)
+    assert f"{desk.state / 'market'}: there is no store here" in desk.said()
+
+
 @pytest.mark.parametrize("words", ["status", "ps", "logs", "why a", "halt", "resume", "orders"])
 def test_where_no_desk_ever_was_the_answer_is_a_sentence(tmp_path: Path, words: str) -> None:
     said = bulkhead(*words.split(), state=tmp_path / "none")
