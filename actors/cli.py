@@ -144,7 +144,7 @@ def run(
     pace = "as fast as it can" if feed.speed is None else f"at {feed.speed:g} times real time"
     pace = f"from {feed.url}" if feed.url else pace
     _offer(f"bulkhead: paper desk on {state}, feed {feed.kind.value} {pace}, configuration {file}")
-    foreground = Foreground(settings, Sentinel(state), clock, _offer, _own_command())
+    foreground = Foreground(settings, Sentinel(state), clock, _offer, _own_status(state))
     try:
         code = run_desk(
             settings,
@@ -167,10 +167,11 @@ def run(
     raise typer.Exit(code)
 
 
-def _own_command() -> str:
-    """Give the command line's name as it can be pasted where it was called."""
+def _own_status(state: Path) -> str:
+    """Give the command that shows the desk as it can be pasted where this one was called."""
     own = Path(sys.argv[0])
-    return quote(own.name if shutil.which(own.name) else os.path.relpath(own))
+    command = quote(own.name if shutil.which(own.name) else os.path.relpath(own))
+    return f"{command} status" if state == STATE_DEFAULT else f"{command} status --state {quote(str(state))}"
 
 
 @app.command()

@@ -16,11 +16,11 @@ class Foreground:
     """Prints what is new, twice a second. It reads only what root already knows."""
 
     def __init__(
-        self, settings: Settings, sentinel: Sentinel, clock: Clock, say: Callable[[str], None], command: str
+        self, settings: Settings, sentinel: Sentinel, clock: Clock, say: Callable[[str], None], status: str
     ) -> None:
-        """Start with nothing shown; ``command`` is how the command line is called where the desk was started."""
+        """Start with nothing shown; ``status`` is the command that shows the desk where it was started."""
         self._settings, self._sentinel, self._clock, self._say = settings, sentinel, clock, say
-        self._command = command
+        self._status = status
         self._states: dict[str, tuple[str, int]] = {}
         self._fills = 0
         self._is_up = False
@@ -41,7 +41,7 @@ class Foreground:
             halted = self._sentinel.reason() or ""
             document = desk_status(status, self._settings, halted=halted, now_ns=self._clock.wall_ns())
             self._say(status_text(document))
-            self._say(f"\nlook at it with: {self._command} status    trades    why NAME    stop with Ctrl-C\n")
+            self._say(f"\nlook at it with: {self._status}    trades    why NAME    stop with Ctrl-C\n")
         self._show_fills(root.facts("execution"))
 
     def _show_fills(self, facts: dict[str, object]) -> None:

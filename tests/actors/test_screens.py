@@ -230,7 +230,7 @@ def test_what_a_process_fell_of_reaches_the_terminal_on_one_line_and_cannot_draw
     settings = load(Path(__file__).parents[2] / "config" / "strategies.yaml").settings
     assert settings is not None
     said: list[str] = []
-    foreground = Foreground(settings, Sentinel(tmp_path), Clock(), said.append, "bulkhead")
+    foreground = Foreground(settings, Sentinel(tmp_path), Clock(), said.append, "bulkhead status")
     row = Row("strategies/evil", "strategy", ChildState.RUNNING, 1, 0, 0, 3, 1, 0, "", "")
 
     foreground._show_process(row, 1)

@@ -110,6 +110,12 @@ def test_the_screen_shows_the_tree_in_80_columns_with_what_is_refused_and_why(ca
     assert re.search(r"model +REFUSED\n.*refused: model file", said.out)
 
 
+def test_the_desk_says_how_to_look_at_it_where_it_keeps_its_state(calm: Desk) -> None:
+    (hint,) = re.findall(r"^look at it with: (.*?) {4}", calm.said(), re.MULTILINE)
+
+    assert hint.endswith(f"bulkhead status --state {calm.state}")
+
+
 def test_the_status_of_one_path_says_all_that_is_known_of_it(calm: Desk) -> None:
     said = bulkhead("status", "strategies/a", state=calm.state)
     told = bulkhead("status", "strategies/a", "--json", state=calm.state).json
