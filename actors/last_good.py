@@ -13,11 +13,15 @@ TEXT_FILE = "last_good.yaml"
 
 
 class LastGood(msgspec.Struct, frozen=True):
-    """Settings that held together, the text that they were read from, and when they were applied (ns, UTC)."""
+    """Settings that held together, the text that they were read from, and when they were applied (ns, UTC).
+
+    ``in_force`` is what of them held at once; None where that was not kept.
+    """
 
     settings: Settings
     text: str
     applied_ns: int
+    in_force: Settings | None = None
 
 
 def write_last_good(state: Path, good: LastGood) -> None:

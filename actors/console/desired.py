@@ -117,8 +117,7 @@ class Desired:
         self._serial = 0
         self._waits_for_flat: frozenset[str] = frozenset()
         self._flat_due_ns = 0
-        kept = read_last_good(state)
-        self._good = kept.text if kept is not None else None
+        self._good = read_last_good(state)
 
     # --- from outside ---------------------------------------------------------------------------
 
@@ -286,6 +285,7 @@ class Desired:
                 return
             self._is_refused = True
             self._end(words, fault=head, alarms=(f"{head}:", *words.splitlines()))
+            self._take_up_good()
             return
         self._is_refused = self._is_refused and self._is_dry
         if not self._is_dry:
@@ -296,6 +296,19 @@ class Desired:
             self._ask_holders(effects)
         else:
             self._decide(frozenset(), effects)
+
+    def _take_up_good(self) -> None:
+        """Let what waited of the last good file wait on, where a console fell and the file is broken by now.
+
+        Where other settings are in force than those behind that file, nobody knows what it was edited to since.
+        """
+        good = self._good
+        if self._standing is not None or good is None or good.in_force is None:
+            return
+        if _essence(good.in_force) == _essence(self.settings):
+            self._standing = self._loaded = Loaded(good.settings, (), good.text)
+            self._formers = self._read_formers(good.settings)
+            self._waits_for_flat = self._plan(good.settings, None).waits_for_flat
 
     def _read_formers(self, wanted: Settings) -> dict[str, StrategySettings]:
         """Look who bore the names before that come into the file, and went while they held something."""
@@ -371,24 +384,26 @@ class Desired:
         if not self._is_refused:  # where it is, this was what still waited of the one before
             self.fault = ""
             self.alarms = tuple(_words(change) for change in done.changes if change.is_waiting)
-        self._keep_good()
+        self._keep_good(done.effective)
         self._report(done, is_applied=is_applied)
 
-    def _keep_good(self) -> None:
+    def _keep_good(self, in_force: Settings) -> None:
         """Keep the file as the last good one; where the disk is full the desk goes on, and says so."""
         loaded = self._loaded
         assert loaded is not None, "what is done came of a file"
         assert loaded.settings is not None, "what is done came of a file that holds together"
-        if loaded.text == self._good:
+        was = self._good
+        if was is not None and (was.text, was.in_force) == (loaded.text, in_force):
             return
+        good = LastGood(loaded.settings, loaded.text, self._clock.wall_ns(), in_force)
         try:
-            write_last_good(self._state, LastGood(loaded.settings, loaded.text, self._clock.wall_ns()))
+            write_last_good(self._state, good)
         except OSError as error:
             self._log.warning("configuration.not_kept", reason=str(error))
             words = f"{self._file} holds, but is not kept as the last good one: {error}; reload tries it again"
             self.alarms = (*self.alarms, words)
             return
-        self._good = loaded.text
+        self._good = good
 
     def _report(self, done: Plan, *, is_applied: bool) -> None:
         result: dict[str, Any] = {

@@ -520,6 +520,25 @@ def test_what_waits_is_not_given_up_for_a_mistake_that_came_behind_it(waiting: t
     assert (desired.fault, desired.alarms) == (fault, alarms)
 
 
+@pytest.mark.parametrize("is_edited", [False, True], ids=["as it was", "edited since"])
+def test_what_waits_of_the_last_good_file_waits_on_behind_a_fall_while_the_file_is_broken(
+    waiting: tuple[Desired, Path], is_edited: bool
+) -> None:
+    desired, file = waiting
+    settings = desired.settings
+    desired.close()
+    file.write_text("strategies: [\n", encoding="utf-8")
+    if is_edited:  # and applied, and not kept
+        settings = msgspec.structs.replace(settings, strategies=settings.strategies[:1])
+
+    successor = Desired(settings, file, file.parent, HandClock(), Log("console"))
+    words = [word for _ in range(5) for word in look(successor)]
+
+    assert [symbols(word) for word in words] == ([] if is_edited else [("BBB",)])
+    assert "has mistakes" in successor.fault
+    successor.close()
+
+
 def test_a_good_file_that_cannot_be_kept_does_not_end_the_console(
     watched: tuple[Desired, Path], tmp_path: Path
 ) -> None:
