@@ -239,7 +239,7 @@ class Desired:
         mark = mark_of(self._file)
         is_still, self._seen = mark == self._seen, mark
         if self.epochs:
-            self._holding.take_up([name for name, state in self.states.items() if name and state == "RUNNING"])
+            self._holding.take_up([name for name, state in self.states.items() if name and state != "STOPPING"])
         if not self._waits_for_flat:  # else the next question says who is barred
             self._holding.release(effects)
         if self._mark is None and not self._later and self._is_early(now_ns):

@@ -21,18 +21,20 @@ class Holding:
         self._query = 0
         self._asked_ns: int | None = None
         self._asked: Mapping[str, int] = {}
-        self._barred: frozenset[str] | None = None
-        """Whom execution may have barred, and who may keep their code after all; None before that is known."""
+        self._barred: frozenset[str] = frozenset()
+        """Whom execution may have barred, and who may keep their code after all."""
+        self._is_taken_up = False
 
     @property
     def is_asked(self) -> bool:
         """True while an answer is waited for."""
         return self._asked_ns is not None
 
-    def take_up(self, running: Collection[str]) -> None:
-        """Take whoever runs for one that a fallen console may have had barred, before anything is asked."""
-        if self._barred is None:
-            self._barred = frozenset(running)
+    def take_up(self, staying: Collection[str]) -> None:
+        """Take whoever does not leave for one that a fallen console may have had barred; it is done once."""
+        if not self._is_taken_up:
+            self._is_taken_up = True
+            self._barred = self._barred.union(staying)
 
     @property
     def is_overdue(self) -> bool:
@@ -42,6 +44,8 @@ class Holding:
     def ask(self, superseded: Mapping[str, int], effects: Effects) -> None:
         """Ask who holds something; ``superseded`` are incarnations that end where they hold nothing."""
         self._asked_ns, self._asked = self._clock.monotonic_ns(), superseded
+        self._release(self._barred - superseded.keys(), effects)
+        self._barred = frozenset(superseded)
         self._post(superseded, effects, is_sure=False)
 
     def is_answer(self, given: HoldersGiven) -> bool:
@@ -58,14 +62,17 @@ class Holding:
 
     def see_replaced(self, names: Collection[str]) -> None:
         """Note that these end, and that their successors are not barred."""
-        self._barred = (self._barred or frozenset()).difference(names)
+        self._barred = self._barred.difference(names)
 
     def release(self, effects: Effects) -> None:
         """Let those go on as before who were barred and have kept their code after all."""
-        if self._barred:
-            self._post({}, effects, is_sure=True)
+        self._release(self._barred, effects)
+        self._barred = frozenset()
+
+    def _release(self, names: Collection[str], effects: Effects) -> None:
+        if names:
+            self._post(dict.fromkeys(sorted(names), NOBODY), effects, is_sure=True)
 
     def _post(self, superseded: Mapping[str, int], effects: Effects, *, is_sure: bool) -> None:
-        released = dict.fromkeys(sorted((self._barred or frozenset()) - superseded.keys()), NOBODY)
-        self._query, self._barred = self._query + 1, frozenset(superseded)
-        effects.post("execution", HoldersWanted(self._query, {**superseded, **released}), is_sure=is_sure)
+        self._query += 1
+        effects.post("execution", HoldersWanted(self._query, dict(superseded)), is_sure=is_sure)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from actors.console.desired import FLAT_AGAIN_NS, WATCH_NS, Desired
+from actors.console.holding import Holding
 from actors.settings_file import load
 from desk.messages import HoldersGiven, HoldersWanted
 from runtime.effects import Effects
@@ -134,10 +135,11 @@ def test_an_edit_of_something_else_bars_nobody(tmp_path: Path, clock: HandClock,
     desired.close()
 
 
+@pytest.mark.parametrize("state", ["STARTING", "RUNNING"])
 def test_whoever_a_fallen_console_had_barred_trades_on_where_the_file_was_edited_back_meanwhile(
-    clock: HandClock, desired: Desired
+    clock: HandClock, desired: Desired, state: str
 ) -> None:
-    desired.epochs, desired.states = {"a": 3, "b": 4}, {"a": "RUNNING", "b": "STOPPING"}
+    desired.epochs, desired.states = {"a": 3, "b": 4}, {"a": state, "b": "STOPPING"}
 
     effects = Effects()
     desired.look(effects)
@@ -185,3 +187,13 @@ def test_whoever_keeps_its_code_by_another_edit_trades_on(tmp_path: Path, clock:
 
     assert barred(desired, clock) == [{"a": -1}]
     desired.close()
+
+
+def test_that_somebody_trades_on_is_said_until_execution_has_heard_it_also_where_others_wait(clock: HandClock) -> None:
+    holding, effects = Holding(clock), Effects()
+
+    holding.ask({"a": 3, "b": 4}, effects)
+    holding.ask({"b": 4}, effects)
+
+    said = [(post.word.superseded, post.is_sure) for post in effects.posts if isinstance(post.word, HoldersWanted)]
+    assert said == [({"a": 3, "b": 4}, False), ({"a": -1}, True), ({"b": 4}, False)]
