@@ -595,7 +595,7 @@ def test_a_report_with_figures_that_are_none_is_a_break_after_which_the_venue_is
 ) -> None:
     loop = loop_of(alpaca, Garbling)
     loop.tell(VenueWanted(1))
-    loop.hear(VenueSnapshot)
+    loop.until(lambda: loop.all(VenueSnapshot) and loop.gateway.facts()["connected"])
     loop.gateway._port.garbled = "reports"  # type: ignore[attr-defined]
 
     loop.tell(market("o1"))
