@@ -27,6 +27,8 @@ PLACE_BYTES_MAX = 256
 PROTECTIVE = frozenset({Purpose.STOP_LOSS, Purpose.TAKE_PROFIT})
 REASON_POSITION_CLOSED = "POSITION_CLOSED"
 REASON_LEVELS_CHANGED = "LEVELS_CHANGED"
+#: Why an exit that waits for its price does not wait any longer: the market has come to the stop instead.
+REASON_STOP_REACHED = "STOP_REACHED"
 #: So many legs of a group that the venue has ended unasked, and no other joins it: it does not live there any more.
 ENDS_MAX = 2
 
@@ -48,6 +50,8 @@ class Protection:
         self._wanted_flat: set[Key] = set()
         #: The positions whose exit the venue has refused since the last look at all.
         self._refused: set[Key] = set()
+        #: Each symbol's last price, as far as ``watch`` has been told.
+        self._prices: dict[str, Decimal] = {}
         #: Of each position: the groups of which the venue has ended a leg unasked, and how often.
         self._ends: dict[Key, Counter[str]] = {}
 
@@ -125,18 +129,51 @@ class Protection:
                 self._orders.cancel(order, REASON_FLATTEN, effects)
             self.close(key, effects)
 
+    def close_behind(self, order: Order, effects: Effects) -> None:
+        """Close what shall be flat behind an entry that was filled, or an exit that does not wait any more."""
+        self.flatten(order.key, effects)
+        if order.reason == REASON_STOP_REACHED and order.state in TERMINAL:
+            self.close(order.key, effects, Purpose.STOP_LOSS.value)
+
     def watch(self, symbol: str, price: Decimal, effects: Effects) -> None:
-        """Close positions whose target the price has reached, where the venue lets a target not rest beside a stop."""
-        if self._orders.traits.has_oco:
-            return
+        """Close positions whose stop or target the price has reached while the venue does not watch it itself."""
+        self._prices[symbol] = price
         for key, position in tuple(self._journal.ledger.positions.items()):
-            target = position.take_profit
-            if key[1] != symbol or target is None or position.stop_loss is None or not self._is_native(key):
-                continue
-            if key in self._refused:
-                continue
-            if (price - target) * position.quantity >= ZERO:
-                self.close(key, effects, Purpose.TAKE_PROFIT.value)
+            if key[1] == symbol and not self.stop_out(key, effects):
+                self._take_profit(key, position, price, effects)
+
+    def stop_out(self, key: Key, effects: Effects) -> bool:
+        """Close a position whose stop the last price has reached and does not rest; say whether that is so.
+
+        It does not rest beside an exit that waits for its price, which is cancelled, nor where the venue has refused
+        it.
+        """
+        position = self._journal.ledger.position(*key)
+        if position is None or not self._is_stop_reached(key, position):
+            return False
+        waiting = [*filter(waits_for_its_price, self._orders.around(key, {Purpose.EXIT}))]
+        if not waiting and (key in self._refused or self._orders.around(key, {Purpose.STOP_LOSS})):
+            return False
+        for order in waiting:
+            self._orders.cancel(order, REASON_STOP_REACHED, effects)
+        self.close(key, effects, Purpose.STOP_LOSS.value)
+        return True
+
+    def _is_stop_reached(self, key: Key, position: Position) -> bool:
+        price, stop = self._prices.get(key[1]), position.stop_loss
+        if price is None or stop is None:
+            return False
+        level = sooner(stop, _closing_side(position), OrderType.STOP, self._instruments.of(key[1]))
+        is_reached = (level - price) * position.quantity >= ZERO
+        return is_reached and self._rests_stop(key) and key in self._journal.entries
+
+    def _take_profit(self, key: Key, position: Position, price: Decimal, effects: Effects) -> None:
+        """Close a position whose target is reached, where the venue lets a target not rest beside a stop."""
+        target = position.take_profit
+        if self._orders.traits.has_oco or target is None or position.stop_loss is None or not self._is_native(key):
+            return
+        if key not in self._refused and (price - target) * position.quantity >= ZERO:
+            self.close(key, effects, Purpose.TAKE_PROFIT.value)
 
     def close(self, key: Key, effects: Effects, reason: str = REASON_FLATTEN) -> None:
         """Begin to close a position at the market, unless an exit is at work already."""
@@ -263,16 +300,13 @@ class Protection:
         """
         if self._sellable(position) == ZERO:
             return {}
-        is_native = self._is_native(key)
-        is_away = self.away is not None and (key[0] in self.away or self._owners.is_foreign(key[0], key[1]))
         wanted: dict[Purpose, Decimal] = {}
-        if position.stop_loss is not None and (is_native or is_away):
+        if position.stop_loss is not None and self._rests_stop(key):
             wanted[Purpose.STOP_LOSS] = position.stop_loss
-        has_target = is_native and (self._orders.traits.has_oco or position.stop_loss is None)
+        has_target = self._is_native(key) and (self._orders.traits.has_oco or position.stop_loss is None)
         if position.take_profit is not None and has_target:
             wanted[Purpose.TAKE_PROFIT] = position.take_profit
-        side = Side.SELL if position.quantity > ZERO else Side.BUY
-        instrument = self._instruments.of(key[1])
+        side, instrument = _closing_side(position), self._instruments.of(key[1])
         return {
             purpose: sooner(
                 level, side, OrderType.STOP if purpose is Purpose.STOP_LOSS else OrderType.LIMIT, instrument
@@ -288,6 +322,11 @@ class Protection:
         """Say whether the position's stop rests at the venue while its strategy runs."""
         entry = self._journal.entries.get(key)
         return entry is not None and entry.protective_stop is ProtectiveStop.VENUE
+
+    def _rests_stop(self, key: Key) -> bool:
+        """Say whether the position's stop rests at the venue now, for it itself or in its strategy's absence."""
+        is_away = self.away is not None and (key[0] in self.away or self._owners.is_foreign(key[0], key[1]))
+        return is_away or self._is_native(key)
 
     def _place(
         self, key: Key, position: Position, levels: dict[Purpose, Decimal], beside: list[Order], effects: Effects
@@ -334,6 +373,10 @@ class Protection:
 def waits_for_its_price(order: Order) -> bool:
     """Say whether an order is an exit that may not trade for as long as the market stays away."""
     return order.purpose is Purpose.EXIT and order.type is OrderType.LIMIT
+
+
+def _closing_side(position: Position) -> Side:
+    return Side.SELL if position.quantity > ZERO else Side.BUY
 
 
 def _level_to_be(order: Order) -> Decimal | None:

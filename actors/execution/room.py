@@ -345,6 +345,9 @@ class Execution(Room):
     def begin(self, turn: Turn, payload: Any) -> Effects:
         effects = Effects()
         self._pass_time(turn.market_ns, effects)
+        if isinstance(payload, Bar | Tick):
+            price = payload.close if isinstance(payload, Bar) else payload.price
+            self._protection.watch(payload.symbol, decimal_of(price), effects)
         return effects
 
     @override
@@ -710,10 +713,11 @@ class Execution(Room):
         if is_exit_done:
             self._protection.note_flat(key, effects)
         elif order.purpose is Purpose.ENTRY or waits_for_its_price(order):
-            self._protection.flatten(key, effects)  # an entry was filled while its strategy left, or an exit is gone
+            self._protection.close_behind(order, effects)
             self._orders.end_unwanted(order, effects)
         if isinstance(report, OrderRejected) and order.purpose in PROTECTIVE:
             self._wait_to_protect(key, report, effects)
+            self._protection.stop_out(key, effects)
         else:
             self._protection.settle(key, effects)
             if order.purpose in PROTECTIVE and isinstance(report, OrderAccepted):

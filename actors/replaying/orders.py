@@ -13,6 +13,7 @@ import msgspec
 from typing_extensions import override
 
 from actors.arguments import ExecutionArguments
+from actors.execution.protection import REASON_STOP_REACHED
 from actors.execution.remembering import PeersTold, Reconfigured, Started, Told
 from actors.execution.room import PROTECT, Execution
 from actors.replaying.parts import Difference, RecordedClock, RecordedHalt, difference, utc
@@ -92,6 +93,13 @@ class _Room(Execution):
             self._orders.write(body.order, OrderState(body.previous) if body.previous else None, body.source, effects)
         else:
             self._journal.write(body, effects)
+        return effects
+
+    def reach_stop(self, order: Order) -> Effects:
+        """Let the price come to the stop of the position that this exit belongs to."""
+        effects, position = Effects(), self.books.position(*order.key)
+        if position is not None and position.stop_loss is not None:
+            self._protection.watch(order.symbol, position.stop_loss, effects)
         return effects
 
     @property
@@ -196,6 +204,8 @@ class OrderReplay:
                 self._write(room.hear("risk", 1, judged))
         elif isinstance(body, OrderChanged) and body.order.reason == REASON_TTL:
             self._write(room.begin(Turn(0, EXECUTION, body.order.changed_ns, b""), None))
+        elif isinstance(body, OrderChanged) and body.order.reason == REASON_STOP_REACHED:
+            self._write(room.reach_stop(body.order))
         else:
             self._write(room.timer(PROTECT))
 

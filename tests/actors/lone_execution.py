@@ -81,6 +81,7 @@ class Exchange:
         self.parts = 0.0
         self.skew_ns = 0
         self.refuses_exits = False
+        self.refuses_passed_stops = False
         self.by_hand: dict[str, Decimal] = {}
         self.account = "model"
 
@@ -98,6 +99,8 @@ class Exchange:
             return OrderRejected(0, name, "deadline exceeded", 0, is_deadline=True)
         if self.refuses_exits and command.is_exit and command.type is OrderType.MARKET:
             return OrderRejected(0, name, "no", 0)
+        if self.refuses_passed_stops and command.stop_price is not None and self._is_passed(command):
+            return OrderRejected(0, name, "stop price is beyond the market", 0)
         if known:
             if self.traits.ids is IdRule.FOR_EVER:  # the gateway takes a duplicate for what it is, and asks
                 return OrderAccepted(0, name, known[0].name, 0)
@@ -107,6 +110,10 @@ class Exchange:
         if command.type is OrderType.MARKET:
             self._trade(order, order.quantity, self.price)
         return OrderAccepted(0, name, order.name, 0)
+
+    def _is_passed(self, command: SubmitOrder) -> bool:
+        assert command.stop_price is not None
+        return (self.price - command.stop_price) * command.side.sign >= ZERO
 
     def _trade(self, order: Resting, quantity: Decimal, price: Decimal) -> None:
         while quantity > ZERO and order.is_open:
@@ -213,7 +220,7 @@ class LoneExecution:
         self.falls = 0
         self.steps = 0
         self.store: Store | None = None
-        self._last = Tick("SPY", 0, 1.0)
+        self._last = Tick("SPY", 0, 100.0)
         if not self._start():
             self.fall()
 
@@ -316,7 +323,7 @@ class LoneExecution:
         while not self._turn(lambda: self.room.hear(VENUE, epoch, word)):
             pass
 
-    def pass_time(self, market_ns: int, price: float = 1.0) -> None:
+    def pass_time(self, market_ns: int, price: float = 100.0) -> None:
         """Let the market's time be this, by a tick at this price; whoever starts later hears one like it."""
         self._last = Tick("SPY", market_ns, price)
         while not self._turn(self._tick):

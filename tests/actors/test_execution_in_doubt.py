@@ -12,6 +12,7 @@ from desk.identity import order_id
 from desk.messages import (
     CancelOrder,
     DeskNoted,
+    Effect,
     IntentJudged,
     OrderAccepted,
     OrderCancelled,
@@ -407,6 +408,62 @@ def test_a_target_closes_the_position_also_where_it_cannot_rest_beside_the_stop(
     assert lone.exchange.positions() == {}
     assert not [o for o in lone.exchange.orders if o.is_open]
     assert lone.booked()[-1].exit_reason == "TAKE_PROFIT"
+
+
+@BOTH
+@pytest.mark.parametrize("is_felled", [False, True], ids=["undisturbed", "felled"])
+def test_a_stop_is_watched_while_an_exit_that_waits_for_its_price_rests_in_its_place(
+    begin: Begin, traits: VenueTraits, is_felled: bool
+) -> None:
+    lone = begin(traits)
+    lone.enter(1)
+    lone.run(5)
+    exit_name = lone._decide(2, Effect.CLOSE, "SPY", Decimal("0.5"), "110", "", tag=1)
+    lone.run(5)
+    resting = [order.command.order_id for order in lone.exchange.orders if order.is_open]
+
+    lone.exchange.move(Decimal(89))
+    lone.pass_time(lone.clock.wall_ns(), 89.0)
+    if is_felled:
+        lone.fall()
+    lone.run(10)
+
+    assert resting == [exit_name]
+    waited = lone.order(exit_name)
+    assert (waited.state, waited.reason) == (OrderState.CANCELLED, "STOP_REACHED")
+    assert (lone.exchange.positions(), lone.booked()[-1].exit_reason) == ({}, "STOP_LOSS")
+    assert not [order for order in lone.exchange.orders if order.is_open]
+
+
+@BOTH
+def test_a_stop_that_the_venue_refuses_because_it_is_passed_closes_the_position(
+    begin: Begin, traits: VenueTraits
+) -> None:
+    lone = begin(traits)
+    lone.exchange.refuses_passed_stops = True
+    lone.exchange.move(Decimal(89))
+    lone.pass_time(lone.clock.wall_ns(), 89.0)
+
+    lone.enter(1)
+    lone.run(1)
+
+    assert (lone.exchange.positions(), lone.booked()[-1].exit_reason) == ({}, "STOP_LOSS")
+    assert not [order for order in lone.exchange.orders if order.is_open]
+
+
+def test_a_stop_that_is_passed_while_the_venue_refuses_it_closes_the_position(begin: Begin) -> None:
+    lone = begin(KRAKEN)
+    lone.exchange.refuses_passed_stops = True
+    lone.exchange.move(Decimal(89))
+    lone.enter(1)
+    lone.run(20)
+    held = lone.exchange.positions()
+
+    lone.pass_time(lone.clock.wall_ns(), 89.0)
+    lone.run(1)
+
+    assert held == {"SPY": ONE}, "the price that was heard last is above the stop"
+    assert lone.exchange.positions() == {}
 
 
 def test_a_target_whose_exit_is_refused_is_tried_again_with_the_next_look_and_the_stop_rests_meanwhile(

@@ -124,6 +124,21 @@ def test_a_desk_decides_the_same_again_byte_for_byte_and_its_folder_is_left_alon
     assert contents(state) == before
 
 
+def test_a_stop_that_was_reached_while_an_exit_waited_for_its_price_is_replayed(tmp_path: Path) -> None:
+    closes = (100.0, 100.5, 101.0, 97.0, 96.0, 96.5, 97.5)
+    rows = [f"{number * 60 * 10**9},{price},{price},{price},{price},100" for number, price in enumerate(closes, 1)]
+    file = tmp_path / "SPY.csv"
+    file.write_text("\n".join(("ts_ns,open,high,low,close,volume", *rows)) + "\n", encoding="utf-8")
+    with Desk(tmp_path / "desk", configuration([own_entry("waiting", "own", "SPY")], {"SPY": file})) as desk:
+        own_strategies(desk.folder)
+        desk.run()
+        trades = [(trade["exit_reason"], trade["exit_price"]) for trade in desk.trades()]
+
+    assert trades == [("STOP_LOSS", "95.95200")], "the open behind the bar that reached it, less slippage"
+    found = replayed(desk.state)
+    assert (found.changed, found.records) == ((), len(records(desk.state)))
+
+
 def test_a_desk_that_was_started_twice_before_anything_happened_is_replayed(tmp_path: Path) -> None:
     files = write_market(tmp_path, EVENTS, symbols=("SPY",))
     with Desk(tmp_path / "desk", configuration(ENTRIES[:1], files, speed="1")) as desk:
