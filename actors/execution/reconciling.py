@@ -157,7 +157,7 @@ class Reconciler:
                 ExternalBooked(
                     symbol,
                     quantity,
-                    self._price_of(symbol),
+                    self.price_of(symbol),
                     self._orders.venue,
                     account,
                     kinds[symbol],
@@ -167,7 +167,7 @@ class Reconciler:
             )
             self._log.warning("external.booked", symbol=symbol, quantity=str(quantity), kind=kinds[symbol])
 
-    def _price_of(self, symbol: str) -> Decimal:
+    def price_of(self, symbol: str) -> Decimal:
         """Give the last price of a symbol, else what somebody paid for it, else 0: then it counts as worth nothing."""
         price = self._prices.get(symbol)
         if price is not None and price > ZERO:

@@ -160,7 +160,7 @@ class Execution(Room):
             self._orders, self._protection, store, self._hear_report, self._resolver.lost
         )
         self._reconciler = Reconciler(self._orders, self._resolver, clock, log, tolerance)
-        self._wishes = Wishes(self._orders, store, self._owners.owns)
+        self._wishes = Wishes(self._orders, store, self._owners.owns, self._reconciler.price_of)
         self._reconciliations: list[ReconciliationWished] = []
         self._protect_ns, self._ask_ns = PROTECT_NS_MIN, ASK_NS_MIN
         self._looked = 0

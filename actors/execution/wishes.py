@@ -30,9 +30,15 @@ DECIMALS_MAX = 8
 class Wishes:
     """Carries out what an operator wants of the books, or says why not."""
 
-    def __init__(self, orders: Orders, store: Store, owns: Callable[[str, str], bool]) -> None:
-        """Take the orders with their journal, the store, and what says whether a strategy trades a symbol."""
-        self._orders, self._journal, self._owns = orders, orders.journal, owns
+    def __init__(
+        self,
+        orders: Orders,
+        store: Store,
+        owns: Callable[[str, str], bool],
+        price_of: Callable[[str], Decimal],
+    ) -> None:
+        """Take the orders, the store, what says whether a strategy trades a symbol, and the last price of one, or 0."""
+        self._orders, self._journal, self._owns, self._price_of = orders, orders.journal, owns, price_of
         self._once = Once(store, "wish")
 
     def hear(self, wish: CapitalWished | AdoptionWished, effects: Effects) -> OperatorAnswered:
@@ -92,11 +98,11 @@ class Wishes:
             return f"{wish.strategy} does not trade {wish.symbol} by the configuration"
         if not wish.quantity.is_finite() or not ZERO < wish.quantity <= abs(held.quantity):
             return f"{EXTERNAL} holds {held.quantity} {wish.symbol}: {wish.quantity} of it cannot be given"
-        if wish.stop_loss is not None and not (wish.stop_loss.is_finite() and wish.stop_loss > ZERO):
-            return f"{wish.stop_loss} is no price of a stop"
+        signed = wish.quantity.copy_sign(held.quantity)
+        if wish.stop_loss is not None and (fault := self._fault_of_stop(wish, wish.stop_loss, signed)):
+            return fault
         if len(wish.tag) > TAG_MAX:
             return f"a tag has at most {TAG_MAX} characters, not {len(wish.tag)}"
-        signed = wish.quantity.copy_sign(held.quantity)
         adopted = ExternalAdopted(
             wish.symbol,
             signed,
@@ -111,3 +117,15 @@ class Wishes:
         )
         self._journal.write(adopted, effects)
         return ""
+
+    def _fault_of_stop(self, wish: AdoptionWished, stop: Decimal, signed: Decimal) -> str:
+        """Say why a level is no stop of what is held behind an adoption: of a short it lies above the price."""
+        if not (stop.is_finite() and stop > ZERO):
+            return f"{stop} is no price of a stop"
+        own = self._journal.ledger.position(wish.strategy, wish.symbol, wish.tag)
+        quantity = signed if own is None else own.quantity + signed
+        price = self._price_of(wish.symbol)
+        if ZERO in {price, quantity} or (price - stop) * quantity > ZERO:
+            return ""
+        side = "below" if quantity > ZERO else "above"
+        return f"the stop of {quantity} {wish.symbol} lies {side} {price}, the last price known, not at {stop}"

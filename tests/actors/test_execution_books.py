@@ -330,6 +330,27 @@ def test_only_what_is_there_goes_to_who_may_have_it(lone: LoneExecution, change:
     assert (answer.error, external(lone)) == (words, {"QQQ": Decimal(3)})
 
 
+@pytest.mark.parametrize("has_own", [False, True], ids=["all of it", "beside its own"])
+def test_a_stop_on_the_wrong_side_of_the_market_is_refused_and_nothing_is_given(
+    lone: LoneExecution, has_own: bool
+) -> None:
+    if has_own:
+        lone.enter(1, quantity="5")
+        lone.run(5)
+    lone.exchange.by_hand["SPY"] = Decimal(-2)
+    lone.run(RECONCILED_S)
+    look(lone, is_accepted=True)
+    held, side, wrong = ("3", "below", "110") if has_own else ("-2", "above", "90")
+
+    answer = lone.wish(adoption("r1", symbol="SPY", tag="t1", stop_loss=Decimal(wrong)))
+    kept = external(lone)
+    taken = lone.wish(adoption("r2", symbol="SPY", tag="t1", stop_loss=Decimal(200) - Decimal(wrong)))
+
+    says = f"the stop of {held} SPY lies {side} 100.0, the last price known, not at {wrong}"
+    assert (answer.error, kept) == (says, {"SPY": Decimal(-2)})
+    assert (taken.error, external(lone)) == ("", {})
+
+
 # --- a contradiction ----------------------------------------------------------------------------
 
 
