@@ -11,8 +11,9 @@ from desk.portfolio import Key, Position
 from desk.sizing import QUANTITY_STEP, quantity_of_share, shortened
 from desk.units import BPS, ONE, ZERO, round_down
 
-#: The most that one entry may be worth, whatever the limits: the books count thousands of such to the last digit.
-NOTIONAL_MAX = Decimal(10) ** 12
+#: No price and no quantity or worth of an entry is above this, whatever the limits: the books count thousands of such
+#: to the last digit.
+COUNTED_MAX = Decimal(10) ** 12
 
 
 class MissingFigureError(ValueError):
@@ -295,7 +296,7 @@ def _cash_room(case: Case) -> Decimal | None:
 
 #: Every bound in money, with the code that it is refused under.
 ROOMS: tuple[Room, ...] = (
-    Room("SIZE", "what any order may be worth", lambda _case: NOTIONAL_MAX),
+    Room("SIZE", "what any order may be worth", lambda _case: COUNTED_MAX),
     Room("SIZE", "max_order_notional_usd", _order_room),
     Room("POSITION_LIMIT", "max_position_size_usd", _position_room_usd),
     Room("POSITION_LIMIT", "max_position_size", _position_room_share),

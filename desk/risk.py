@@ -10,9 +10,9 @@ from decimal import Decimal
 import msgspec
 
 from desk.day import DAILY_LOSS
-from desk.exposure import NOTIONAL_MAX, ROOMS, Case, MissingFigureError, RiskLimits, RiskPicture, case_of, reducible
+from desk.exposure import COUNTED_MAX, ROOMS, Case, MissingFigureError, RiskLimits, RiskPicture, case_of, reducible
 from desk.messages import Effect, Intent, OrderType, Side
-from desk.portfolio import FIGURE_MAX, HORIZON_DEFAULT
+from desk.portfolio import HORIZON_DEFAULT
 from desk.sizing import quantity_of_notional
 from desk.units import NS_PER_S, ONE, ZERO
 
@@ -21,8 +21,6 @@ FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeE
 
 ALL = frozenset(Effect)
 OPENING = frozenset({Effect.OPEN})
-#: No price, no quantity to open and no notional reaches this, or the books might refuse the execution that follows.
-COUNTED_MAX = FIGURE_MAX / 10
 REDUCING = frozenset({Effect.CLOSE, Effect.MODIFY})
 
 
@@ -166,9 +164,9 @@ def _malformed(case: Case) -> str:
             if figure is not None and not _is_positive(figure)
         ),
         *(
-            f"{name} must be below {COUNTED_MAX:f}, not {figure}"
+            f"{name} must be at most {COUNTED_MAX:f}, not {figure}"
             for name, figure in prices
-            if figure is not None and _is_positive(figure) and figure >= COUNTED_MAX
+            if figure is not None and _is_positive(figure) and figure > COUNTED_MAX
         ),
     ]
     if not faults:
@@ -262,8 +260,8 @@ def _size(case: Case) -> str:
         return case.size_fault
     if case.quantity is not None and case.quantity < least:
         return f"quantity {case.quantity} is below the least of {least}"
-    if case.quantity is not None and case.price is not None and case.quantity * max(case.price, ONE) >= COUNTED_MAX:
-        return f"{case.quantity} at {case.price} is beyond what can be counted"
+    if case.quantity is not None and case.quantity > COUNTED_MAX:
+        return f"quantity {case.quantity} is beyond what can be counted"
     return _over(case, "SIZE")
 
 
@@ -272,7 +270,7 @@ def _over(case: Case, code: str) -> str:
     if case.quantity is None or case.price is None:
         return ""  # what is missing has been refused as MALFORMED or SIZE
     notional = case.quantity * case.price
-    figure = f"{notional:.2f}" if notional <= NOTIONAL_MAX else f"{notional:.2e}"
+    figure = f"{notional:.2f}" if notional <= COUNTED_MAX else f"{notional:.2e}"
     texts: list[str] = []
     for room in ROOMS:
         if room.code == code:

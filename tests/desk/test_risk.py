@@ -507,7 +507,8 @@ def test_whatever_figures_come_the_gate_answers(intent: Intent) -> None:
         ({"quantity": Decimal(10**14), "limit_price": Decimal("0.01"), "stop_loss": Decimal("0.009")}, "SIZE"),
         ({"take_profit": Decimal("1e999998")}, "MALFORMED"),
         ({"take_profit": Decimal("1e999999"), "effect": MODIFY, "quantity": None}, "MALFORMED"),
-        ({"limit_price": Decimal(10**14), "effect": CLOSE, "side": SELL, "quantity": None}, "MALFORMED"),
+        ({"limit_price": Decimal(10**13), "effect": CLOSE, "side": SELL, "quantity": None}, "MALFORMED"),
+        ({"quantity": Decimal(10**13), "limit_price": Decimal("0.01"), "stop_loss": Decimal("0.009")}, "SIZE"),
     ],
 )
 def test_what_the_books_could_not_count_is_no_order(change: dict[str, Any], code: str) -> None:
