@@ -10,7 +10,7 @@ ENDS = {
     "pipe": "no progress for",
     "spin": "a handler used more than 0.5 s of processor time; its stack is in log/strategies.spin",
     "fork": "PermissionError: [Errno 1] Operation not permitted",
-    "brood": "5 processes, over the limit of 3",
+    "brood": " processes, over the limit of 3",
     "files": "OSError: [Errno 24] Too many open files",
     "print": "it printed more than 1 MiB twice in 10 s; the end of it is in log/strategies.print",
     "leak": "MiB of memory, over the hard limit of 200 MiB",

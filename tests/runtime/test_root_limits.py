@@ -1,6 +1,7 @@
 """Whoever takes more than its limit is replaced with the reason, and what each takes stands in its row."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,12 +29,13 @@ def limited(name: str, mood: str, when: str = "later", **changed: float) -> Work
 
 
 SPINS = limited("spins", "hangs", cpu_s_per_handler=0.3)
+#: Root may look while there are not all of five yet.
 REASONS = {
     "spins": "a handler used more than 0.3 s of processor time; its stack is in log/spins.stack",
-    "forks": "PermissionError: [Errno 1] Operation not permitted",
-    "multiplies": "5 processes, over the limit of 2",
+    "forks": r"PermissionError: \[Errno 1\] Operation not permitted",
+    "multiplies": "[345] processes, over the limit of 2",
     "chatters": "it printed more than 1 MiB twice in 10 s; the end of it is in log/chatters.out",
-    "swells": "OSError: [Errno 27] File too large",
+    "swells": r"OSError: \[Errno 27\] File too large",
     "hoards": "MemoryError",
 }
 
@@ -72,7 +74,8 @@ def test_whoever_takes_too_much_is_replaced_once_and_the_reason_says_what(
 ) -> None:
     row = house.rows()[name]
 
-    assert (row["restarts"], row["last_error"]) == (1, reason)
+    assert row["restarts"] == 1
+    assert re.fullmatch(reason, row["last_error"])
 
 
 def test_nobody_else_falls(house: Bakehouse) -> None:
@@ -130,7 +133,7 @@ def test_on_a_kernel_that_refuses_nothing_root_says_so_and_counts_instead(
     with house:
         row = house.replaced("multiplies")
 
-        assert row["last_error"] == "5 processes, over the limit of 1"
+        assert re.fullmatch("[2345] processes, over the limit of 1", row["last_error"])
         status = house.status()
         assert (status["landlock"], status["seccomp"]) == (False, False)
         assert house.log().count("landlock.missing") == house.log().count("seccomp.missing") == 1
