@@ -14,6 +14,8 @@ from runtime.words import RootAnswered, RootAsked
 from tests.runtime.fakes import HandClock
 
 FILE = "strategies: [{name: a, symbol: SPY, strategy: ema_crossover_v001}]\n"
+#: What waits until the strategy is flat.
+OTHER_TIMEFRAME = FILE.replace("SPY", "SPY, timeframe: 5m")
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def holders_wanted(desired: Desired, clock: HandClock) -> HoldersWanted:
 def test_who_only_wants_to_know_does_not_put_off_what_waits_until_a_strategy_is_flat(
     tmp_path: Path, clock: HandClock, desired: Desired
 ) -> None:
-    (tmp_path / "s.yaml").write_text(FILE.replace("SPY", "SPY, timeframe: 5m"))
+    (tmp_path / "s.yaml").write_text(OTHER_TIMEFRAME)
     wanted = holders_wanted(desired, clock)
     desired.hear_holders(HoldersGiven(wanted.query, ("a",), 7), Effects())
     (waiting,) = desired.alarms
@@ -98,7 +100,7 @@ def test_whoever_gets_other_code_once_it_is_flat_is_to_open_nothing_from_then_on
     tmp_path: Path, clock: HandClock, desired: Desired
 ) -> None:
     desired.epochs = {"a": 3, "b": 4}
-    (tmp_path / "s.yaml").write_text(FILE.replace("SPY", "SPY, timeframe: 5m"))
+    (tmp_path / "s.yaml").write_text(OTHER_TIMEFRAME)
 
     wanted = holders_wanted(desired, clock)
     request = asked_of_root(desired, wanted)
@@ -113,7 +115,7 @@ def test_where_root_refuses_an_edit_whoever_was_to_get_other_code_trades_on(
     tmp_path: Path, clock: HandClock, desired: Desired
 ) -> None:
     desired.epochs = {"a": 3}
-    (tmp_path / "s.yaml").write_text(FILE.replace("SPY", "SPY, timeframe: 5m"))
+    (tmp_path / "s.yaml").write_text(OTHER_TIMEFRAME)
 
     request = asked_of_root(desired, holders_wanted(desired, clock))
     desired.hear_root(RootAnswered(request, "the disk is full", {}))
@@ -153,7 +155,7 @@ def test_whoever_came_back_since_it_was_found_flat_is_asked_about_again(
     tmp_path: Path, clock: HandClock, desired: Desired
 ) -> None:
     desired.epochs = {"a": 3}
-    (tmp_path / "s.yaml").write_text(FILE.replace("SPY", "SPY, timeframe: 5m"))
+    (tmp_path / "s.yaml").write_text(OTHER_TIMEFRAME)
     wanted, effects = holders_wanted(desired, clock), Effects()
 
     desired.epochs = {"a": 4}
@@ -167,7 +169,7 @@ def test_whoever_came_back_since_it_was_found_flat_is_asked_about_again(
 
 def test_whoever_keeps_its_code_by_another_edit_trades_on(tmp_path: Path, clock: HandClock, desired: Desired) -> None:
     desired.epochs = {"a": 3}
-    (tmp_path / "s.yaml").write_text(FILE.replace("SPY", "SPY, timeframe: 5m"))
+    (tmp_path / "s.yaml").write_text(OTHER_TIMEFRAME)
     wanted = holders_wanted(desired, clock)
     desired.hear_holders(HoldersGiven(wanted.query, ("a",), 7), Effects())
     clock.advance_ns(FLAT_AGAIN_NS)
